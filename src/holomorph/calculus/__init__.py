@@ -1,0 +1,1 @@
+"""Analytic quantities of any differentiable callable; knows nothing of training."""

@@ -1,0 +1,118 @@
+"""Norms, their duals and balls, one vector a sample: every function sees (batch, ...) as (batch, n)."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from holomorph.errors import ConfigError
+from holomorph.types import ThreatModel
+
+
+def per_sample(v: Tensor, like: Tensor) -> Tensor:
+    """Reshape one number a sample, (batch,), so that it broadcasts against ``like``."""
+    return v.reshape(-1, *(1,) * (like.ndim - 1))
+
+
+def norm(v: Tensor, p: float) -> Tensor:
+    r"""$\|v\|_p$ of each sample; shape (batch,). Its derivative at zero is zero, not NaN.
+
+    >>> norm(torch.tensor([[3.0, 4.0]]), 2.0)
+    tensor([5.])
+    """
+    flat = v.flatten(1)
+    if p == 1:
+        return flat.abs().sum(1)
+    if p == math.inf:
+        return flat.abs().amax(1)
+    square = (flat.real.square() + flat.imag.square() if flat.is_complex() else flat.square()).sum(1)
+    safe = torch.where(square > 0, square, torch.ones_like(square))
+    return torch.where(square > 0, safe.sqrt(), torch.zeros_like(square))
+
+
+def dual_direction(g: Tensor, p: float) -> Tensor:
+    r"""The unit vector of the p-norm along which a linear function with gradient g grows fastest.
+
+    $$s = \arg\max_{\|s\|_p \le 1} \langle g, s\rangle, \qquad \langle g, s\rangle = \|g\|_q$$
+
+    The sign for p = inf, g/|g| for p = 2, the largest coordinate for p = 1; zero where g is zero.
+
+    >>> dual_direction(torch.tensor([[3.0, -4.0]]), 1.0)
+    tensor([[ 0., -1.]])
+    """
+    if p == math.inf:
+        return g.sign()
+    flat = g.flatten(1)
+    if p == 1:
+        index = flat.abs().argmax(1, keepdim=True)
+        return torch.zeros_like(flat).scatter(1, index, flat.gather(1, index).sign()).reshape(g.shape)
+    length = flat.norm(dim=1, keepdim=True)
+    return (flat / length.clamp_min(torch.finfo(g.dtype).tiny)).reshape(g.shape)
+
+
+def random_in_ball(x: Tensor, p: float, radius: float, generator: torch.Generator) -> Tensor:
+    """Points uniform in the p-ball of the radius around zero, one for each sample of ``x``."""
+    if p == math.inf:
+        u = torch.rand(x.shape, generator=generator, dtype=x.dtype, device=generator.device)
+        return ((2 * u - 1) * radius).to(x.device)
+    # Barthe et al. 2005: coordinates of density exp(-|t|^p) and one exponential variable divide out to uniform.
+    n = x[0].numel()
+    shape = (len(x), n)
+    if p == 2:
+        g = torch.randn(shape, generator=generator, dtype=x.dtype, device=generator.device)
+        u = torch.rand(len(x), 1, generator=generator, dtype=x.dtype, device=generator.device)
+        d = g / g.norm(dim=1, keepdim=True) * u.pow(1 / n)
+    else:
+        e = torch.empty(len(x), n + 1, dtype=x.dtype, device=generator.device).exponential_(generator=generator)
+        sign = torch.randint(0, 2, shape, generator=generator, device=generator.device).to(x.dtype) * 2 - 1
+        d = sign * e[:, :n] / e.sum(1, keepdim=True)
+    return (d * radius).reshape(x.shape).to(x.device)
+
+
+def project(d: Tensor, p: float, radius: float) -> Tensor:
+    """The nearest point (in the Euclidean norm) of the p-ball around zero, sample by sample.
+
+    >>> project(torch.tensor([[3.0, 4.0]]), 2.0, 1.0)
+    tensor([[0.6000, 0.8000]])
+    """
+    if p == math.inf:
+        return d.clamp(-radius, radius)
+    if p == 2:
+        return d * per_sample((radius / norm(d, 2.0).clamp_min(1e-30)).clamp(max=1.0), d)
+    magnitude = d.flatten(1).abs()
+    ordered = magnitude.sort(dim=1, descending=True).values
+    excess = ordered.cumsum(1) - radius
+    count = torch.arange(1, magnitude.shape[1] + 1, device=d.device, dtype=d.dtype)
+    active = (ordered * count > excess).sum(1, keepdim=True).clamp_min(1)
+    shrink = (excess.gather(1, active - 1) / active).clamp_min(0)
+    return ((magnitude - shrink).clamp_min(0) * d.flatten(1).sign()).reshape(d.shape)
+
+
+def into_threat(x0: Tensor, x: Tensor, threat: ThreatModel) -> Tensor:
+    """Move x into the threat's ball around x0 and into its box (clipping never leaves the ball)."""
+    return (x0 + project(x - x0, threat.p, threat.radius)).clamp(*threat.box)
+
+
+def dual_gain(g: Tensor, x: Tensor, threat: ThreatModel, *, box_aware: bool = False) -> Tensor:
+    r"""The largest first-order increase $\max_\delta \langle g, \delta\rangle$ over the threat; shape (batch,).
+
+    Without the box this is $\varepsilon\|g\|_q$. With it (l_inf only),
+    $\sum_j g_j^+ \min(\varepsilon, \mathrm{hi}-x_j) + g_j^- \min(\varepsilon, x_j-\mathrm{lo})$.
+
+    Source: docs/mathematics.md, section 1.
+
+    >>> threat = ThreatModel("inf", 0.1)
+    >>> g, x = torch.tensor([[2.0, -1.0]]), torch.tensor([[1.0, 0.5]])
+    >>> dual_gain(g, x, threat), dual_gain(g, x, threat, box_aware=True)
+    (tensor([0.3000]), tensor([0.1000]))
+    """
+    eps = threat.radius
+    if not box_aware:
+        return eps * norm(g, threat.q)
+    if threat.norm != "inf":
+        raise ConfigError("The box-aware norm is defined for l_inf threats only. Drop box_aware for this norm.")
+    low, high = threat.box
+    up, down = (high - x).clamp(0, eps), (x - low).clamp(0, eps)
+    return (g.clamp_min(0) * up - g.clamp_max(0) * down).flatten(1).sum(1)

@@ -1,0 +1,65 @@
+"""The errors and warnings that holomorph raises: each says what was wrong, what was expected, what to do."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class HolomorphError(Exception):
+    """Base of every error that the user can mend; the command line turns it into exit status 2."""
+
+
+class DataError(HolomorphError):
+    """The samples or labels are not what was stated: range, type, shape, number, or missing files."""
+
+
+class ConfigError(HolomorphError):
+    """A name, a setting or a combination of settings that cannot be used."""
+
+
+class ModelError(HolomorphError):
+    """The model does not map a batch of inputs to a batch of logits."""
+
+
+class CheckpointError(HolomorphError):
+    """A checkpoint that is missing, truncated, altered, or of another architecture."""
+
+
+class TrainingError(HolomorphError):
+    """Training cannot go on, for instance because the loss is not finite."""
+
+
+class DomainError(HolomorphError):
+    """A function was asked for outside the domain on which it is defined or analytic."""
+
+
+class NotDifferentiableError(HolomorphError):
+    """The output does not depend differentiably on the input."""
+
+
+class NotHolomorphicError(HolomorphError):
+    """An operation that is not complex differentiable stands inside a complex evaluation."""
+
+
+class MissingExtraError(HolomorphError):
+    """An optional package is needed; the message names the extra that installs it."""
+
+    def __init__(self, package: str, extra: str) -> None:
+        super().__init__(f"This needs the package {package}. Install it with: pip install 'holomorph[{extra}]'")
+
+
+class HolomorphWarning(UserWarning):
+    """Something that works but is probably not what was meant."""
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str]) -> ConfigError:
+    """Build the error for a name that is not known, with the nearest names that are.
+
+    >>> print(unknown_name("rule", "dirichle", ["dirichlet", "plain"]))
+    Unknown rule 'dirichle'. Did you mean 'dirichlet'? Known: dirichlet, plain.
+    """
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    hint = f" Did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
+    return ConfigError(f"Unknown {kind} {name!r}.{hint} Known: {', '.join(names)}.")

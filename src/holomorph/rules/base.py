@@ -1,0 +1,89 @@
+"""The form of every learning rule: a callable (model, x, y) -> scalar that any training loop can minimise."""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from holomorph.types import ThreatModel, check_batch
+
+
+class Cost(NamedTuple):
+    """Passes through the network a training sample costs; a backward pass counts twice a forward one."""
+
+    forward: float
+    backward: float
+
+    @property
+    def passes(self) -> float:
+        """Work in units of one forward pass."""
+        return self.forward + 2 * self.backward
+
+
+@dataclass(kw_only=True)
+class Rule(ABC):
+    """A learning rule: ``loss = rule(model, x, y)``, then one ``backward()``.
+
+    Attributes
+    ----------
+    seed:
+        Seeds the rule's own generator, so that the same seed draws the same points.
+    progress:
+        The share of training that is done, in [0, 1]. A training loop may set it; schedules read it.
+    measured:
+        What the last call saw (energy, margin, ...), as plain numbers for logs.
+    """
+
+    name: ClassVar[str]
+    seed: int = 0
+    progress: float = field(default=1.0, init=False, repr=False)
+    measured: dict[str, float] = field(default_factory=dict, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self.generator = torch.Generator().manual_seed(self.seed)
+
+    def __call__(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+        """Return the scalar to minimise on one batch."""
+        check_batch(x, y)
+        return self.loss(model, x, y)
+
+    @abstractmethod
+    def loss(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+        """Compute the scalar; the batch has been checked."""
+
+    @property
+    @abstractmethod
+    def cost(self) -> Cost:
+        """What one sample of one step costs."""
+
+    def settings(self) -> dict[str, Any]:
+        """Every setting with its value, as JSON can hold it."""
+        return {f.name: _plain(getattr(self, f.name)) for f in dataclasses.fields(self) if f.init}
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint must keep so that a resumed run draws the same points."""
+        return {"generator": self.generator.get_state().tolist()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what :meth:`state_dict` returned."""
+        self.generator.set_state(torch.tensor(state["generator"], dtype=torch.uint8))
+
+
+def _plain(value: Any) -> Any:
+    if value is None or isinstance(value, str | int | float | bool):
+        return value
+    if isinstance(value, ThreatModel):
+        return value.model_dump()
+    if isinstance(value, Rule):
+        return {"rule": value.name, **value.settings()}
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return {"type": type(value).__name__, **fields}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return str(value)
