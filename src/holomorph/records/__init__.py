@@ -1,0 +1,1 @@
+"""Records: what the commands found, as frozen data; the report imports only these."""

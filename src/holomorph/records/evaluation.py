@@ -1,0 +1,142 @@
+"""What an evaluation found: the record of attacks, checks and figures; the report reads nothing else."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from holomorph.types import Interval, Record, ThreatModel
+
+#: What a check can say. "not run" always comes with its reason.
+Verdict = Literal["pass", "warn", "fail", "not run"]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
+
+
+class AttackResult(_Part):
+    """One attack under one threat: on how many samples it was tried and how many it broke."""
+
+    name: str = Field(description="for instance apgd-ce, fab-t, square, fmn")
+    package: str = Field(description="who wrote it and in which version, for instance pyautoattack 0.2.0")
+    threat: str = Field(description="for instance inf:8/255")
+    access: Literal["white box", "black box"]
+    settings: dict[str, Any] = Field(default_factory=dict)
+    tried: int = Field(description="samples that had survived all attacks before it")
+    broken: int = Field(description="of these, the ones it broke inside the threat")
+    accuracy: float = Field(description="share of all samples still classified rightly after it and all before it")
+    seconds: float
+
+
+class Check(_Part):
+    """One of the evaluator's checks of itself and of the model: see docs/evaluation.md."""
+
+    number: int
+    name: str
+    guards: str = Field(description="what the check guards against")
+    verdict: Verdict
+    figure: float | None = None
+    reason: str = Field(description="one sentence: the figure in words, or why the check was not run")
+    source: str
+
+
+class Curve(_Part):
+    """Accuracy against eps, from the smallest perturbation found for each sample: an upper bound at every eps."""
+
+    norm: Literal["inf", "2", "1"]
+    samples: int
+    attacks: tuple[str, ...]
+    eps: tuple[float, ...]
+    accuracy: tuple[float, ...]
+
+
+class ThreatResult(_Part):
+    """Everything under one threat; the lists hold one entry a sample."""
+
+    threat: ThreatModel
+    robust: float
+    interval: Interval
+    curve: Curve | None = None
+    broken_by: tuple[str | None, ...] = Field(description="the attack that broke it, clean if wrong before any")
+    smallest: tuple[float | None, ...] = Field(description="the smallest perturbation found, 0 if wrong before any")
+
+
+class ClassResult(_Part):
+    """Clean and robust accuracy of one class (robust: under all threats at once)."""
+
+    label: int
+    samples: int
+    clean: float
+    robust: float
+
+
+class Example(_Part):
+    """An input, the nearest adversarial input found, and what the models answer: a picture for the report."""
+
+    index: int
+    label: int
+    threat: str
+    attack: str
+    distance: float
+    shape: tuple[int, ...]
+    input: tuple[float, ...] = Field(description="flattened, in input units")
+    adversarial: tuple[float, ...]
+    answer: int
+    answer_adversarial: int
+    twin_answer: int | None = None
+    twin_answer_adversarial: int | None = None
+
+
+class EvaluationRecord(Record):
+    """The outcome of :func:`holomorph.evaluate`.
+
+    ``robust`` is the share of samples that no attack broke under any of the threats (their union); with one
+    threat that is the robust accuracy. It is an upper bound of the true one, as every figure from attacks is;
+    ``upper_bound`` is set where not even the standard attacks were run in full.
+
+    >>> EvaluationRecord.KIND
+    'evaluation'
+    """
+
+    KIND: ClassVar[str] = "evaluation"
+
+    model: str = Field(description="run folder, factory and weights, or class name: what was evaluated")
+    model_source: dict[str, str] = Field(default_factory=dict, description="how audit loads it again")
+    data: str = ""
+    samples: int
+    classes: int
+    seed: int
+    quick: bool = False
+    upper_bound: bool = False
+    upper_bound_reason: str = ""
+    clean: float
+    clean_interval: Interval
+    robust: float
+    robust_interval: Interval
+    threats: tuple[ThreatResult, ...]
+    attacks: tuple[AttackResult, ...]
+    checks: tuple[Check, ...] = ()
+    per_class: tuple[ClassResult, ...] = ()
+    labels: tuple[int, ...] = Field(default=(), description="the true label of each sample")
+    answers: tuple[int, ...] = Field(default=(), description="the model's answer on each clean sample")
+    gallery: tuple[Example, ...] = ()
+    twin: EvaluationRecord | None = Field(default=None, description="the undefended twin under the same attacks")
+    adversarial_file: str | None = Field(default=None, description="npz beside the record: inputs, labels, attacks")
+    training_cost: float | None = Field(default=None, description="training time relative to plain training")
+    versions: dict[str, str] = Field(default_factory=dict)
+    device: str = "cpu"
+    command: str = ""
+    started: str = Field(default="", description="UTC, ISO 8601")
+    seconds: float = 0.0
+
+    @property
+    def failed(self) -> tuple[Check, ...]:
+        """The checks that failed: any of them makes the robust accuracy untrustworthy."""
+        return tuple(check for check in self.checks if check.verdict == "fail")
+
+    @property
+    def trustworthy(self) -> bool:
+        """Whether no check failed."""
+        return not self.failed
