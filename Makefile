@@ -1,0 +1,35 @@
+# make run    train on the embedded digits, attack, write the report, say where it lies
+# make test   everything that must hold: lint, types, tests, doctests, documentation
+# make docs   the documentation, into site/
+
+PYTHON ?= python3.11
+PIP_EXTRA ?=
+BIN := .venv/bin
+READY := .venv/.ready
+RUN ?= --data digits --rule dirichlet --threat inf:0.1 --out runs/first --force
+
+export NO_MKDOCS_2_WARNING := 1# an advertisement of the theme, not a warning of ours
+
+.PHONY: run test docs clean
+
+run: $(READY)
+	$(BIN)/holomorph run $(RUN)
+
+test: $(READY)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+	$(BIN)/mkdocs build --strict --quiet
+
+docs: $(READY)
+	$(BIN)/mkdocs build --strict
+	@echo "The documentation starts at site/index.html"
+
+$(READY): constraints.txt pyproject.toml
+	test -x $(BIN)/python || $$(command -v $(PYTHON) || command -v python3) -m venv .venv
+	$(BIN)/python -m pip install --quiet $(PIP_EXTRA) -c constraints.txt -e '.[dev,docs]'
+	touch $@
+
+clean:
+	rm -rf .venv site dist build
