@@ -36,13 +36,14 @@ class Rule(ABC):
     progress:
         The share of training that is done, in [0, 1]. A training loop may set it; schedules read it.
     measured:
-        What the last call saw (energy, margin, ...), as plain numbers for logs.
+        What the last call saw (energy, margin, ...): detached scalars, read only when a log is written,
+        so that no device waits for a print.
     """
 
     name: ClassVar[str]
     seed: int = 0
     progress: float = field(default=1.0, init=False, repr=False)
-    measured: dict[str, float] = field(default_factory=dict, init=False, repr=False)
+    measured: dict[str, Tensor] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         self.generator = torch.Generator().manual_seed(self.seed)

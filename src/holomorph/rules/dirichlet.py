@@ -1,0 +1,197 @@
+"""The Dirichlet rule: risk plus the energy of an observable on a measure around the samples."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import KW_ONLY, dataclass, field
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from holomorph.calculus.measures import Ball, Measure
+from holomorph.calculus.norms import dual_direction, dual_gain
+from holomorph.calculus.observables import SCALAR, observable
+from holomorph.errors import ConfigError, HolomorphWarning, unknown_name
+from holomorph.rules.base import Cost, Rule
+from holomorph.types import ThreatModel
+
+ESTIMATORS = ("auto", "double-backward", "finite-difference", "random-projection")
+
+
+@dataclass
+class Dirichlet(Rule):
+    r"""Risk plus Dirichlet energy, made dimensionless by the threat.
+
+    $$\mathbb{E}\,\ell(h(x'), y) + w\,\mathbb{E}\big[(\varepsilon\,\|\nabla g(x')\|_q)^{k}\big],
+    \qquad x' \sim \mu(x)$$
+
+    Mean over the batch, no factor 1/2; q is dual to the threat's norm; k is the ``power``. For a vector
+    observable $\|\nabla g\|_q^2 = \sum_j \|\nabla g_j\|_q^2$, for q = 2 the Frobenius norm of the Jacobian.
+
+    Parameters
+    ----------
+    threat:
+        Norm, radius and box; the only setting without a default.
+    weight:
+        w, dimensionless. During ``fit`` it grows linearly from 0 over the first ``ramp`` of training.
+    observable:
+        ``"loss"``, ``"margin"``, ``"logits"``, ``"probabilities"`` or ``"fisher"``.
+    power:
+        1 or 2.
+    measure:
+        Where the energy is taken; by default uniform in the threat's ball around each sample. Energy at the
+        samples alone is escaped by a small plateau around each.
+    risk_at:
+        Whether the cross-entropy is taken at the ``"measure"`` (one forward pass fewer) or the ``"samples"``.
+    box_aware:
+        Count only perturbations that stay inside the box (l_inf).
+    estimator:
+        ``"double-backward"`` is exact. ``"finite-difference"`` needs one backward pass only:
+        $g(x' + \varepsilon s) - g(x')$ along the dual direction s. ``"random-projection"`` is for the l_2 energy
+        of vector observables. ``"auto"`` takes the first that the model allows.
+    lazy:
+        Take the energy at every k-th call only, with k times the weight.
+
+    Raises
+    ------
+    ConfigError
+        For a setting outside its domain, or an estimator that cannot serve the norm or the observable.
+
+    Source: docs/mathematics.md, section 2; Barati et al. 2022 and 2023 for risk + Dirichlet energy; the measure
+    on the threat's ball and the normalisation are our own.
+
+    Examples
+    --------
+    >>> rule = Dirichlet(ThreatModel("inf", 0.1))
+    >>> model = nn.Sequential(nn.Linear(2, 8), nn.GELU(), nn.Linear(8, 3))
+    >>> rule(model, torch.rand(4, 2), torch.tensor([0, 1, 2, 0])).backward()
+    """
+
+    name = "dirichlet"
+
+    threat: ThreatModel
+    _: KW_ONLY
+    weight: float = 1.0
+    observable: str = "loss"
+    power: int = 2
+    measure: Measure = None  # type: ignore[assignment]  # filled in below: it needs the threat
+    risk_at: Literal["measure", "samples"] = "measure"
+    box_aware: bool = False
+    estimator: str = "auto"
+    lazy: int = 1
+    ramp: float = 0.5
+    calls: int = field(default=0, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.measure = self.measure or Ball(self.threat)
+        self._observe = observable(self.observable)
+        self._check()
+
+    def _check(self) -> None:
+        if self.estimator not in ESTIMATORS:
+            raise unknown_name("estimator", self.estimator, ESTIMATORS)
+        if self.power not in (1, 2):
+            raise ConfigError(f"power is {self.power}; the energy is defined for 1 and 2.")
+        if not self.weight >= 0:
+            raise ConfigError(f"weight is {self.weight}; it must not be negative.")
+        if self.lazy < 1:
+            raise ConfigError(f"lazy is {self.lazy}; take the energy every 1, 2, ... steps.")
+        if self.risk_at not in ("measure", "samples"):
+            raise unknown_name("place of the risk", self.risk_at, ("measure", "samples"))
+        scalar = self.observable in SCALAR
+        if self.estimator == "random-projection" and (scalar or self.threat.q != 2):
+            raise ConfigError(
+                "random-projection estimates the l_2 energy of a vector observable only: "
+                "E|J^T v|_1 is not the l_1 norm. Use double-backward or finite-difference."
+            )
+        if self.estimator == "finite-difference" and not scalar:
+            raise ConfigError(
+                f"finite-difference follows the gradient of one number a sample; {self.observable!r} has several. "
+                "Use double-backward, or random-projection for l_2 threats."
+            )
+
+    def loss(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+        """Risk plus weighted energy."""
+        self.calls += 1
+        weight = self.weight * (min(1.0, self.progress / self.ramp) if self.ramp > 0 else 1.0) * self.lazy
+        with_energy = weight > 0 and self.calls % self.lazy == 0
+        if not with_energy and self.risk_at == "samples":
+            return cross_entropy(model(x), y)
+        drawn = self.measure.draw(x, self.generator, y, lambda z: cross_entropy(model(z), y, reduction="none"))
+        drawn = drawn.detach().requires_grad_(with_energy)
+        outputs = model(drawn)
+        risk = cross_entropy(outputs if self.risk_at == "measure" else model(x), y)
+        if not with_energy:
+            return risk
+        energy = self._energy(model, drawn, outputs, y).mean()
+        self.measured = {"risk": risk.detach(), "energy": energy.detach()}
+        return risk + weight * energy
+
+    def _energy(self, model: nn.Module, x: Tensor, outputs: Tensor, y: Tensor) -> Tensor:
+        r"""$(\varepsilon\|\nabla g\|_q)^k$ of each sample."""
+        g = self._observe(outputs, y)
+        if self.estimator == "auto":
+            self.estimator = self._probe(model, x, y)
+        if self.estimator == "finite-difference":
+            return self._finite_difference(model, x, g, y)
+        if self.estimator == "random-projection":
+            v = torch.randn(g.shape, generator=self.generator, dtype=g.dtype).to(g.device)
+            columns = [(g * v).sum()]
+        else:
+            columns = [g.sum()] if g.ndim == 1 else [g[:, j].sum() for j in range(g.shape[1])]
+        gradients = [torch.autograd.grad(c, x, create_graph=True)[0] for c in columns]
+        gains = [dual_gain(gradient, x, self.threat, box_aware=self.box_aware) for gradient in gradients]
+        if len(gains) == 1:
+            return gains[0] ** self.power
+        square = torch.stack(gains).square().sum(0)
+        return square if self.power == 2 else (square + torch.finfo(square.dtype).tiny).sqrt()
+
+    def _finite_difference(self, model: nn.Module, x: Tensor, g: Tensor, y: Tensor) -> Tensor:
+        # Only the input's gradient is asked for, and the clean forward pass serves the risk as well: 7 passes.
+        (gradient,) = torch.autograd.grad(g.sum(), x, retain_graph=True)
+        step = self.threat.radius * dual_direction(gradient, self.threat.p)
+        if self.box_aware:
+            step = (x + step).clamp(*self.threat.box) - x
+        return (self._observe(model((x + step).detach()), y) - g).abs() ** self.power
+
+    def _probe(self, model: nn.Module, x: Tensor, y: Tensor) -> str:
+        """Try double differentiation once, on two samples."""
+        z, labels = x[:2].detach().requires_grad_(), y[:2]
+        parameters = [p for p in model.parameters() if p.requires_grad]
+        try:
+            (gradient,) = torch.autograd.grad(self._observe(model(z), labels).sum(), z, create_graph=True)
+            torch.autograd.grad(gradient.square().sum(), parameters, allow_unused=True)
+        except (RuntimeError, NotImplementedError) as error:
+            if self.observable not in SCALAR:
+                raise ConfigError(
+                    f"The model cannot be differentiated twice ({error}), which the energy of {self.observable!r} "
+                    "needs. Use observable='loss' or 'margin'."
+                ) from error
+            reason = str(error).splitlines()[0]
+            warnings.warn(
+                f"The model cannot be differentiated twice ({reason}); using finite differences instead.",
+                HolomorphWarning,
+                stacklevel=2,
+            )
+            return "finite-difference"
+        return "double-backward"
+
+    @property
+    def cost(self) -> Cost:
+        """Passes of one sample, averaged over a lazy period."""
+        once = Cost(1, 1) if self.risk_at == "measure" else Cost(2, 2)
+        outputs = 1 if self.observable in SCALAR or self.estimator == "random-projection" else 10
+        extra = Cost(1, 1.5) if self.estimator == "finite-difference" else Cost(0, 0.5 * outputs + 1.5)
+        return Cost(once.forward + extra.forward / self.lazy, once.backward + extra.backward / self.lazy)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the generator's state and the place in the lazy period."""
+        return {**super().state_dict(), "calls": self.calls}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what :meth:`state_dict` returned."""
+        super().load_state_dict(state)
+        self.calls = state["calls"]
