@@ -34,7 +34,8 @@ def build(name: str, threat: ThreatModel, **settings: Any) -> Rule:
         if key not in known:
             raise unknown_name(f"setting of the rule {name!r}", key, known)
     needs_threat = any(f.name == "threat" for f in dataclasses.fields(rule))
-    return rule(**({"threat": threat} if needs_threat else {}), **settings)
+    arguments: dict[str, Any] = {"threat": threat, **settings} if needs_threat else settings
+    return rule(**arguments)
 
 
 def parse(text: str, threat: ThreatModel, **defaults: Any) -> Rule:

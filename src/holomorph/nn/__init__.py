@@ -1,0 +1,1 @@
+"""Networks: real classifiers, and holomorphic building blocks."""
