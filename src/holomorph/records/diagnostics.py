@@ -1,0 +1,44 @@
+"""What gradients look like from the inputs: the record behind the report's histogram and energy table."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from holomorph.types import Interval, Record, ThreatModel
+
+
+class Energy(BaseModel):
+    """The Dirichlet energy of one observable on one measure, with its confidence interval."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
+
+    observable: str = Field(description="probabilities, logits or loss")
+    place: Literal["samples", "ball"] = Field(description="at the samples, or uniform in the threat around them")
+    interval: Interval
+
+
+class Gradients(BaseModel):
+    """One model's input gradients."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
+
+    norms: tuple[float, ...] = Field(description="|grad loss|_q of each sample, q dual to the threat's norm")
+    energies: tuple[Energy, ...]
+
+
+class DiagnosticsRecord(Record):
+    """The outcome of :func:`holomorph.framework.diagnostics.diagnose`.
+
+    >>> DiagnosticsRecord.KIND
+    'diagnostics'
+    """
+
+    KIND: ClassVar[str] = "diagnostics"
+
+    threat: ThreatModel
+    samples: int
+    seed: int
+    model: Gradients
+    twin: Gradients | None = Field(default=None, description="the undefended model of the same shape")
