@@ -9,7 +9,9 @@ from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 
+from holomorph.errors import ConfigError, ModelError
 from holomorph.types import ThreatModel, check_batch
 
 
@@ -33,6 +35,8 @@ class Rule(ABC):
     ----------
     seed:
         Seeds the rule's own generator, so that the same seed draws the same points.
+    label_smoothing:
+        The share of each label that is spread evenly over all classes, in [0, 1).
     progress:
         The share of training that is done, in [0, 1]. A training loop may set it; schedules read it.
     measured:
@@ -42,16 +46,34 @@ class Rule(ABC):
 
     name: ClassVar[str]
     seed: int = 0
+    label_smoothing: float = 0.0
     progress: float = field(default=1.0, init=False, repr=False)
     measured: dict[str, Tensor] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         self.generator = torch.Generator().manual_seed(self.seed)
+        if not 0 <= self.label_smoothing < 1:
+            raise ConfigError(f"label_smoothing is {self.label_smoothing}; give a share in [0, 1).")
 
     def __call__(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
         """Return the scalar to minimise on one batch."""
         check_batch(x, y)
         return self.loss(model, x, y)
+
+    def risk(self, logits: Tensor, y: Tensor) -> Tensor:
+        """Cross-entropy of each sample, with this rule's label smoothing; shape (batch,)."""
+        if logits.ndim != 2 or len(logits) != len(y):
+            raise ModelError(
+                f"The model maps {len(y)} samples to the shape {tuple(logits.shape)}. "
+                "Return one row of logits a sample: (batch, classes)."
+            )
+        return cross_entropy(logits, y, reduction="none", label_smoothing=self.label_smoothing)
+
+    def require_positive(self, *names: str) -> None:
+        """Refuse settings that must be 1, 2, 3, ..."""
+        for name in names:
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least 1.")
 
     @abstractmethod
     def loss(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:

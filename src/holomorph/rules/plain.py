@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
 from holomorph.rules.base import Cost, Rule
 
@@ -23,7 +22,7 @@ class Plain(Rule):
 
     def loss(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
         """Mean cross-entropy."""
-        return cross_entropy(model(x), y)
+        return self.risk(model(x), y).mean()
 
     @property
     def cost(self) -> Cost:

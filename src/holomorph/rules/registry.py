@@ -9,10 +9,14 @@ from typing import Any
 from holomorph.errors import ConfigError, unknown_name
 from holomorph.rules.base import Rule
 from holomorph.rules.dirichlet import Dirichlet
+from holomorph.rules.finite import FiniteEnergy
+from holomorph.rules.nfgsm import NFGSM
+from holomorph.rules.pgd import PGD
 from holomorph.rules.plain import Plain
+from holomorph.rules.trades import TRADES
 from holomorph.types import ThreatModel
 
-RULES: dict[str, type[Rule]] = {rule.name: rule for rule in (Plain, Dirichlet)}
+RULES: dict[str, type[Rule]] = {rule.name: rule for rule in (Plain, Dirichlet, FiniteEnergy, NFGSM, PGD, TRADES)}
 
 
 def build(name: str, threat: ThreatModel, **settings: Any) -> Rule:

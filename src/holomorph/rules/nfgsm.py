@@ -1,0 +1,61 @@
+"""N-FGSM: adversarial training with one step from a noisy point, without projection."""
+
+from __future__ import annotations
+
+from dataclasses import KW_ONLY, dataclass
+
+import torch
+from torch import Tensor, nn
+
+from holomorph.calculus.norms import random_in_ball
+from holomorph.rules.ascent import direction
+from holomorph.rules.base import Cost, Rule
+from holomorph.rules.passes import evaluation_mode
+from holomorph.types import ThreatModel
+
+
+@dataclass
+class NFGSM(Rule):
+    r"""Risk one worst step away from a noisy point; the sum of noise and step is not projected back.
+
+    $$\mathbb{E}\,\ell\big(x' + \varepsilon\, s(\nabla\ell(x'))\big), \qquad x' = x + u,\;
+    u \sim \mathcal{U}(\text{ball of radius } k\varepsilon)$$
+
+    Points are clipped to the box. s is the sign for l_inf (the paper's norm) and the dual direction otherwise.
+
+    Parameters
+    ----------
+    threat:
+        Norm, radius and box.
+    noise:
+        k; the paper's choice is 2.
+
+    Source: de Jorge et al. 2022, "Make some noise".
+
+    Examples
+    --------
+    >>> rule = NFGSM(ThreatModel("inf", 0.1))
+    >>> rule(nn.Linear(2, 3), torch.rand(4, 2), torch.tensor([0, 1, 2, 0])).backward()
+    """
+
+    name = "nfgsm"
+
+    threat: ThreatModel
+    _: KW_ONLY
+    noise: float = 2.0
+
+    def loss(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+        """Risk at the perturbed points."""
+        eps = self.threat.radius
+        noisy = x.detach() + random_in_ball(x, self.threat.p, self.noise * eps, self.generator)
+        noisy = noisy.clamp(*self.threat.box).requires_grad_()
+        with evaluation_mode(model), torch.enable_grad():
+            (gradient,) = torch.autograd.grad(self.risk(model(noisy), y).sum(), noisy)
+        noisy = noisy.detach()
+        moved = (noisy + eps * direction(gradient, noisy, self.threat)).clamp(*self.threat.box)
+        return self.risk(model(moved), y).mean()
+
+    @property
+    def cost(self) -> Cost:
+        """One step, and a forward and half a backward pass for its direction."""
+        return Cost(2, 1.5)
