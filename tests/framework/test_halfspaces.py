@@ -56,7 +56,7 @@ def test_the_step_reaches_exactly_the_gain_and_stays_in_the_box(name):
 
 
 def test_l2_satisfies_the_kuhn_tucker_conditions():
-    """Where the box does not hold a coordinate back its step is one multiple of its gradient; held ones ask for more."""
+    """Free coordinates step by one multiple of their gradient; those that the box holds back would step further."""
     g, x, gain, _ = _problem(2)
     delta = smallest_step(g, gain, x, ThreatModel(2, 0.1)).delta
     for i in range(len(g)):

@@ -1,6 +1,6 @@
 r"""The smallest step into a half-space that stays in the box: what a linear classifier's nearest rival is.
 
-$$\min \|\delta\|_p \quad\text{such that}\quad \langle g, \delta\rangle \ge c,\; x + \delta \in [\mathrm{lo}, \mathrm{hi}]^n$$
+$$\min \|\delta\|_p \;\text{such that}\; \langle g, \delta\rangle \ge c,\; x + \delta \in [\mathrm{lo}, \mathrm{hi}]^n$$
 
 Every coordinate moves along the sign of its gradient. Up to the box, the optimal step of size s moves coordinate i by
 $\min(r_i s, \text{room}_i)$ with rate $r_i = 1$ for p = inf and $r_i = |g_i|$ for p = 2 (the Kuhn-Tucker conditions),

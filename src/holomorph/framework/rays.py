@@ -42,7 +42,8 @@ def taylor(f: Callable[[Tensor], Tensor], x: Tensor, v: Tensor, degree: int) -> 
     def derivatives(u: Tensor, order: int) -> tuple[Tensor, ...]:
         if order == 0:
             return (f(x + per_sample(u, x) * v),)
-        below, raised = jvp(lambda t: derivatives(t, order - 1), (u,), (torch.ones_like(u),))
+        pushed: tuple[tuple[Tensor, ...], ...] = jvp(lambda t: derivatives(t, order - 1), (u,), (torch.ones_like(u),))
+        below, raised = pushed
         return (*below, raised[-1])
 
     with torch.no_grad():
