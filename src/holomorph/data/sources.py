@@ -61,8 +61,8 @@ def _digits(_data_dir: Path | None) -> Splits:
     x, y = (digits.images[:, None] / 16.0).astype(np.float32), digits.target.astype(np.int64)
     x_rest, x_test, y_rest, y_test = train_test_split(x, y, test_size=360, stratify=y, random_state=0)
     x_train, x_val, y_train, y_val = train_test_split(x_rest, y_rest, test_size=360, stratify=y_rest, random_state=0)
-    parts = [torch.from_numpy(part) for part in (x_train, y_train, x_val, y_val, x_test, y_test)]
-    return Splits("digits", *parts, (0.0, 1.0), 10)
+    training = (torch.from_numpy(x_train), torch.from_numpy(y_train), torch.from_numpy(x_val), torch.from_numpy(y_val))
+    return Splits("digits", *training, torch.from_numpy(x_test), torch.from_numpy(y_test), (0.0, 1.0), 10)
 
 
 def _fashion_mnist(data_dir: Path | None) -> Splits:

@@ -1,0 +1,68 @@
+"""What a training run did: settings, course and cost."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from holomorph.types import Record, ThreatModel
+
+
+class Epoch(BaseModel):
+    """One pass over the training samples."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
+
+    number: int = Field(description="1 for the first")
+    loss: float = Field(description="mean of what the rule returned")
+    lr: float = Field(description="learning rate at the end")
+    seconds: float
+    validation_accuracy: float | None = None
+    measured: dict[str, float] = Field(default_factory=dict, description="means of what the rule measured")
+
+
+class TwinSummary(BaseModel):
+    """The undefended model of the same shape: trained by empirical risk from the same start, on the same batches."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
+
+    history: tuple[Epoch, ...]
+    seconds: float
+
+
+class TrainRecord(Record):
+    """The outcome of :func:`holomorph.fit`.
+
+    >>> TrainRecord.KIND
+    'training'
+    """
+
+    KIND: ClassVar[str] = "training"
+
+    model: str
+    model_settings: dict[str, Any] = Field(default_factory=dict)
+    parameters: int
+    data: str = ""
+    samples: int
+    rule: str
+    rule_settings: dict[str, Any]
+    threat: ThreatModel | None = None
+    seed: int
+    epochs: int
+    batch_size: int
+    optimizer: str
+    lr: float
+    weight_decay: float
+    schedule: str = "one-cycle"
+    ema: float | None = Field(default=None, description="decay of the averaged weights that the model ends with")
+    history: tuple[Epoch, ...]
+    seconds: float = Field(description="wall time of all epochs, validation left out")
+    cost: float = Field(description="passes a sample relative to plain training, by the rule's own count")
+    measured_cost: float | None = Field(default=None, description="wall time relative to the undefended twin's")
+    twin: TwinSummary | None = None
+    versions: dict[str, str] = Field(default_factory=dict)
+    device: str = "cpu"
+    processes: int = 1
+    command: str = ""
+    started: str = Field(default="", description="UTC, ISO 8601")

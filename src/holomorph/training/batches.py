@@ -1,0 +1,133 @@
+"""Where batches come from: tensors in memory, a data set, or the user's own loader; each process gets its share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sized
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, DistributedSampler
+
+from holomorph.data import Splits, check_labels
+from holomorph.errors import DataError
+from holomorph.seeding import generator, seed_for
+from holomorph.types import check_batch
+
+#: What ``fit`` takes: tensors (x, y), splits (their training part), a data set, or a loader.
+Training = tuple[Tensor, Tensor] | Splits | Dataset[Any] | DataLoader[Any]
+
+
+class Batches(Protocol):
+    """Batches of one epoch after another, the same ones for the same seed."""
+
+    @property
+    def samples(self) -> int:
+        """Count the samples."""
+        ...
+
+    def __len__(self) -> int:
+        """Count the batches of one epoch."""
+        ...
+
+    def epoch(self, number: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the batches of an epoch."""
+        ...
+
+    def first(self) -> tuple[Tensor, Tensor]:
+        """Return some samples, to check them before the work begins."""
+        ...
+
+
+@dataclass
+class TensorBatches:
+    """Shuffled slices of tensors in memory; process r of w takes every w-th sample of each batch."""
+
+    x: Tensor
+    y: Tensor
+    batch_size: int
+    seed: int
+    fabric: Fabric
+
+    @property
+    def samples(self) -> int:
+        """Count the samples."""
+        return len(self.x)
+
+    def __len__(self) -> int:
+        return -(-len(self.x) // self.batch_size)
+
+    def epoch(self, number: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the batches of an epoch, on the fabric's device."""
+        rank, world = self.fabric.global_rank, self.fabric.world_size
+        order = torch.randperm(len(self.x), generator=generator(self.seed, f"shuffle/{number}"))
+        for indices in torch.split(order, self.batch_size):
+            share = indices[rank : len(indices) - len(indices) % world : world]
+            if len(share):
+                yield self.fabric.to_device(self.x[share]), self.fabric.to_device(self.y[share])
+
+    def first(self) -> tuple[Tensor, Tensor]:
+        """Return all samples: they lie in memory."""
+        return self.x, self.y
+
+
+class LoaderBatches:
+    """The user's loader, distributed by Fabric."""
+
+    def __init__(self, loader: DataLoader[Any], seed: int, fabric: Fabric) -> None:
+        self.samples = len(loader.dataset) if isinstance(loader.dataset, Sized) else -1
+        self._first = next(iter(loader), None)
+        self.loader: Any = fabric.setup_dataloaders(loader)
+        self.seed = seed
+
+    def __len__(self) -> int:
+        return len(self.loader)
+
+    def epoch(self, number: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the loader's batches; its own shuffling is seeded by the epoch."""
+        sampler = getattr(self.loader, "sampler", None)
+        if isinstance(sampler, DistributedSampler):
+            sampler.set_epoch(number)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed_for(self.seed, f"shuffle/{number}"))
+            batches = iter(self.loader)  # draws the seed of its order here, and leaves the global stream alone
+        yield from batches
+
+    def first(self) -> tuple[Tensor, Tensor]:
+        """Return the first batch."""
+        if self._first is None:
+            raise DataError("The loader yields no batch. Give it at least one sample.")
+        try:
+            x, y = self._first
+        except (TypeError, ValueError):
+            raise DataError("The loader must yield pairs (samples, labels).") from None
+        return x, y
+
+
+def make_batches(train: Training, batch_size: int, seed: int, fabric: Fabric) -> Batches:
+    """Bring whatever the user has into one form, checked.
+
+    Raises
+    ------
+    DataError
+        For empty or mismatched data, labels out of range, or one class only.
+    """
+    batches: Batches
+    if isinstance(train, Splits):
+        batches = TensorBatches(train.x_train, train.y_train, batch_size, seed, fabric)
+    elif isinstance(train, DataLoader):
+        batches = LoaderBatches(train, seed, fabric)
+    elif isinstance(train, tuple):
+        if len(train) != 2:
+            raise DataError(f"Give the training data as (samples, labels), not {len(train)} things.")
+        batches = TensorBatches(*train, batch_size, seed, fabric)
+    elif isinstance(train, Dataset):
+        batches = LoaderBatches(DataLoader(train, batch_size, shuffle=True), seed, fabric)
+    else:
+        raise DataError(f"Cannot train on {type(train).__name__}. Give tensors (x, y), a Dataset or a DataLoader.")
+    check_batch(*batches.first())
+    if isinstance(batches, TensorBatches):
+        check_labels(batches.y)
+    return batches

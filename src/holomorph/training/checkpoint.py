@@ -1,0 +1,119 @@
+"""Checkpoints that cannot run code: tensors as safetensors, everything else as JSON with the tensors' digest."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor, nn
+
+from holomorph.errors import CheckpointError
+from holomorph.types import write_atomically
+
+
+def save_tensors(path: Path, tensors: dict[str, Tensor]) -> str:
+    """Write tensors as safetensors, whole or not at all, and return their SHA-256."""
+    content = save({key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()})
+    write_atomically(path, content)
+    return hashlib.sha256(content).hexdigest()
+
+
+def load_tensors(path: Path, digest: str | None = None) -> dict[str, Tensor]:
+    """Read tensors; a file that is cut short or was changed is refused.
+
+    Raises
+    ------
+    CheckpointError
+        If the file is missing, damaged, or not the one whose digest was noted.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"There are no weights at {path} ({error.strerror}).") from error
+    if digest is not None and hashlib.sha256(content).hexdigest() != digest:
+        raise CheckpointError(f"{path} is not the file that was saved: it was cut short or changed. Train again.")
+    try:
+        return load(content)
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise CheckpointError(f"{path} is not a whole safetensors file ({error}). Train again.") from error
+
+
+def load_into(model: nn.Module, tensors: dict[str, Tensor], origin: str) -> None:
+    """Load weights into a model of the same architecture.
+
+    Raises
+    ------
+    CheckpointError
+        Naming the first parameter that does not fit.
+    """
+    own = model.state_dict()
+    if own.keys() != tensors.keys():
+        odd = sorted(own.keys() ^ tensors.keys())[0]
+        where = "the model has no such parameter" if odd in tensors else "the file lacks it"
+        raise CheckpointError(f"The weights in {origin} are of another architecture: {odd!r}, {where}.")
+    for key, value in own.items():
+        if value.shape != tensors[key].shape:
+            raise CheckpointError(
+                f"The weights in {origin} are of another architecture: {key!r} has shape "
+                f"{tuple(tensors[key].shape)}, the model's has {tuple(value.shape)}."
+            )
+    model.load_state_dict(tensors)
+
+
+def save_checkpoint(folder: Path, name: str, tensors: dict[str, Tensor], state: dict[str, Any]) -> Path:
+    """Write NAME.safetensors, then NAME.json with its digest: a checkpoint exists once its JSON does."""
+    digest = save_tensors(folder / f"{name}.safetensors", tensors)
+    return write_atomically(folder / f"{name}.json", json.dumps({**state, "sha256": digest}).encode())
+
+
+def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read the checkpoint whose JSON lies at ``path``."""
+    try:
+        state = json.loads(path.read_text())
+        digest = state.pop("sha256")
+    except (OSError, ValueError, KeyError, AttributeError) as error:
+        raise CheckpointError(f"{path} is no whole checkpoint ({error}). Remove it to use the one before.") from error
+    return load_tensors(path.with_suffix(".safetensors"), digest), state
+
+
+def latest(folder: Path) -> Path | None:
+    """Return the newest checkpoint's JSON, or None."""
+    return max(folder.glob("epoch-*.json"), default=None)
+
+
+def prune(folder: Path, keep: int = 2) -> None:
+    """Delete all but the newest checkpoints, JSON first."""
+    for path in sorted(folder.glob("epoch-*.json"))[:-keep]:
+        path.unlink()
+        path.with_suffix(".safetensors").unlink(missing_ok=True)
+
+
+def flatten_optimizer(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], list[dict[str, Any]]]:
+    """Split an optimizer's state into tensors, named index.key, and plain groups."""
+    state = optimizer.state_dict()
+    tensors = {
+        f"{index}.{key}": value if isinstance(value, Tensor) else torch.tensor(value)
+        for index, values in state["state"].items()
+        for key, value in values.items()
+        if value is not None
+    }
+    return tensors, state["param_groups"]
+
+
+def restore_optimizer(
+    optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor], groups: list[dict[str, Any]]
+) -> None:
+    """Undo :func:`flatten_optimizer`."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, value in tensors.items():
+        index, _, key = name.partition(".")
+        state.setdefault(int(index), {})[key] = value
+    for group in groups:
+        if "betas" in group:
+            group["betas"] = tuple(group["betas"])
+    optimizer.load_state_dict({"state": state, "param_groups": groups})

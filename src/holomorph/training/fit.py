@@ -1,0 +1,219 @@
+"""``fit``: train a model by a rule, with checkpoints, logs and a record."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from holomorph import progress
+from holomorph.data import Splits, check_labels
+from holomorph.errors import ConfigError
+from holomorph.nn.contract import check_logits
+from holomorph.records.training import TrainRecord
+from holomorph.rules.base import Rule
+from holomorph.training import checkpoint
+from holomorph.training.batches import Training, make_batches
+from holomorph.training.loop import Loop, Settings
+from holomorph.types import ThreatModel, write_atomically
+from holomorph.versions import versions
+
+
+def fit(
+    model: nn.Module,
+    train: Training,
+    rule: Rule,
+    *,
+    epochs: int = 6,
+    out: str | Path | None = None,
+    validation: tuple[Tensor, Tensor] | None = None,
+    batch_size: int = 256,
+    lr: float = 2e-3,
+    optimizer: str = "adam",
+    weight_decay: float = 0.0,
+    ema: float | None = None,
+    seed: int = 0,
+    resume: bool = False,
+    force: bool = False,
+    fabric: Fabric | None = None,
+) -> TrainRecord:
+    """Train the model in place by the rule and return the record of the run.
+
+    Parameters
+    ----------
+    model:
+        Maps (batch, ...) in its box to logits (batch, K). Ends on the fabric's device, with averaged weights if
+        ``ema`` is set.
+    train:
+        Tensors ``(x, y)``, ``Splits`` (their training part), a ``Dataset`` or a ``DataLoader``.
+    rule:
+        What to minimise; see ``holomorph.rules``.
+    out:
+        Folder for checkpoints, logs, ``model.safetensors`` and ``train.json``; nothing is written without it.
+    validation:
+        Samples and labels whose accuracy is logged each epoch; those of ``Splits`` are used by themselves.
+    lr:
+        Peak of the one-cycle schedule.
+    optimizer:
+        ``"adam"``, ``"adamw"`` or ``"sgd"``.
+    ema:
+        Decay of an exponential moving average of the weights, for instance 0.99.
+    resume:
+        Go on from the last checkpoint in ``out``; the numbers are those of a run that was never stopped.
+    force:
+        Replace an earlier run in ``out``.
+    fabric:
+        A launched ``lightning_fabric.Fabric`` for devices, precision and processes; by default one device.
+
+    Raises
+    ------
+    DataError, ModelError, ConfigError
+        Before anything is written, for data, models and settings that cannot be used.
+    TrainingError
+        If the loss stops being finite; the last good checkpoint is kept.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from holomorph.rules import Plain
+    >>> x = torch.rand(64, 2); y = (x[:, 0] > x[:, 1]).long()
+    >>> record = fit(nn.Linear(2, 2), (x, y), Plain(), epochs=2)
+    >>> record.rule, len(record.history)
+    ('plain', 2)
+    """
+    settings = Settings(
+        epochs=epochs, batch_size=batch_size, lr=lr, optimizer=optimizer, weight_decay=weight_decay, ema=ema, seed=seed
+    )
+    folder = Path(out) if out is not None else None
+    fabric = fabric or Fabric(accelerator="auto", devices=1)
+    batches = make_batches(train, batch_size, seed, fabric)
+    x, y = batches.first()
+    check_logits(model.to(x.device), x, check_labels(y) if batches.samples == len(y) else int(y.max()) + 1)
+    if isinstance(train, Splits) and validation is None:
+        validation = (train.x_val, train.y_val)
+    if folder is not None and fabric.is_global_zero:
+        prepare_folder(folder, resume=resume, force=force)
+    started = datetime.now(UTC).isoformat(timespec="seconds")
+    loop = Loop(fabric, model, rule, batches, settings, folder / "checkpoints" if folder else None)
+    run(loop, validation, folder)
+    if loop.averaged is not None:
+        model.load_state_dict(loop.averaged.module.state_dict())
+    record = _record(loop, train, started)
+    if folder is not None and fabric.is_global_zero:
+        checkpoint.save_tensors(folder / "model.safetensors", model.state_dict())
+        record.save(folder / "train.json")
+    return record
+
+
+def run(loop: Loop, validation: tuple[Tensor, Tensor] | None, folder: Path | None) -> None:
+    """Bring a loop to its last epoch, from its newest checkpoint if there is one."""
+    if loop.folder is not None:
+        check_same_run(loop)
+        newest = checkpoint.latest(loop.folder)
+        if newest is not None:
+            loop.restore(newest)
+        elif not loop.history:
+            loop.save()
+    loggers = _loggers(folder) if folder is not None and loop.fabric.is_global_zero else []
+    epochs = loop.settings.epochs
+    with progress.bar(f"training, {loop.rule.name}", total=epochs * len(loop.batches)) as bar:
+        bar.advance(len(loop.history) * len(loop.batches))
+        while len(loop.history) < epochs:
+            epoch = loop.run_epoch(validation, bar)
+            loop.save()
+            shown = {"loss": epoch.loss, "lr": epoch.lr, "seconds": epoch.seconds, **epoch.measured}
+            if epoch.validation_accuracy is not None:
+                shown["validation_accuracy"] = epoch.validation_accuracy
+            for logger in loggers:
+                logger.log_metrics(shown, epoch.number)
+                logger.save()
+    for logger in loggers:
+        logger.finalize("success")
+
+
+def prepare_folder(folder: Path, *, resume: bool, force: bool) -> None:
+    """Make the run's folder, or say why it cannot be used.
+
+    Raises
+    ------
+    ConfigError
+        If it exists and neither ``resume`` nor ``force`` was asked for, is no run, or cannot be written.
+    """
+    try:
+        occupied = folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
+        if occupied and not resume:
+            if not force:
+                raise ConfigError(f"{folder} exists. Choose another, or give --force to replace it, or --resume.")
+            if not any((folder / name).exists() for name in ("config.json", "train.json", "checkpoints")):
+                raise ConfigError(f"{folder} is no run of holomorph and will not be replaced. Choose another.")
+            shutil.rmtree(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise ConfigError(f"The folder {folder} cannot be written ({error.strerror}). Choose another.") from error
+
+
+def check_same_run(loop: Loop) -> None:
+    """Note the settings beside the checkpoints, or refuse to resume a run that had other ones."""
+    if loop.folder is None or not loop.fabric.is_global_zero:
+        return
+    settings = {**vars(loop.settings), "rule": loop.rule.name, **loop.rule.settings()}
+    text = json.dumps(settings, sort_keys=True, indent=1)
+    path = loop.folder / "settings.json"
+    if not path.exists():
+        write_atomically(path, text.encode())
+        return
+    before: dict[str, Any] = json.loads(path.read_text())
+    now: dict[str, Any] = json.loads(text)
+    for key in sorted(before.keys() | now.keys()):
+        if before.get(key) != now.get(key):
+            raise ConfigError(
+                f"The run in {loop.folder.parent} was started with {key} = {before.get(key)}, not {now.get(key)}. "
+                "Resume with the same settings, or give --force to start anew."
+            )
+
+
+def _loggers(folder: Path) -> list[Any]:
+    from lightning_fabric.loggers.csv_logs import CSVLogger
+    from lightning_fabric.loggers.tensorboard import TensorBoardLogger
+
+    return [
+        TensorBoardLogger(folder.parent, name=folder.name, version=""),
+        CSVLogger(folder, name="logs", version=""),
+    ]
+
+
+def _record(loop: Loop, train: Training, started: str) -> TrainRecord:
+    s, module, threat = loop.settings, loop.module, getattr(loop.rule, "threat", None)
+    return TrainRecord(
+        model=f"{type(module).__module__}.{type(module).__qualname__}",
+        parameters=sum(p.numel() for p in module.parameters()),
+        data=train.name if isinstance(train, Splits) else "",
+        samples=loop.batches.samples,
+        rule=loop.rule.name,
+        rule_settings=loop.rule.settings(),
+        threat=threat if isinstance(threat, ThreatModel) else None,
+        seed=s.seed,
+        epochs=s.epochs,
+        batch_size=s.batch_size,
+        optimizer=s.optimizer,
+        lr=s.lr,
+        weight_decay=s.weight_decay,
+        ema=s.ema,
+        history=tuple(loop.history),
+        seconds=sum(epoch.seconds for epoch in loop.history),
+        cost=loop.rule.cost.passes / 3,
+        versions=versions("lightning-fabric", "numpy"),
+        device=str(loop.fabric.device),
+        processes=loop.fabric.world_size,
+        command=" ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        started=started,
+    )

@@ -1,0 +1,207 @@
+"""The loop itself: one optimizer, one schedule, one rule; epochs that can be saved and taken up again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import OneCycleLR
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from holomorph import progress
+from holomorph.errors import ConfigError, TrainingError, unknown_name
+from holomorph.nn.contract import evaluating
+from holomorph.records.training import Epoch
+from holomorph.rules.base import Rule
+from holomorph.seeding import seed_for
+from holomorph.training import checkpoint
+from holomorph.training.batches import Batches
+
+OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
+    "sgd": torch.optim.SGD,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How to train; everything that changes the numbers."""
+
+    epochs: int = 6
+    batch_size: int = 256
+    lr: float = 2e-3
+    optimizer: str = "adam"
+    weight_decay: float = 0.0
+    ema: float | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.optimizer not in OPTIMIZERS:
+            raise unknown_name("optimizer", self.optimizer, OPTIMIZERS)
+        for name, value in (("epochs", self.epochs), ("batch_size", self.batch_size)):
+            if value < 1:
+                raise ConfigError(f"{name} is {value}; it must be at least 1.")
+        if not self.lr > 0:
+            raise ConfigError(f"The learning rate is {self.lr}; it must be positive.")
+        if self.ema is not None and not 0 < self.ema < 1:
+            raise ConfigError(f"ema is {self.ema}; the decay of the averaged weights must lie between 0 and 1.")
+
+
+@dataclass
+class Loop:
+    """The state of a training run between two epochs.
+
+    Attributes
+    ----------
+    module:
+        The user's module.
+    model:
+        The same module as Fabric wraps it (precision, gradient exchange between processes).
+    averaged:
+        The moving average of the weights, if one is kept.
+    history:
+        The epochs done.
+    """
+
+    fabric: Fabric
+    module: nn.Module
+    rule: Rule
+    batches: Batches
+    settings: Settings
+    folder: Path | None = None
+    history: list[Epoch] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        s = self.settings
+        trained = [p for p in self.module.parameters() if p.requires_grad]
+        if not trained:
+            raise ConfigError("The model has no parameter to train. Unfreeze some with requires_grad_(True).")
+        extra = {"momentum": 0.9} if s.optimizer == "sgd" else {}
+        optimizer = OPTIMIZERS[s.optimizer](trained, lr=s.lr, weight_decay=s.weight_decay, **extra)
+        self.total = max(2, s.epochs * len(self.batches) * self.rule.replays)
+        self.scheduler = OneCycleLR(optimizer, max_lr=s.lr, total_steps=self.total + 1)
+        self.optimizer: Any
+        self.model, self.optimizer = self.fabric.setup(self.module, optimizer)
+        self.averaged: AveragedModel | None = None
+        if s.ema is not None:
+            average = get_ema_multi_avg_fn(s.ema)  # type: ignore[no-untyped-call]
+            self.averaged = AveragedModel(self.module, multi_avg_fn=average, use_buffers=True)
+
+    @property
+    def step(self) -> int:
+        """Optimizer steps done."""
+        return int(self.scheduler.last_epoch)
+
+    def run_epoch(self, validation: tuple[Tensor, Tensor] | None, bar: progress.Bar) -> Epoch:
+        """Train for one more epoch, then measure the validation accuracy."""
+        number = len(self.history) + 1
+        self.model.train()
+        start = time.perf_counter()
+        with self._own_randomness(number):
+            loss, measured = self._train(number, bar)
+        seconds = time.perf_counter() - start
+        accuracy = self.accuracy(*validation, self.settings.batch_size) if validation else None
+        epoch = Epoch(
+            number=number,
+            loss=loss,
+            lr=float(self.scheduler.get_last_lr()[0]),
+            seconds=seconds,
+            validation_accuracy=accuracy,
+            measured=measured,
+        )
+        self.history.append(epoch)
+        return epoch
+
+    def _train(self, number: int, bar: progress.Bar) -> tuple[float, dict[str, float]]:
+        sums: dict[str, Tensor] = {}
+        counts: dict[str, int] = {}
+        for x, y in self.batches.epoch(number):
+            for _ in range(self.rule.replays):
+                seen = {"loss": self._update(x, y), **self.rule.measured}
+                for key, value in seen.items():
+                    sums[key] = sums.get(key, torch.zeros(())) + value.detach().float()
+                    counts[key] = counts.get(key, 0) + 1
+            bar.advance()
+        means = {key: float(value) / counts[key] for key, value in sums.items()}
+        return means.pop("loss"), means
+
+    def _update(self, x: Tensor, y: Tensor) -> Tensor:
+        self.rule.progress = self.step / self.total
+        self.rule.measured = {}
+        loss = self.rule(self.model, x, y)
+        if not torch.isfinite(loss):
+            raise TrainingError(
+                f"The loss became {loss.item()} at step {self.step} (learning rate "
+                f"{self.scheduler.get_last_lr()[0]:.3g}). Lower the learning rate or the rule's weight."
+                + self._last_good()
+            )
+        self.optimizer.zero_grad()
+        self.fabric.backward(loss)
+        self.optimizer.step()
+        self.scheduler.step()
+        if self.averaged is not None:
+            self.averaged.update_parameters(self.module)
+        return loss
+
+    def _last_good(self) -> str:
+        kept = checkpoint.latest(self.folder) if self.folder is not None else None
+        return f" The last good checkpoint is {kept}." if kept else ""
+
+    @contextmanager
+    def _own_randomness(self, number: int) -> Iterator[None]:
+        """Seed the global stream, which dropout draws from, for this epoch; the caller's own is left as it was."""
+        with torch.random.fork_rng():
+            torch.manual_seed(seed_for(self.settings.seed, f"noise/{number}/{self.fabric.global_rank}"))
+            yield
+
+    def accuracy(self, x: Tensor, y: Tensor, batch_size: int) -> float:
+        """Share of right answers of the model that the run would end with now."""
+        model = self.averaged.module if self.averaged is not None else self.module
+        right = 0
+        with evaluating(model), torch.no_grad():
+            for inputs, labels in zip(torch.split(x, batch_size), torch.split(y, batch_size), strict=True):
+                answers = model(self.fabric.to_device(inputs)).argmax(1)
+                right += int((answers == self.fabric.to_device(labels)).sum())
+        return right / len(y)
+
+    def save(self) -> None:
+        """Write a checkpoint of this moment, and drop the ones that are no longer needed."""
+        if self.folder is None or not self.fabric.is_global_zero:
+            return
+        state, groups = checkpoint.flatten_optimizer(self.optimizer.optimizer)
+        tensors = {f"model.{key}": value for key, value in self.module.state_dict().items()}
+        tensors |= {f"optimizer.{key}": value for key, value in state.items()}
+        if self.averaged is not None:
+            tensors |= {f"ema.{key}": value for key, value in self.averaged.state_dict().items()}
+        rest = {
+            "epoch": len(self.history),
+            "groups": groups,
+            "scheduler": {k: v for k, v in self.scheduler.state_dict().items() if not callable(v)},
+            "rule": self.rule.state_dict(),
+            "history": [epoch.model_dump() for epoch in self.history],
+        }
+        checkpoint.save_checkpoint(self.folder, f"epoch-{len(self.history):04d}", tensors, rest)
+        checkpoint.prune(self.folder)
+
+    def restore(self, path: Path) -> None:
+        """Take up the run where a checkpoint left it."""
+        tensors, state = checkpoint.load_checkpoint(path)
+        parts: dict[str, dict[str, Tensor]] = {"model": {}, "optimizer": {}, "ema": {}}
+        for name, value in tensors.items():
+            part, _, key = name.partition(".")
+            parts[part][key] = value
+        checkpoint.load_into(self.module, parts["model"], str(path))
+        checkpoint.restore_optimizer(self.optimizer.optimizer, parts["optimizer"], state["groups"])
+        if self.averaged is not None:
+            checkpoint.load_into(self.averaged, parts["ema"], str(path))
+        self.scheduler.load_state_dict(state["scheduler"])
+        self.rule.load_state_dict(state["rule"])
+        self.history = [Epoch(**epoch) for epoch in state["history"]]
