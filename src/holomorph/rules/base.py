@@ -37,6 +37,8 @@ class Rule(ABC):
         Seeds the rule's own generator, so that the same seed draws the same points.
     label_smoothing:
         The share of each label that is spread evenly over all classes, in [0, 1).
+    replays:
+        How often a training loop takes each batch in turn, one optimizer step each.
     progress:
         The share of training that is done, in [0, 1]. A training loop may set it; schedules read it.
     measured:
@@ -45,6 +47,7 @@ class Rule(ABC):
     """
 
     name: ClassVar[str]
+    replays: ClassVar[int] = 1
     seed: int = 0
     label_smoothing: float = 0.0
     progress: float = field(default=1.0, init=False, repr=False)
