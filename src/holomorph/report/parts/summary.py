@@ -1,0 +1,78 @@
+"""The first screen: what was found, in one sentence and one small table."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from holomorph.records.evaluation import EvaluationRecord
+from holomorph.records.training import TrainRecord
+from holomorph.report.parts.base import Context, one
+from holomorph.report.words import duration, percent, percent_range, threat_name, threat_sentence, times
+from holomorph.types import Interval, Record
+
+Row = tuple[str, str, str, str]
+
+
+def build(records: Sequence[Record]) -> Context:
+    """Fill the headline, the table of both models and the notes that limit what the figures mean."""
+    run, found = one(records, TrainRecord), one(records, EvaluationRecord)
+    if run is None and found is None:
+        return None
+    return {
+        "headline": _headline(found) if found else _trained(run),
+        "rows": (_accuracies(found) if found else []) + _costs(run, found),
+        "has_twin": bool((found and found.twin) or (run and run.twin)),
+        "failed": found.failed if found else (),
+        "notes": _notes(found) if found else [],
+        "verdicts": Counter(check.verdict for check in found.checks) if found else {},
+    }
+
+
+def _headline(found: EvaluationRecord) -> str:
+    allowed = ", or ".join(threat_sentence(result.threat) for result in found.threats)
+    sentence = f"{percent(found.robust)} of {found.samples} samples are still answered rightly where {allowed}."
+    if found.twin is not None:
+        sentence += f" The undefended twin, attacked in the same way, keeps {percent(found.twin.robust)}."
+    return sentence
+
+
+def _trained(run: TrainRecord | None) -> str:
+    return "" if run is None else f"Trained by the rule {run.rule} for {run.epochs} epochs; not yet attacked."
+
+
+def _accuracies(found: EvaluationRecord) -> list[Row]:
+    twin = found.twin
+    rows = [_row("clean accuracy", found.clean_interval, twin.clean_interval if twin else None)]
+    for position, result in enumerate(found.threats):
+        other = twin.threats[position].interval if twin and position < len(twin.threats) else None
+        rows.append(_row(f"robust accuracy, {threat_name(result.threat)}", result.interval, other))
+    if len(found.threats) > 1:
+        rows.append(_row("robust against all of these", found.robust_interval, twin.robust_interval if twin else None))
+    return rows
+
+
+def _row(name: str, interval: Interval, other: Interval | None) -> Row:
+    left = (percent(interval.value), percent_range(interval))
+    return (name, *left, "" if other is None else percent(other.value))
+
+
+def _costs(run: TrainRecord | None, found: EvaluationRecord | None) -> list[Row]:
+    if run is None:
+        cost = found.training_cost if found else None
+        return [] if cost is None else [("training cost", times(cost), "of plain training", "1×")]
+    factor: float = run.cost if run.measured_cost is None else run.measured_cost
+    how: str = "passes a sample" if run.measured_cost is None else "wall time"
+    rows: list[Row] = [("training cost", times(factor), f"of plain training, {how}", "1×" if run.twin else "")]
+    rows.append(("training time", duration(run.seconds), "", duration(run.twin.seconds) if run.twin else ""))
+    return rows
+
+
+def _notes(found: EvaluationRecord) -> list[Any]:
+    notes = []
+    if found.quick:
+        notes.append("A quick look: fewer and weaker attacks than a full evaluation. Expect lower figures from that.")
+    if found.upper_bound:
+        notes.append(f"The robust accuracy is only an upper bound. {found.upper_bound_reason}".strip())
+    return notes

@@ -1,0 +1,36 @@
+"""How training went: loss, validation accuracy, and what the rule measured."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from holomorph.records.training import Epoch, TrainRecord
+from holomorph.report.images import Picture
+from holomorph.report.parts.base import Context, one
+from holomorph.report.plots import ROLES, course
+from holomorph.types import Record
+
+
+def build(records: Sequence[Record]) -> Context:
+    """Draw one figure for each quantity that the record has."""
+    run = one(records, TrainRecord)
+    if run is None or not run.history:
+        return None
+    both = {ROLES[0]: run.history}
+    if run.twin is not None:
+        both[ROLES[1]] = run.twin.history
+    return {"pictures": _pictures(both), "run": run}
+
+
+def _pictures(both: dict[str, tuple[Epoch, ...]]) -> list[Picture]:
+    pictures = [course({role: [e.loss for e in history] for role, history in both.items()}, "training loss")]
+    accuracy = {role: [e.validation_accuracy for e in history] for role, history in both.items()}
+    known = {role: values for role, values in accuracy.items() if any(v is not None for v in values)}
+    if known:
+        pictures.append(course(known, "validation accuracy", share=True))
+    names = dict.fromkeys(name for epoch in both[ROLES[0]] for name in epoch.measured)
+    for name in names:
+        pictures.append(
+            course({ROLES[0]: [e.measured.get(name) for e in both[ROLES[0]]]}, f"measured by the rule: {name}")
+        )
+    return pictures
