@@ -1,0 +1,233 @@
+r"""Certified radii of functions in the Fock space: no perturbation below them changes the decision.
+
+Write $h = \sum_k h_k$ by degree, $c_k = 1/(k!(1 + \lambda k))$ and $a = |x|$. Since $\langle x, w\rangle^k =
+\langle x^{\otimes k}, w^{\otimes k}\rangle$, every $h_k$ is a linear function of $x^{\otimes k}$ with norm
+$|h_k|_K\sqrt{c_k}$, and for $|\delta| \le r$ the terms of $(x + \delta)^{\otimes k}$ that hold j factors $\delta$
+have norm at most $\binom kj a^{k-j} r^j$. Hence, in real and complex Hilbert spaces alike,
+
+$$|h(x+\delta) - h(x) - \partial h(x)\delta| \le \sum_k |h_k|_K \sqrt{c_k}\,[(a+r)^k - a^k - k a^{k-1} r]
+\qquad\text{(order 1)}$$
+$$|h(x+\delta) - h(x)| \le |h|_K\,|k_x - k_{x+\delta}|_K \le |h|_K\Bigl(\sum_k c_k [(a+r)^k - a^k]^2\Bigr)^{1/2}
+\qquad\text{(order 0)}$$
+
+Order 1 uses the exact gradient and only bounds what lies beyond it: it is never smaller than order 0. Both are
+our derivation. Source: docs/mathematics.md, section 6.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from holomorph.errors import ConfigError
+
+_BISECTIONS = 50
+
+
+@dataclass(frozen=True)
+class DegreeNorms:
+    r"""The scores' norms by degree: ``gram[k, i, j]`` is the inner product of $h_{i,k}$ and $h_{j,k}$.
+
+    Attributes
+    ----------
+    gram:
+        (degrees, scores, scores), Hermitian and positive in the last two axes.
+    mass:
+        (scores,): $\sum_i |\alpha_i|$, for the degrees that were not computed.
+    reach:
+        The largest $|z_i|$.
+    weight:
+        lambda.
+    """
+
+    gram: Tensor
+    mass: Tensor
+    reach: float
+    weight: float
+
+    def differences(self) -> Tensor:
+        """$|h_{i,k} - h_{j,k}|_K$: (degrees, scores, scores)."""
+        own = self.gram.diagonal(dim1=1, dim2=2).real
+        square = own[:, :, None] + own[:, None, :] - 2 * self.gram.real
+        return square.clamp_min(0).sqrt()
+
+
+def degree_norms(points: Tensor, coefficients: Tensor, weight: float) -> DegreeNorms:
+    r"""Split $h_j = \sum_i \alpha_{ij} k_{z_i}$ by degree.
+
+    $\langle h_{i,k}, h_{j,k}\rangle = \alpha_i^H c_k G^{\circ k} \alpha_j$, with G the matrix of inner products.
+
+    Parameters
+    ----------
+    points:
+        z_i, (samples, m), real or complex.
+    coefficients:
+        alpha, (samples, scores).
+    weight:
+        lambda.
+
+    Degrees are computed until what is left is below 1e-12 of the whole at twice the points' reach; the rest is
+    bounded in :func:`certified_radius`. A rounding allowance is added to every square, so that the norms
+    err on the large side.
+    """
+    reach = float(torch.linalg.vector_norm(points, dim=1).max()) if len(points) else 0.0
+    count = _degrees(2 * reach**2)
+    lengths = torch.linalg.vector_norm(points, dim=1)
+    grams = torch.zeros(count, coefficients.shape[1], coefficients.shape[1], dtype=coefficients.dtype)
+    for start in range(0, len(points), 1024):
+        rows = slice(start, start + 1024)
+        inner = points[rows] @ points.mH
+        power = torch.ones_like(inner)
+        for k in range(count):
+            part = coefficients[rows].mH @ (power.to(coefficients.dtype) @ coefficients)
+            grams[k] += part * _coefficient(k, weight)
+            power = power * inner
+    for k in range(count):
+        size = (coefficients.abs() * (lengths**k)[:, None]).sum(0)
+        allowance = 64 * torch.finfo(lengths.dtype).eps * _coefficient(k, weight) * size.square()
+        grams[k] += torch.diag(allowance).to(grams.dtype)
+    return DegreeNorms(grams, coefficients.abs().sum(0), reach, weight)
+
+
+def certified_radius(
+    norms: DegreeNorms,
+    lengths: Tensor,
+    scores: Tensor,
+    gradients: Tensor,
+    *,
+    p: float = 2.0,
+    order: int = 1,
+) -> Tensor:
+    r"""The radius up to which the winning score provably stays ahead of every rival.
+
+    Parameters
+    ----------
+    norms:
+        From :func:`degree_norms`.
+    lengths:
+        |x|, (batch,).
+    scores:
+        (batch, scores), real.
+    gradients:
+        Real gradients of the scores, (batch, scores, n).
+    p:
+        Norm of the perturbation, 2 or infinity. For infinity the gradient enters by its 1-norm, and the remainder
+        through $|\delta|_2 \le \sqrt n |\delta|_\infty$.
+    order:
+        1, or 0 for the bound by $|h|_K |k_x - k_{x'}|_K$ alone.
+
+    Returns
+    -------
+    (batch,) radii in the units of x; found by bisection on a bound that grows with r, rounded down.
+
+    Raises
+    ------
+    ConfigError
+        For another norm or order.
+    """
+    if p not in (2.0, math.inf) or order not in (0, 1):
+        raise ConfigError("Certificates are for p = 2 or infinity and of order 0 or 1.")
+    winner = scores.argmax(1)
+    rows = torch.arange(len(scores))
+    gap = scores[rows, winner][:, None] - scores
+    spread = gradients[rows, winner][:, None, :] - gradients
+    slope = torch.linalg.vector_norm(spread, ord=2 if p == 2 else 1, dim=2)
+    stretch = 1.0 if p == 2 else math.sqrt(gradients.shape[2])
+    rival = torch.ones_like(gap, dtype=torch.bool).scatter_(1, winner[:, None], False)
+    beyond = _remainder(norms, winner, lengths, order)
+
+    def holds(r: Tensor) -> Tensor:
+        bound = beyond(r * stretch) + (slope * r[:, None] if order == 1 else 0.0)
+        return ((gap > bound) | ~rival).all(1)
+
+    return _bisect(holds, torch.full_like(lengths, float(lengths.max()) + norms.reach + 10.0))
+
+
+def through_codes(
+    outputs: Tensor, derivative: Tensor, codes: Tensor, complex_inputs: bool
+) -> tuple[Tensor, Tensor, Callable[[Tensor], Tensor]]:
+    r"""Scores $\mathrm{Re}\langle h, c_k\rangle - |c_k|^2/2$, highest for the nearest code, and their gradients.
+
+    Parameters
+    ----------
+    outputs:
+        h, (batch, outputs).
+    derivative:
+        The complex derivative, (batch, outputs, m).
+    codes:
+        (classes, outputs).
+    complex_inputs:
+        Whether real and imaginary parts of the m coordinates are inputs, or the real parts alone.
+
+    Returns
+    -------
+    Scores (batch, classes), gradients (batch, classes, n), and the map that turns coefficients (.., outputs) of h
+    into those of the scores.
+    """
+    readout = codes.conj().mT
+    if bool((readout.imag == 0).all()):
+        readout = readout.real
+
+    def combine(coefficients: Tensor) -> Tensor:
+        dtype = torch.promote_types(coefficients.dtype, readout.dtype)
+        return coefficients.to(dtype) @ readout.to(dtype)
+
+    scores = combine(outputs).real - codes.abs().square().sum(1) / 2
+    slope = combine(derivative.mT).mT
+    gradients = torch.cat([slope.real, -slope.imag], dim=2) if complex_inputs else slope.real
+    return scores, gradients, combine
+
+
+def _remainder(norms: DegreeNorms, winner: Tensor, lengths: Tensor, order: int) -> Callable[[Tensor], Tensor]:
+    pairs = norms.differences()[:, winner, :]  # (degrees, batch, scores)
+    whole = pairs.square().sum(0).sqrt()
+    degrees = torch.arange(len(pairs), dtype=lengths.dtype)
+    c = torch.tensor([_coefficient(k, norms.weight) for k in range(len(pairs))], dtype=lengths.dtype)
+    a = lengths[:, None]
+    mass = norms.mass[winner][:, None] + norms.mass[None, :]
+
+    def beyond(r: Tensor) -> Tensor:
+        b = a + r[:, None]
+        growth = b**degrees - a**degrees
+        tail = mass * _exponential_tail(norms.reach * b, len(degrees))
+        if order == 0:
+            tail_growth = _exponential_tail(b * b, len(degrees))
+            distance = (c * growth.square()).sum(1, keepdim=True) + tail_growth
+            own_tail = mass * _exponential_tail(torch.full_like(b, norms.reach**2), len(degrees)).sqrt()
+            return (whole + own_tail) * distance.sqrt()
+        curve = growth - degrees * a ** (degrees - 1).clamp_min(0) * r[:, None]
+        return torch.einsum("bk,kbj->bj", c.sqrt() * curve.clamp_min(0), pairs) + tail
+
+    return beyond
+
+
+def _bisect(holds: Callable[[Tensor], Tensor], high: Tensor) -> Tensor:
+    low = torch.zeros_like(high)
+    for _ in range(_BISECTIONS):
+        middle = (low + high) / 2
+        good = holds(middle)
+        low, high = torch.where(good, middle, low), torch.where(good, high, middle)
+    return low * (1 - 1e-9)
+
+
+def _coefficient(k: int, weight: float) -> float:
+    return math.exp(-math.lgamma(k + 1)) / (1 + weight * k)
+
+
+def _degrees(size: float) -> int:
+    """The least count with size^count / count! below 1e-12, past the largest term."""
+    count = max(2, math.ceil(size))
+    while size > 0 and count * math.log(size) - math.lgamma(count + 1) > math.log(1e-12):
+        count += 1
+    return count
+
+
+def _exponential_tail(t: Tensor, count: int) -> Tensor:
+    """An upper bound of the sum of t^k / k! over k >= count."""
+    term = torch.exp(count * t.clamp_min(1e-300).log() - math.lgamma(count + 1))
+    ratio = t / (count + 1)
+    return torch.where(ratio < 0.5, 2 * term, torch.exp(t))

@@ -1,0 +1,211 @@
+r"""Kernel regression in the Fock space of entire functions: the exact minimiser of risk + norm + energy."""
+
+from __future__ import annotations
+
+import logging
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from holomorph.errors import ConfigError, DataError, DomainError, unknown_name
+from holomorph.exact.certificate import DegreeNorms, certified_radius, degree_norms, through_codes
+from holomorph.exact.kernel import fock_kernel
+
+logger = logging.getLogger("holomorph")
+
+
+class FockKernel(nn.Module):
+    r"""The entire function that minimises mean |h(z_i) - c_i|^2 + ridge * (Fock norm^2 + weight * energy).
+
+    $$\min_h \frac1N\sum_i |h(z_i) - c_i|^2 + \rho \sum_\alpha (1 + \lambda|\alpha|)\,\alpha!\,|a_\alpha|^2,\qquad
+      h = \sum_i \alpha_i K(\cdot, z_i),\quad (K + N\rho I)\,\alpha = c$$
+    $$K(z, w) = {}_1F_1(1/\lambda; 1 + 1/\lambda; \langle z, w\rangle)$$
+
+    The norm is $|h|^2$ plus lambda times the energy $|\partial h|^2$, both weighted with $e^{-|z|^2}/\pi^m$; the
+    minimum is over *all* entire functions, not over a class of given size.
+
+    Parameters
+    ----------
+    weight:
+        lambda, the weight of the energy against the norm.
+    ridge:
+        rho; the mean squared error has weight one, so that rho does not depend on the number of samples.
+    scale:
+        z is divided by ``scale`` times the root mean square of |z| over the centred samples. Small values let h
+        vary fast.
+    loss:
+        ``"squared"`` (closed form by Cholesky) or ``"hinge"`` (scikit-learn's SVM on the precomputed kernel, one
+        machine a code coordinate, with C = 1/(2 N ridge)).
+    landmarks:
+        Beyond ``max_samples`` samples h is sought in the span of so many of them (Nystroem).
+    seed:
+        Seeds the choice of landmarks.
+
+    A fitted object is a module: (batch, m) real or complex to (batch, outputs); real if samples and targets are.
+    Source: docs/mathematics.md, section 4 (kernel and certificate are our derivation).
+
+    Examples
+    --------
+    >>> z = torch.linspace(-1, 1, 7, dtype=torch.float64)[:, None]
+    >>> h = FockKernel(weight=0.1, ridge=1e-9).fit(z, torch.sin(3 * z))
+    >>> bool((h(z) - torch.sin(3 * z)).abs().max() < 1e-2)
+    True
+    """
+
+    max_samples = 10_000
+
+    def __init__(
+        self,
+        weight: float = 1.0,
+        ridge: float = 1e-4,
+        scale: float = 1.0,
+        *,
+        loss: Literal["squared", "hinge"] = "squared",
+        landmarks: int = 2_000,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        if not (weight >= 0 and ridge > 0 and scale > 0):
+            raise ConfigError(f"FockKernel needs weight >= 0, ridge > 0, scale > 0, not {weight}, {ridge}, {scale}.")
+        if loss not in ("squared", "hinge"):
+            raise unknown_name("loss", loss, ["squared", "hinge"])
+        self.weight, self.ridge, self.scale, self.loss = weight, ridge, scale, loss
+        self.landmarks, self.seed = landmarks, seed
+        for name in ("centre", "unit", "points", "coefficients", "bias"):
+            self.register_buffer(name, None)
+        self.centre: Tensor | None
+        self.unit: Tensor
+        self.points: Tensor
+        self.coefficients: Tensor
+        self.bias: Tensor
+        self._norms: DegreeNorms | None = None
+
+    def fit(self, z: Tensor, targets: Tensor) -> FockKernel:
+        """Fit to samples (N, m), real or complex, and target codes (N, outputs)."""
+        if z.ndim != 2 or targets.ndim != 2 or len(z) != len(targets) or len(z) == 0:
+            raise DataError(
+                f"Give samples (N, m) and targets (N, outputs), not {tuple(z.shape)}, {tuple(targets.shape)}."
+            )
+        self.centre = z.mean(0)
+        rms = torch.linalg.vector_norm(z - self.centre, dim=1).square().mean().sqrt()
+        self.unit = self.scale * torch.where(rms > 0, rms, torch.ones_like(rms))
+        w = self._normalise(z)
+        self._norms = None
+        if self.loss == "hinge":
+            self._fit_hinge(w, targets)
+        elif len(w) > self.max_samples:
+            self._fit_landmarks(w, targets)
+        else:
+            self._fit_squared(w, targets)
+        return self
+
+    def gram(self, z: Tensor, w: Tensor) -> Tensor:
+        """K(z_i, w_j), (len(z), len(w)); before a fit without centring and with ``scale`` as the unit of length."""
+        return fock_kernel(_inner(self._normalise(z), self._normalise(w)), self.weight)
+
+    def __sklearn_kernel__(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """The real part of the kernel on arrays."""
+        return self.gram(torch.as_tensor(x), torch.as_tensor(y)).real.numpy()
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Evaluate h: (batch, m) to (batch, outputs)."""
+        return self._combine(fock_kernel(_inner(self._fitted(z), self.points), self.weight)) + self.bias
+
+    def derivative(self, z: Tensor) -> Tensor:
+        r"""The complex derivative $\partial h$: (batch, outputs, m), in the units of z."""
+        slope = fock_kernel(_inner(self._fitted(z), self.points), self.weight, derivative=1)
+        weighted = slope.unsqueeze(1) * self.coefficients.mT  # (batch, outputs, samples)
+        dtype = torch.promote_types(weighted.dtype, self.points.dtype)
+        return weighted.to(dtype) @ self.points.conj().to(dtype) / self.unit
+
+    def norm(self) -> Tensor:
+        """$|h|_K$ of each output, (outputs,), without the SVM's intercept."""
+        self._fitted(self.points[:0])
+        image = self._combine(fock_kernel(_inner(self.points, self.points), self.weight))
+        return (self.coefficients.conj() * image).sum(0).real.clamp_min(0).sqrt()
+
+    def certified_radius(self, z: Tensor, codes: Tensor, *, p: float = 2.0, order: int = 1) -> Tensor:
+        r"""Radius up to which the nearest code to h provably stays the nearest; (batch,), in the units of z.
+
+        Scores are $\mathrm{Re}\langle h, c_k\rangle - |c_k|^2/2$, that is $-|h - c_k|^2/2$ up to what all share.
+
+        Parameters
+        ----------
+        z:
+            (batch, m); an embedding of the real inputs that is an isometry.
+        codes:
+            (classes, outputs).
+        p, order:
+            See :func:`holomorph.exact.certificate.certified_radius`.
+        """
+        w = self._fitted(z)
+        scores, gradients, combine = through_codes(self(z), self.derivative(z) * self.unit, codes, z.is_complex())
+        if self._norms is None or self._norms.gram.shape[1] != len(codes):
+            self._norms = degree_norms(self.points, combine(self.coefficients), self.weight)
+        lengths = torch.linalg.vector_norm(w, dim=1)
+        return certified_radius(self._norms, lengths, scores, gradients, p=p, order=order) * self.unit
+
+    def _normalise(self, z: Tensor) -> Tensor:
+        return z / self.scale if self.centre is None else (z - self.centre) / self.unit
+
+    def _fitted(self, z: Tensor) -> Tensor:
+        if self.centre is None:
+            raise ConfigError("This FockKernel has not been fitted. Call fit(z, targets) first.")
+        return self._normalise(z)
+
+    def _combine(self, gram: Tensor) -> Tensor:
+        dtype = torch.promote_types(gram.dtype, self.coefficients.dtype)
+        return gram.to(dtype) @ self.coefficients.to(dtype)
+
+    def _fit_squared(self, w: Tensor, targets: Tensor) -> None:
+        gram = fock_kernel(_inner(w, w), self.weight)
+        gram.diagonal().add_(len(w) * self.ridge)
+        self._keep(w, _solve(gram, targets))
+
+    def _fit_landmarks(self, w: Tensor, targets: Tensor) -> None:
+        chosen = torch.randperm(len(w), generator=torch.Generator().manual_seed(self.seed))[: self.landmarks]
+        logger.info("Nystroem: %d of %d samples span the hypothesis.", len(chosen), len(w))
+        points = w[chosen]
+        inner = fock_kernel(_inner(points, points), self.weight)
+        inner.diagonal().mul_(1 + 1e-12)
+        normal = len(w) * self.ridge * inner
+        right = torch.zeros(len(points), targets.shape[1], dtype=torch.promote_types(inner.dtype, targets.dtype))
+        for start in range(0, len(w), 4096):
+            cross = fock_kernel(_inner(points, w[start : start + 4096]), self.weight)
+            normal += cross @ cross.mH
+            right += cross.to(right.dtype) @ targets[start : start + 4096].to(right.dtype)
+        self._keep(points, _solve(normal, right))
+
+    def _fit_hinge(self, w: Tensor, targets: Tensor) -> None:
+        from sklearn.svm import SVC
+
+        if targets.is_complex() and bool((targets.imag != 0).any()):
+            raise ConfigError("The hinge loss needs real codes. Use one-hot or +-1 codes, or the squared loss.")
+        gram = fock_kernel(_inner(w, w), self.weight).real.numpy()
+        columns, bias = torch.zeros(len(w), targets.shape[1], dtype=w.real.dtype), []
+        for j, column in enumerate(targets.real.mT):
+            machine = SVC(kernel="precomputed", C=1 / (2 * len(w) * self.ridge))
+            machine.fit(gram, (column > column.mean()).numpy())
+            columns[torch.as_tensor(machine.support_, dtype=torch.long), j] = torch.as_tensor(machine.dual_coef_[0])
+            bias.append(float(machine.intercept_[0]))
+        used = columns.abs().sum(1) > 0
+        self._keep(w[used], columns[used], torch.tensor(bias, dtype=columns.dtype))
+
+    def _keep(self, points: Tensor, coefficients: Tensor, bias: Tensor | None = None) -> None:
+        self.points, self.coefficients = points, coefficients
+        self.bias = torch.zeros(coefficients.shape[1], dtype=points.real.dtype) if bias is None else bias
+
+
+def _inner(z: Tensor, w: Tensor) -> Tensor:
+    dtype = torch.promote_types(z.dtype, w.dtype)
+    return z.to(dtype) @ w.to(dtype).mH
+
+
+def _solve(matrix: Tensor, right: Tensor) -> Tensor:
+    factor, failed = torch.linalg.cholesky_ex(matrix)
+    if failed:
+        raise DomainError("The kernel matrix is singular to working precision. Raise the ridge or the scale.")
+    dtype = torch.promote_types(matrix.dtype, right.dtype)
+    return torch.cholesky_solve(right.to(dtype), factor.to(dtype))

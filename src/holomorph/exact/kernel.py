@@ -1,0 +1,116 @@
+r"""The kernel of the Fock space with energy, $\kappa_\lambda(t) = {}_1F_1(1/\lambda; 1 + 1/\lambda; t)$."""
+
+from __future__ import annotations
+
+import functools
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.special import roots_jacobi
+from torch import Tensor
+
+from holomorph.errors import ConfigError, DomainError
+
+_EXP_LIMIT = {torch.float64: 700.0, torch.complex128: 700.0, torch.float32: 85.0, torch.complex64: 85.0}
+
+
+def fock_kernel(t: Tensor, weight: float = 0.0, *, derivative: int = 0, tolerance: float = 1e-14) -> Tensor:
+    r"""$\kappa_\lambda(t)$ or one of its derivatives, by Gauss-Jacobi quadrature.
+
+    $$\kappa_\lambda(t) = \sum_k \frac{t^k}{k!\,(1 + \lambda k)} = \int_0^1 e^{r^\lambda t}\,dr
+      = \int_0^1 e^{st}\,\tfrac1\lambda s^{1/\lambda - 1}\,ds$$
+
+    The last integrand is entire in s apart from the Jacobi weight, so Gauss's rule converges faster than
+    geometrically. *Stated accuracy*: with N nodes the error is at most
+    $8\,(|t|/4)^{2N}/(2N)!\;e^{\max(\mathrm{Re}\,t, 0)}$ (the N-point error is $f^{(2N)}(\xi)\gamma_N/(2N)!$, for the
+    real and imaginary part each, and $\gamma_N \le 4 \cdot 16^{-N}$ because the monic orthogonal polynomial has the
+    least norm and the monic Chebyshev polynomial of [0, 1] is at most $2 \cdot 4^{-N}$); N is the least number that
+    brings the factor below ``tolerance``. All weights are positive: nothing cancels for negative t.
+
+    Parameters
+    ----------
+    t:
+        Inner products <z, w>, real or complex, any shape.
+    weight:
+        lambda, the weight of the energy; 0 gives exp(t).
+    derivative:
+        How many times to differentiate in t.
+    tolerance:
+        The accuracy, relative to exp(max(Re t, 0)).
+
+    Raises
+    ------
+    ConfigError
+        For a negative weight.
+    DomainError
+        If exp(t) overflows: the points are too far out for the kernel's scale.
+
+    Differentiable any number of times. Source: docs/mathematics.md, section 4 (the kernel is our derivation).
+
+    >>> from scipy.special import hyp1f1
+    >>> t = torch.tensor([-30.0, 0.0, 2.0], dtype=torch.float64)
+    >>> abs(fock_kernel(t, 0.5).numpy() / hyp1f1(2, 3, t.numpy()) - 1).max() < 1e-11
+    np.True_
+    """
+    if weight < 0 or not math.isfinite(weight):
+        raise ConfigError(f"The weight of the energy must be a number >= 0, not {weight}.")
+    size = float(t.detach().abs().max()) if t.numel() else 0.0
+    top = float(t.detach().real.max()) if t.numel() else 0.0
+    if not math.isfinite(size) or top > _EXP_LIMIT[t.dtype]:
+        raise DomainError(
+            f"The Fock kernel overflows: <z, w>/scale^2 reaches {top:.3g}. "
+            f"Give a larger scale, or standardise the features."
+        )
+    nodes, masses = quadrature(float(weight), node_count(size, tolerance))
+    return _Mixture.apply(t, nodes, masses, derivative)  # type: ignore[no-untyped-call]
+
+
+def node_count(size: float, tolerance: float) -> int:
+    r"""The least N with $8\,(|t|/4)^{2N}/(2N)! \le$ tolerance for all $|t| \le$ size."""
+    n = 1
+    target = math.log(tolerance / 8)
+    while size > 0 and 2 * n * math.log(size / 4) - math.lgamma(2 * n + 1) > target:
+        n += 1
+    return n
+
+
+@functools.lru_cache(maxsize=64)
+def quadrature(weight: float, count: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    r"""Nodes s in (0, 1] and masses (summing to one) for the density $\frac1\lambda s^{1/\lambda - 1}$."""
+    if weight == 0:
+        return (1.0,), (1.0,)
+    if weight < 1e-4:
+        raise ConfigError(f"The weight {weight:g} is too small to tell from 0. Use 0 or at least 1e-4.")
+    nodes, masses = roots_jacobi(count, 0.0, 1 / weight - 1)
+    return tuple(((1 + nodes) / 2).tolist()), tuple((masses / np.sum(masses)).tolist())
+
+
+class _Mixture(torch.autograd.Function):
+    r"""$\sum_j m_j s_j^k \exp(s_j t)$; its derivative is the same sum with k + 1."""
+
+    @staticmethod
+    def forward(t: Tensor, nodes: tuple[float, ...], masses: tuple[float, ...], order: int) -> Tensor:
+        total = torch.zeros_like(t)
+        for node, mass in zip(nodes, masses, strict=True):
+            total.add_(torch.exp(t * node), alpha=mass * node**order)
+        return total
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        t, *ctx.settings = inputs
+        ctx.save_for_backward(t)
+        ctx.save_for_forward(t)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
+        nodes, masses, order = ctx.settings
+        slope = _Mixture.apply(ctx.saved_tensors[0], nodes, masses, order + 1)  # type: ignore[no-untyped-call]
+        return grads[0] * slope.conj(), None, None, None
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Any) -> Tensor:
+        nodes, masses, order = ctx.settings
+        slope = _Mixture.apply(ctx.saved_tensors[0], nodes, masses, order + 1)  # type: ignore[no-untyped-call]
+        return tangents[0] * slope
