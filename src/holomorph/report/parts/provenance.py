@@ -35,7 +35,7 @@ def _of_run(run: TrainRecord) -> list[tuple[str, Any]]:
         ("optimiser", f"{run.optimizer}, {run.schedule}, learning rate {run.lr:g}, weight decay {run.weight_decay:g}"),
         ("seed of training", run.seed),
         ("device", f"{run.device}, {run.processes} process{'es' if run.processes > 1 else ''}"),
-        ("started", run.started),
+        ("started", run.started.replace("T", " ").replace("+00:00", " UTC")),
     ]
     if run.ema is not None:
         rows.append(("averaged weights", f"decay {run.ema:g}"))

@@ -1,5 +1,6 @@
 """Records as the commands write them, small and by hand, about the embedded digits."""
 
+import functools
 import math
 
 import numpy as np
@@ -163,6 +164,7 @@ def training(**changes) -> TrainRecord:
     return TrainRecord(**{**values, **changes})
 
 
+@functools.cache
 def diagnostics() -> DiagnosticsRecord:
     torch.manual_seed(0)
     images, labels = load_digits(return_X_y=True)

@@ -1,0 +1,25 @@
+"""``holomorph report``: one HTML page about a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from holomorph.records.reading import read, read_folder
+
+
+def report(
+    sources: Annotated[list[Path], typer.Argument(help="A run folder, or the JSON records of one run.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Where to write; by default report.html in the folder, or here.")
+    ] = None,
+    title: Annotated[str | None, typer.Option(help="Title of the page.")] = None,
+) -> None:
+    """Write one HTML page about a run, readable without a network."""
+    from holomorph.report import report as write
+
+    records = [record for source in sources for record in (read_folder(source) if source.is_dir() else [read(source)])]
+    target = out or (sources[0] if sources[0].is_dir() else Path()) / "report.html"
+    typer.echo(f"The report lies at {write(records, target, title=title)}")

@@ -1,0 +1,66 @@
+"""Read a record of any kind, and all records of a run folder."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+from pathlib import Path
+
+from holomorph.errors import DataError, unknown_name
+from holomorph.types import Record
+
+#: kind -> (module, class)
+KINDS = {
+    "training": ("holomorph.records.training", "TrainRecord"),
+    "evaluation": ("holomorph.records.evaluation", "EvaluationRecord"),
+    "diagnostics": ("holomorph.records.diagnostics", "DiagnosticsRecord"),
+}
+
+
+def read(path: str | os.PathLike[str]) -> Record:
+    """Read a record by the kind it states; nothing in the file is executed.
+
+    Raises
+    ------
+    DataError
+        Where the file is missing, is not JSON, or is not a record.
+    ConfigError
+        For a kind that this version does not know.
+    """
+    kind = _kind(Path(path))
+    if kind is None:
+        raise DataError(f"{path} is not a record: it states no kind. Give a file that a holomorph command wrote.")
+    if kind not in KINDS:
+        raise unknown_name("kind of record", kind, KINDS)
+    module, name = KINDS[kind]
+    loaded: Record = getattr(importlib.import_module(module), name).load(path)
+    return loaded
+
+
+def read_folder(folder: str | os.PathLike[str]) -> list[Record]:
+    """Read every record that lies directly in a run folder, in the order of their kinds; other files are passed over.
+
+    Raises
+    ------
+    DataError
+        Where there is no such folder, no record in it, or a damaged one.
+    """
+    if not Path(folder).is_dir():
+        raise DataError(f"There is no run folder at {folder}. Make one with holomorph train --out {folder}.")
+    kinds = {path: kind for path in sorted(Path(folder).glob("*.json")) if (kind := _kind(path)) in KINDS}
+    if not kinds:
+        raise DataError(f"There are no records in {folder}. Train or evaluate into it first.")
+    order = list(KINDS)
+    return [read(path) for path in sorted(kinds, key=lambda path: order.index(kinds[path] or ""))]
+
+
+def _kind(path: Path) -> str | None:
+    """The kind a JSON file states, or None."""
+    try:
+        content = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise DataError(f"There is no record at {path}.") from None
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read as JSON: {error}. Run the command that wrote it again.") from None
+    return content.get("kind") if isinstance(content, dict) else None
