@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from holomorph.cli.common import say
 from holomorph.records.reading import read, read_folder
 
 
@@ -22,4 +23,4 @@ def report(
 
     records = [record for source in sources for record in (read_folder(source) if source.is_dir() else [read(source)])]
     target = out or (sources[0] if sources[0].is_dir() else Path()) / "report.html"
-    typer.echo(f"The report lies at {write(records, target, title=title)}")
+    say(f"The report lies at {write(records, target, title=title)}")

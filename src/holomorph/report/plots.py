@@ -64,6 +64,7 @@ def gradient_histogram(norms: Mapping[str, Sequence[float]], dual: str) -> Pictu
             axes.hist(clipped, bins=bins, color=_COLOURS[role], alpha=0.28)
             axes.hist(clipped, bins=bins, color=_COLOURS[role], histtype="step", linewidth=1.3, label=role)
         axes.set(xscale="log", xlabel=f"$\\|\\nabla_x \\ell\\|_{{{dual}}}$ at the samples", ylabel="samples")
+        axes.minorticks_off()
         axes.legend(loc="best")
         said = "; ".join(f"{role}: {value:.3g}" for role, value in medians.items())
         zeros = sum(v == 0 for values in norms.values() for v in values)
@@ -93,6 +94,7 @@ def energies(values: Mapping[str, Sequence[tuple[str, Interval]]]) -> Picture:
                     )
         axes.set(xscale="log", xlabel=r"Dirichlet energy $\mathbb{E}\,|\nabla g|_2^2$", ylim=(len(rows) - 0.5, -0.5))
         axes.set_yticks(range(len(rows)), rows)
+        axes.minorticks_off()
         figure.figure.legend(loc="outside upper right", ncols=2)
         alt = "Dirichlet energies. " + " ".join(
             f"{role}, {name}: {i.value:.3g} ({i.low:.3g} to {i.high:.3g})."
