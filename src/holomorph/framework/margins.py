@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,7 +17,7 @@ from torch import Tensor
 from holomorph.calculus.norms import norm, per_sample
 from holomorph.errors import ConfigError, ModelError
 from holomorph.framework.halfspaces import smallest_step
-from holomorph.framework.rays import nearest_root, smallest_positive_root, taylor
+from holomorph.framework.rays import interpolated, nearest_root, smallest_positive_root, taylor
 from holomorph.types import Differentiable, ThreatModel, check_batch
 
 
@@ -90,27 +90,33 @@ def analytic(
     degree: int = 2,
     expansions: int = 3,
     rivals: int | None = None,
+    derivatives: Literal["divided", "exact"] = "divided",
 ) -> Margin:
-    r"""Distance to the boundary by Taylor polynomials along the dual direction, re-expanded near the boundary.
+    r"""Distance to the boundary by polynomials along the dual direction, re-expanded near the boundary.
 
-    The first expansion is made at x: with $\delta_0$ the smallest step of the linearised margin,
+    The first expansion is made at x for every rival: with $\delta_0$ the smallest step of the linearised margin,
     $m_j(x + u\,\delta_0) = \sum_k c_k u^k$, and the smallest positive root u gives the point $x_1 = x + u\,\delta_0$.
-    Each further expansion takes the gradient at the point found, the nearest point $x + \delta_k$ of *its* half-space,
-    and the polynomial of $m_j(x + (1 + u)\,\delta_k)$, whose root nearest to 0 gives the next point. The estimate is
-    the least $\|x_k - x\|_p$ over the rivals.
+    The nearest rival is followed: each further expansion takes the gradient at the point found, the nearest point
+    $x + \delta_k$ of *its* half-space, and the polynomial of $m_j(x + (1 + u)\,\delta_k)$, whose root nearest to 0
+    gives the next point. The estimate is $\|x_k - x\|_p$ at the last one.
 
     Exact for margins that are polynomials of the given degree and whose nearest boundary point lies along the dual
-    direction of the gradient, such as linear ones and, in l_2, radial quadratics. Assumes a model that forward-mode
-    differentiation can pass ``degree`` times; piecewise linear models gain nothing from a degree above 1.
+    direction of the gradient, such as linear ones and, in l_2, radial quadratics; re-expanded, exact in the limit
+    wherever the nearest point of the boundary is isolated and the iteration settles. Neither a lower nor an upper
+    bound.
 
     Parameters
     ----------
     model, x, y, threat, rivals:
         As for :func:`first_order`.
     degree:
-        The degree of the Taylor polynomials.
+        The degree of the polynomials.
     expansions:
         How many expansions are made; 1 does not re-expand.
+    derivatives:
+        ``"divided"``: value and gradient at the centre and values at degree - 1 further points of the ray, each at
+        the price of one evaluation (the slope of a re-expansion is that of the point before). ``"exact"``: Taylor
+        coefficients by nested forward differentiation, which costs about 2^degree times more.
 
     Raises
     ------
@@ -130,19 +136,40 @@ def analytic(
     if degree < 1 or expansions < 1:
         raise ConfigError(f"degree and expansions must be at least 1, not {degree} and {expansions}.")
     rows = _rows(model, x, y, threat, rivals)
-    margin = _margin_of(model, rows)
     step = smallest_step(-rows.gradient, rows.value.clamp_min(0), rows.x, threat)
-    coefficients = taylor(margin, rows.x, step.delta, degree)
-    u = smallest_positive_root(coefficients)
-    point = _inside(rows.x + per_sample(_bounded(u, 1.0), rows.x) * step.delta, threat)
+    slope = (rows.gradient * step.delta).flatten(1).sum(1)
+    margin = _margin_of(model, rows.y, rows.rival)
+    if derivatives == "exact":
+        coefficients = taylor(margin, rows.x, step.delta, degree)
+    else:
+        coefficients = interpolated(margin, rows.x, step.delta, rows.value, slope, degree)
+    u = _bounded(smallest_positive_root(coefficients), otherwise=1.0)
+    delta = (rows.x + per_sample(u, rows.x) * step.delta).clamp(*threat.box) - rows.x
+    found = _least(x, rows, delta, step.reaches, threat)
+    exact = degree if derivatives == "exact" else None
     for _ in range(expansions - 1):
-        value, gradient = _gradient(margin, point)
-        need = value - (gradient * (point - rows.x)).flatten(1).sum(1)
-        step = smallest_step(-gradient, need.clamp_min(0), rows.x, threat)
-        coefficients = taylor(margin, rows.x + step.delta, step.delta, degree)
-        u = 1 + _bounded(nearest_root(coefficients), 0.0).clamp(-0.5, 0.5)
-        point = _inside(rows.x + per_sample(u, rows.x) * step.delta, threat)
-    return _least(x, rows, point - rows.x, step.reaches, threat)
+        found = _again(_margin_of(model, y, found.rival), x, found, threat, exact)
+    return found
+
+
+def _again(
+    margin: Callable[[Tensor], Tensor], x: Tensor, found: Margin, threat: ThreatModel, degree: int | None
+) -> Margin:
+    """Expand once more, at the nearest point of the half-space that touches the margin at the point found."""
+    value, gradient = _gradient(margin, found.point)
+    need = value - (gradient * (found.point - x)).flatten(1).sum(1)
+    step = smallest_step(-gradient, need.clamp_min(0), x, threat)
+    if degree is None:
+        slope = (gradient * step.delta).flatten(1).sum(1)
+        with torch.no_grad():
+            coefficients = torch.stack([margin(x + step.delta), slope], 1)
+    else:
+        coefficients = taylor(margin, x + step.delta, step.delta, degree)
+    u = 1 + _bounded(nearest_root(coefficients), otherwise=0.0).clamp(-0.5, 0.5)
+    point = (x + per_sample(u, x) * step.delta).clamp(*threat.box)
+    distance = norm(point - x, threat.p).masked_fill(~step.reaches, math.inf)
+    wrong = found.distance == 0
+    return Margin(distance.masked_fill(wrong, 0.0), found.rival, torch.where(per_sample(wrong, x), x, point))
 
 
 def _rows(model: Differentiable, x: Tensor, y: Tensor, threat: ThreatModel, rivals: int | None) -> _Rows:
@@ -168,10 +195,10 @@ def _rows(model: Differentiable, x: Tensor, y: Tensor, threat: ThreatModel, riva
     )
 
 
-def _margin_of(model: Differentiable, rows: _Rows) -> Callable[[Tensor], Tensor]:
+def _margin_of(model: Differentiable, y: Tensor, rival: Tensor) -> Callable[[Tensor], Tensor]:
     def margin(x: Tensor) -> Tensor:
         logits = model(x)
-        return (logits.gather(1, rows.y[:, None]) - logits.gather(1, rows.rival[:, None]))[:, 0]
+        return (logits.gather(1, y[:, None]) - logits.gather(1, rival[:, None]))[:, 0]
 
     return margin
 
@@ -186,10 +213,6 @@ def _gradient(margin: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, Te
 
 def _bounded(u: Tensor, otherwise: float) -> Tensor:
     return torch.where(torch.isfinite(u), u, torch.full_like(u, otherwise))
-
-
-def _inside(x: Tensor, threat: ThreatModel) -> Tensor:
-    return x.clamp(*threat.box)
 
 
 def _least(x: Tensor, rows: _Rows, delta: Tensor, reaches: Tensor, threat: ThreatModel) -> Margin:

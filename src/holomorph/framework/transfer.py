@@ -1,0 +1,155 @@
+r"""Why examples made on one model fool another: inner products of gradients against real attacks.
+
+The attack direction on the source f is $d_f$, eps times the dual direction of $\nabla\ell_f$, inside the box. To first
+order the target's loss rises by $\langle\nabla\ell_g, d_f\rangle$, to second by
+$\tfrac12 d_f^\top \nabla^2\ell_g\, d_f$ more.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from holomorph.errors import DataError, ModelError
+from holomorph.evaluation.subject import Subject, under_attack
+from holomorph.framework.effects import as_matrix, success
+from holomorph.framework.nearness import nearness
+from holomorph.framework.pairs import Tables, tables
+from holomorph.framework.scores import score
+from holomorph.records.transfer import Attacked, Predicted, Score, TransferRecord
+from holomorph.types import ThreatModel, check_batch
+from holomorph.versions import versions
+
+_ATTACKS = ("apgd", "fmn")
+_ORDERS: tuple[Literal[1, 2], ...] = (1, 2)
+
+
+def transfer(
+    models: Mapping[str, nn.Module],
+    x: Tensor,
+    y: Tensor,
+    *,
+    threat: ThreatModel,
+    eps: Sequence[float] | None = None,
+    steps: int = 50,
+    batch_size: int = 250,
+    seed: int = 0,
+) -> TransferRecord:
+    r"""Measure how examples transfer between models, and how well inner products of gradients predict it.
+
+    $$\Delta\ell_g \approx \langle\nabla\ell_g, d_f\rangle + \tfrac12\, d_f^\top \nabla^2 \ell_g\, d_f, \qquad
+    d_f = \varepsilon \arg\max_{\|s\|_p \le 1} \langle\nabla\ell_f, s\rangle$$
+
+    Measured with APGD on the cross-entropy, and with FMN's nearest adversarial example stretched to length eps.
+
+    Parameters
+    ----------
+    models:
+        Names and models; two at least, with the same classes, on the same inputs. Left as they were found.
+    x, y:
+        Samples in the threat's box (batch, ...) and labels (batch,).
+    threat:
+        Its norm and box; its radius is the eps unless ``eps`` is given.
+    eps:
+        The radii to attack at, in input units.
+    steps:
+        Iterations of each attack.
+    batch_size:
+        Samples at a time.
+    seed:
+        Of the attacks, the drawn points and the bootstrap.
+
+    Raises
+    ------
+    DataError, ModelError
+        For data outside the box, fewer than two models, or models whose inputs or classes differ.
+
+    Source: docs/mathematics.md, section 7; our derivation.
+
+    Examples
+    --------
+    >>> models = {"a": nn.Linear(4, 3), "b": nn.Linear(4, 3)}
+    >>> x, y = torch.rand(6, 4), torch.tensor([0, 1, 2, 0, 1, 2])
+    >>> record = transfer(models, x, y, threat=ThreatModel("inf", 0.05), steps=5)
+    >>> record.models, len(record.predicted[0].increase)
+    (('a', 'b'), 2)
+    """
+    started = time.perf_counter()
+    check_batch(x, y, box=threat.box)
+    threats = [ThreatModel(threat.norm, e, threat.box) for e in ([threat.eps] if eps is None else eps)]
+    with ExitStack() as stack:
+        for model in models.values():
+            stack.enter_context(under_attack(model))
+        right = _right(models, x, y)
+        found = tables(models, x, y, threats, steps=steps, batch_size=batch_size, seed=seed)
+        near = nearness(models, x, threat, batch_size=min(batch_size, 100), seed=seed)
+    radii = [t.radius for t in threats]
+    return TransferRecord(
+        threat=threat,
+        samples=len(x),
+        seed=seed,
+        models=tuple(models),
+        clean=tuple(float(v) for v in right.mean(0)),
+        attacked=tuple(_attacked(a, r, found, right) for r in radii for a in _ATTACKS),
+        predicted=tuple(_predicted(k, r, found, right) for r in radii for k in _ORDERS),
+        scores=tuple(_score(a, r, k, found, right, seed) for r in radii for a in _ATTACKS for k in _ORDERS),
+        nearness=tuple(near),
+        versions=versions("pyautoattack", "foolbox"),
+        seconds=time.perf_counter() - started,
+    )
+
+
+def _right(models: Mapping[str, nn.Module], x: Tensor, y: Tensor) -> NDArray[np.bool_]:
+    """Check that the models fit the data and each other; return who is right where, (samples, models)."""
+    if len(models) < 2:
+        raise DataError("A transfer needs two models at least: one to make the examples on, one to try them on.")
+    answers, classes = [], set()
+    for name, model in models.items():
+        try:
+            logits = Subject(model).logits(x)
+        except (RuntimeError, ValueError, IndexError) as error:
+            reason = str(error).splitlines()[0]
+            raise ModelError(
+                f"The model {name!r} does not take samples of shape {tuple(x.shape[1:])}: {reason}"
+            ) from error
+        classes.add(logits.shape[1])
+        answers.append(logits.argmax(1) == y)
+    if len(classes) > 1:
+        raise ModelError(f"The models have different numbers of classes ({sorted(classes)}). Compare like with like.")
+    return torch.stack(answers, 1).cpu().numpy()
+
+
+def _attacked(attack: str, radius: float, found: Tables, right: NDArray[np.bool_]) -> Attacked:
+    arrays = found[attack, radius]
+    return Attacked(
+        attack=attack,
+        eps=radius,
+        increase=as_matrix(arrays.increase.mean(0)),
+        success=as_matrix(success(arrays.wrong, right)),
+    )
+
+
+def _predicted(order: Literal[1, 2], radius: float, found: Tables, right: NDArray[np.bool_]) -> Predicted:
+    arrays = found[f"order {order}", radius]
+    return Predicted(
+        order=order,
+        eps=radius,
+        increase=as_matrix(arrays.increase.mean(0)),
+        success=as_matrix(success(arrays.wrong, right)),
+        shuffled=as_matrix(found["shuffled", radius].increase.mean(0)),
+    )
+
+
+def _score(
+    attack: str, radius: float, order: Literal[1, 2], found: Tables, right: NDArray[np.bool_], seed: int
+) -> Score:
+    shuffled = found["shuffled", radius].increase
+    prediction, truth = found[f"order {order}", radius], found[attack, radius]
+    return score(attack, radius, order, prediction, shuffled, truth, right, seed)

@@ -1,0 +1,89 @@
+"""What a transfer analysis found: who fools whom, what the gradients predicted, how near the models are."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from holomorph.types import Interval, Record, ThreatModel
+
+#: Rows are sources, on which the examples are made; columns are targets, on which they are tried.
+Matrix = tuple[tuple[float, ...], ...]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
+
+
+class Attacked(_Part):
+    """One attack at one radius, made on each source and tried on each target."""
+
+    attack: str
+    eps: float
+    increase: Matrix = Field(description="mean increase of the target's loss")
+    success: Matrix = Field(description="share of the target's right answers that become wrong")
+
+
+class Predicted(_Part):
+    """What the gradients (order 1), with the curvature along the step (order 2), say the attacks will do."""
+
+    order: Literal[1, 2]
+    eps: float
+    increase: Matrix
+    success: Matrix
+    shuffled: Matrix = Field(description="predicted increase with each source's steps given to other samples")
+
+
+class Score(_Part):
+    """How well a prediction meets an attack, over the pairs of different models; nothing is fitted.
+
+    R^2 is 1 minus the squared error over the spread of the measurements; centred, both matrices have lost their row
+    and column effects. Intervals are bootstrapped over samples.
+    """
+
+    attack: str
+    eps: float
+    order: Literal[1, 2]
+    determination: Interval = Field(description="R^2 of the loss increases")
+    determination_centred: Interval
+    correlation: float = Field(description="Pearson's, of the loss increases")
+    correlation_centred: float
+    rank_success: Interval = Field(description="Spearman's, of the success rates")
+    rank_asymmetry: float = Field(description="Spearman's, of success(i, j) - success(j, i) over the pairs i < j")
+    shuffled: float = Field(description="R^2 of the prediction with shuffled pairing: the control")
+
+
+class Nearness(_Part):
+    """The parallelogram bound for one pair of models, on the energy of their probabilities over the threat's balls."""
+
+    pair: tuple[str, str]
+    energies: tuple[float, float]
+    of_difference: float = Field(description="D(f - g)")
+    alignment: float = Field(description="D(f, g) / sqrt(D(f) D(g))")
+    trivial: float = Field(description="2 D(f) + 2 D(g), true of any two functions")
+    bound: float = Field(description="4 t at least, t the excess over the smallest energy of any competitor at hand")
+    vacuous: bool = Field(description="whether the bound says no more than the trivial one")
+
+
+class TransferRecord(Record):
+    """The outcome of :func:`holomorph.transfer`.
+
+    >>> TransferRecord.KIND
+    'transfer'
+    """
+
+    KIND: ClassVar[str] = "transfer"
+
+    threat: ThreatModel
+    samples: int
+    seed: int
+    models: tuple[str, ...]
+    clean: tuple[float, ...]
+    attacked: tuple[Attacked, ...]
+    predicted: tuple[Predicted, ...]
+    scores: tuple[Score, ...]
+    nearness: tuple[Nearness, ...]
+    command: str = ""
+    versions: dict[str, str] = Field(default_factory=dict)
+    seconds: float = 0.0
