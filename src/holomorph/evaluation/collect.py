@@ -1,0 +1,171 @@
+"""From what the attacks found to the record."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import io
+import math
+import platform
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from holomorph.evaluation.curves import accuracy_curve
+from holomorph.evaluation.evaluate import Evaluated
+from holomorph.evaluation.intervals import wilson
+from holomorph.evaluation.ledger import Ledger
+from holomorph.records.evaluation import Check, ClassResult, EvaluationRecord, Example, ThreatResult
+from holomorph.types import write_atomically
+
+#: Pictures kept for the report.
+GALLERY = 8
+
+
+def to_record(
+    found: Evaluated,
+    twin: Evaluated | None,
+    *,
+    run_checks: bool,
+    name: str,
+    data: str,
+    training_cost: float | None,
+    keep: Path | None,
+    started: float,
+    began: str,
+) -> EvaluationRecord:
+    """Build the record, with the twin's inside it, and run the checks."""
+    record = _bare(found, name, data, training_cost, began)
+    other = _bare(twin, f"undefended twin of {name}", data, 1.0, began) if twin is not None else None
+    if keep is not None:
+        save_adversarial(found, keep)
+    checks: tuple[Check, ...] = ()
+    return record.model_copy(
+        update={
+            "twin": other,
+            "checks": checks,
+            "gallery": _gallery(found, twin),
+            "adversarial_file": keep.name if keep else None,
+            "seconds": time.perf_counter() - started,
+        }
+    )
+
+
+def _bare(found: Evaluated, name: str, data: str, training_cost: float | None, began: str) -> EvaluationRecord:
+    total = len(found.y)
+    right = int((found.answers == found.y).sum())
+    robust = int(found.robust.sum())
+    reason = _bound_reason(found)
+    return EvaluationRecord(
+        model=name,
+        data=data,
+        samples=total,
+        classes=found.traits.classes,
+        seed=found.runner.seed,
+        quick=found.quick,
+        upper_bound=bool(reason),
+        upper_bound_reason=reason,
+        clean=right / total,
+        clean_interval=wilson(right, total),
+        robust=robust / total,
+        robust_interval=wilson(robust, total),
+        threats=tuple(_threat(ledger) for ledger in found.ledgers),
+        attacks=tuple(found.attacks),
+        per_class=_per_class(found),
+        labels=tuple(found.y.tolist()),
+        answers=tuple(found.answers.tolist()),
+        training_cost=training_cost,
+        versions=versions(),
+        device=str(found.x.device),
+        command=" ".join(sys.argv) if "holomorph" in Path(sys.argv[0]).name else "",
+        started=began,
+    )
+
+
+def _bound_reason(found: Evaluated) -> str:
+    if not found.traits.differentiable:
+        return "The model gives no gradients: black-box attacks and numerical gradients only."
+    if found.quick:
+        return "A quick evaluation: cheap attacks on few samples."
+    return ""
+
+
+def _threat(ledger: Ledger) -> ThreatResult:
+    kept = int(ledger.robust.sum())
+    interval = wilson(kept, len(ledger.y))
+    names = tuple(dict.fromkeys(by for by in ledger.found_by if by not in (None, "clean")))
+    return ThreatResult(
+        threat=ledger.threat,
+        robust=interval.value,
+        interval=interval,
+        curve=accuracy_curve(ledger.smallest, ledger.threat, tuple(str(n) for n in names)),
+        broken_by=tuple(ledger.broken_by),
+        smallest=tuple(d if math.isfinite(d) else None for d in ledger.smallest.tolist()),
+    )
+
+
+def _per_class(found: Evaluated) -> tuple[ClassResult, ...]:
+    rows = []
+    for label in range(found.traits.classes):
+        mine = found.y == label
+        if (count := int(mine.sum())) > 0:
+            clean = float((found.answers == found.y)[mine].double().mean())
+            robust = float(found.robust[mine].double().mean())
+            rows.append(ClassResult(label=label, samples=count, clean=clean, robust=robust))
+    return tuple(rows)
+
+
+def _gallery(found: Evaluated, twin: Evaluated | None) -> tuple[Example, ...]:
+    """The first samples for which anything was found, as pictures."""
+    ledger = found.ledgers[0]
+    rows = [i for i, by in enumerate(ledger.found_by) if by not in (None, "clean")][:GALLERY]
+    if not rows:
+        return ()
+    x, near = ledger.x[rows], ledger.nearest[rows]
+    after = found.subject.answers(near).tolist()
+    others = (twin.subject.answers(x).tolist(), twin.subject.answers(near).tolist()) if twin else None
+    return tuple(
+        Example(
+            index=row,
+            label=int(found.y[row]),
+            threat=str(ledger.threat),
+            attack=str(ledger.found_by[row]),
+            distance=float(ledger.smallest[row]),
+            shape=tuple(x.shape[1:]),
+            input=tuple(x[k].flatten().tolist()),
+            adversarial=tuple(near[k].flatten().tolist()),
+            answer=int(found.answers[row]),
+            answer_adversarial=after[k],
+            twin_answer=others[0][k] if others else None,
+            twin_answer_adversarial=others[1][k] if others else None,
+        )
+        for k, row in enumerate(rows)
+    )
+
+
+def save_adversarial(found: Evaluated, path: Path) -> Path:
+    """Write samples, labels and the nearest adversarial input of each threat, compressed.
+
+    Arrays: ``x``, ``y``, and for threat k ``adversarial_k`` and ``smallest_k`` (infinite: none was found).
+    """
+    arrays = {"x": found.x.cpu().numpy(), "y": found.y.cpu().numpy()}
+    for k, ledger in enumerate(found.ledgers):
+        arrays[f"adversarial_{k}"] = ledger.nearest.cpu().numpy()
+        arrays[f"smallest_{k}"] = ledger.smallest.cpu().numpy()
+    stream = io.BytesIO()
+    np.savez_compressed(stream, **arrays)
+    return write_atomically(path, stream.getvalue())
+
+
+def versions() -> dict[str, str]:
+    """Versions of everything that the numbers depend on."""
+    names = ("holomorph", "pyautoattack", "foolbox", "numpy")
+    known = {"python": platform.python_version(), "torch": torch.__version__}
+    for name in names:
+        try:
+            known[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            known[name] = "not installed"
+    return known

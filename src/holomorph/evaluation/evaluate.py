@@ -1,0 +1,214 @@
+"""The evaluation: every attack against every threat, each proposal verified, the worst counted sample by sample."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from holomorph.errors import ConfigError, DataError, HolomorphWarning
+from holomorph.evaluation.ledger import Ledger
+from holomorph.evaluation.plan import plan
+from holomorph.evaluation.stage import Processes, Runner, Store, fingerprint
+from holomorph.evaluation.subject import Subject, under_attack
+from holomorph.evaluation.traits import Traits, examine
+from holomorph.records.evaluation import AttackResult, EvaluationRecord
+from holomorph.types import Differentiable, ThreatModel, check_batch
+
+#: Samples that a quick evaluation looks at.
+QUICK = 256
+
+
+@dataclass
+class Evaluated:
+    """What the attacks found on one model, before it becomes a record."""
+
+    subject: Subject
+    traits: Traits
+    x: Tensor
+    y: Tensor
+    answers: Tensor
+    ledgers: list[Ledger]
+    runner: Runner
+    quick: bool = False
+    attacks: list[AttackResult] = field(default_factory=list)
+
+    @property
+    def robust(self) -> Tensor:
+        """Samples that no attack broke under any threat."""
+        return torch.stack([ledger.robust for ledger in self.ledgers]).all(0)
+
+
+def evaluate(
+    model: Differentiable,
+    x: Tensor,
+    y: Tensor,
+    threat: ThreatModel | Sequence[ThreatModel],
+    *,
+    quick: bool = False,
+    twin: Differentiable | None = None,
+    seed: int = 0,
+    n: int | None = None,
+    batch_size: int = 250,
+    checks: bool = True,
+    resume: str | Path | None = None,
+    keep: str | Path | None = None,
+    fabric: Processes | None = None,
+    name: str = "",
+    data: str = "",
+    training_cost: float | None = None,
+) -> EvaluationRecord:
+    r"""Attack a classifier as a sceptical reviewer would, and check the attacks themselves.
+
+    $$\text{robust} = \frac1n \#\{i : h(x_i + \delta) = y_i \text{ for every } \delta \text{ that any attack found
+    inside any of the threats}\}$$
+
+    Parameters
+    ----------
+    model:
+        Maps (batch, ...) to logits (batch, classes), or to one output a sample. A module in training mode is put
+        in evaluation mode and every part gets its own mode back.
+    x, y:
+        Samples inside the threat's box, integer labels from 0.
+    threat:
+        One threat or several; with several, ``robust`` is the accuracy under their union.
+    quick:
+        An upper bound from cheap attacks on at most 256 samples; the record says that it is one.
+    twin:
+        An undefended model of the same shape, attacked likewise: attacks that do not break it prove nothing.
+    seed, batch_size:
+        As in AutoAttack's own script: the same values give the same numbers.
+    n:
+        Use the first n samples.
+    checks:
+        Whether to run the evaluator's checks of itself; see docs/evaluation.md.
+    resume:
+        A folder in which finished batches are kept; a killed evaluation started again goes on and ends with the
+        same numbers.
+    keep:
+        Where to write the adversarial inputs (npz), for :func:`holomorph.audit`.
+    fabric:
+        A launched ``lightning.fabric.Fabric``; batches are shared among its processes.
+    name, data, training_cost:
+        For the record: what was evaluated, on what, and the cost of training relative to plain training.
+
+    Raises
+    ------
+    DataError, ModelError, ConfigError
+        For inputs, labels, outputs or threats that cannot be evaluated.
+    MissingExtraError
+        When the attack packages are not installed.
+
+    Source: docs/evaluation.md; Croce and Hein, ICML 2020; Carlini et al. 2019.
+
+    Examples
+    --------
+    >>> model = nn.Sequential(nn.Linear(2, 2, bias=False))
+    >>> _ = model[0].weight.data.copy_(torch.tensor([[1.0, 0.0], [0.0, 1.0]]))
+    >>> x, y = torch.tensor([[0.9, 0.1], [0.52, 0.48]]), torch.tensor([0, 0])
+    >>> record = evaluate(model, x, y, ThreatModel("inf", 0.1), quick=True, checks=False)
+    >>> record.clean, record.robust
+    (1.0, 0.5)
+    """
+    from holomorph.evaluation.collect import to_record  # it needs the checks, and they this module's result
+
+    started = time.perf_counter()
+    threats = [threat] if isinstance(threat, ThreatModel) else list(threat)
+    x, y = prepare(model, x, y, threats, n=min(n or len(x), QUICK) if quick else n)
+    store = None if resume is None else Store(Path(resume), fingerprint(model) + fingerprint(twin))
+    runner = Runner(seed, batch_size, store, fabric)
+    with under_attack(model), under_attack(twin or model):
+        torch.manual_seed(seed)
+        found = attack_all(model, x, y, threats, runner, quick=quick, twin=twin)
+        other = attack_all(twin, x, y, threats, runner, quick=quick) if twin is not None else None
+        return to_record(
+            found,
+            other,
+            run_checks=checks,
+            name=name or type(model).__name__,
+            data=data,
+            training_cost=training_cost,
+            keep=Path(keep) if keep else None,
+            started=started,
+            began=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+
+
+def prepare(
+    model: Differentiable, x: Tensor, y: Tensor, threats: Sequence[ThreatModel], n: int | None = None
+) -> tuple[Tensor, Tensor]:
+    """Check samples and threats, take the first n, and move them to the model's device and precision."""
+    if not threats:
+        raise ConfigError("There is no threat to evaluate. Give one, for instance ThreatModel('inf', '8/255').")
+    if len({t.box for t in threats}) > 1:
+        raise ConfigError("The threats have different boxes. An evaluation needs one box for all of them.")
+    check_batch(x, y, box=threats[0].box)
+    if n is not None and n < 1:
+        raise DataError(f"n must be at least 1, not {n}.")
+    if n is not None and n > len(x):
+        text = f"{n} samples were asked for, but there are {len(x)}: all of them are used."
+        warnings.warn(text, HolomorphWarning, stacklevel=3)
+    x, y = x[:n].detach(), y[:n].detach()
+    first = next((p for p in model.parameters()), None) if isinstance(model, nn.Module) else None
+    if first is None:
+        return x, y
+    return x.to(first.device, first.dtype if first.is_floating_point() else x.dtype), y.to(first.device)
+
+
+def attack_all(
+    model: Differentiable,
+    x: Tensor,
+    y: Tensor,
+    threats: Sequence[ThreatModel],
+    runner: Runner,
+    *,
+    quick: bool = False,
+    twin: Differentiable | None = None,
+) -> Evaluated:
+    """Run every planned attack under every threat on one model, and keep the account."""
+    white = getattr(model, "differentiable", True)
+    traits = examine(Subject(model, differentiable=white), x, y)
+    subject = Subject(model, differentiable=traits.differentiable, draws=8 if traits.randomised else 1)
+    source = Subject(twin) if twin is not None and getattr(twin, "differentiable", True) else None
+    answers = subject.answers(x)
+    ledgers = [Ledger(subject, x, y, threat, answers) for threat in threats]
+    found = Evaluated(subject, traits, x, y, answers, ledgers, runner, quick)
+    raw = Subject(model, differentiable=traits.differentiable)
+    for ledger in ledgers:
+        for attack in plan(ledger.threat, traits, quick=quick, twin=source):
+            target = raw if attack.settings().get("draws") else subject  # those average over draws themselves
+            rows = ledger.rows(everyone=attack.everyone)
+            alive, clock = len(ledger.rows()), time.perf_counter()
+            broken = 0
+            if len(rows):
+                proposals = runner.propose(attack, ledger.threat, target, x[rows], y[rows])
+                broken = ledger.submit(attack.name, attack.access, rows, proposals)
+            found.attacks.append(
+                AttackResult(
+                    name=attack.name,
+                    package=attack.package,
+                    threat=str(ledger.threat),
+                    access=attack.access,
+                    settings=attack.settings() | {"seed": runner.seed},
+                    tried=alive,
+                    broken=broken,
+                    accuracy=ledger.accuracy,
+                    seconds=time.perf_counter() - clock,
+                )
+            )
+    _share(ledgers)
+    return found
+
+
+def _share(ledgers: list[Ledger]) -> None:
+    """Try what was found under one threat under the others: accuracy then never rises with eps."""
+    for ledger in ledgers:
+        for other in ledgers:
+            if other is not ledger and len(rows := other.rows(everyone=True)):
+                ledger.submit(f"found under {other.threat}", "white box", rows, other.nearest[rows])

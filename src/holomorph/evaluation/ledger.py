@@ -1,0 +1,82 @@
+"""The account of one threat: every proposal is projected, measured and run through the model before it counts."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from holomorph.calculus.norms import into_threat, norm, per_sample
+from holomorph.evaluation.base import Access
+from holomorph.evaluation.subject import Subject
+from holomorph.types import ThreatModel
+
+#: Rounding allowed when a distance is compared with eps: single precision at the scale of the box.
+SLACK = 1e-5
+
+
+class Ledger:
+    """Which attack broke which sample, and the nearest adversarial input found for each.
+
+    No attack is believed: a proposal that is not finite is dropped, one outside the box is clipped, one outside
+    the radius is tried as it is (for the smallest perturbation) and projected (for the robust accuracy).
+    """
+
+    def __init__(self, subject: Subject, x: Tensor, y: Tensor, threat: ThreatModel, answers: Tensor) -> None:
+        self.subject = subject
+        self.x = x
+        self.y = y
+        self.threat = threat
+        wrong = answers != y
+        self.broken_by: list[str | None] = ["clean" if w else None for w in wrong.tolist()]
+        self.found_by: list[str | None] = list(self.broken_by)
+        self.smallest = torch.where(wrong, torch.zeros_like(x.flatten(1)[:, 0]), torch.inf)
+        self.nearest = x.clone()
+        self.white = torch.zeros_like(wrong)
+        self.black = torch.zeros_like(wrong)
+
+    @property
+    def robust(self) -> Tensor:
+        """The samples no attack has broken; shape (samples,)."""
+        return torch.tensor([name is None for name in self.broken_by], device=self.x.device)
+
+    def rows(self, *, everyone: bool = False) -> Tensor:
+        """Indices of the samples to attack: the survivors, or all that are right when nothing perturbs them."""
+        if everyone:
+            return torch.tensor([i for i, name in enumerate(self.broken_by) if name != "clean"], dtype=torch.long)
+        return torch.tensor([i for i, name in enumerate(self.broken_by) if name is None], dtype=torch.long)
+
+    def submit(self, name: str, access: Access, rows: Tensor, proposals: Tensor) -> int:
+        """Account for one proposal a row; return how many samples were newly broken."""
+        if len(rows) == 0:
+            return 0
+        x = self.x[rows]
+        finite = proposals.flatten(1).isfinite().all(1)
+        proposals = torch.where(per_sample(finite, x), proposals, x).clamp(*self.threat.box)
+        inside = into_threat(x, proposals, self.threat)
+        before = self._count()
+        for points in (inside, proposals):
+            self._settle(name, access, rows, points)
+        return before - self._count()
+
+    def _settle(self, name: str, access: Access, rows: Tensor, points: Tensor) -> None:
+        distance = norm(points - self.x[rows], self.threat.p)
+        wrong = self.subject.answers(points) != self.y[rows]
+        within = wrong & (distance <= self.threat.radius * (1 + SLACK))
+        seen = self.white if access == "white box" else self.black
+        seen[rows] |= within
+        nearer = wrong & (distance < self.smallest[rows])
+        self.nearest[rows[nearer]] = points[nearer]
+        self.smallest[rows[nearer]] = distance[nearer]
+        for row, better, broke in zip(rows.tolist(), nearer.tolist(), within.tolist(), strict=True):
+            if better:
+                self.found_by[row] = name
+            if broke and self.broken_by[row] is None:
+                self.broken_by[row] = name
+
+    def _count(self) -> int:
+        return self.broken_by.count(None)
+
+    @property
+    def accuracy(self) -> float:
+        """Share of all samples not broken so far."""
+        return self._count() / len(self.broken_by)
