@@ -1,12 +1,49 @@
 """Learning rules: callables (model, x, y) -> scalar, one file each."""
 
+from holomorph.rules.ascent import Ascent
+from holomorph.rules.awp import AWP
 from holomorph.rules.base import Cost, Rule
+from holomorph.rules.combinators import Growing, Sum
+from holomorph.rules.cure import CURE
 from holomorph.rules.dirichlet import Dirichlet
 from holomorph.rules.finite import FiniteEnergy
+from holomorph.rules.free import FreeAT
+from holomorph.rules.gradalign import GradAlign
+from holomorph.rules.hardy import Hardy
+from holomorph.rules.harmonic import Harmonic
+from holomorph.rules.jacobian import JacobianPenalty
+from holomorph.rules.llr import LLR
 from holomorph.rules.nfgsm import NFGSM
+from holomorph.rules.noise import GaussianNoise
 from holomorph.rules.pgd import PGD
 from holomorph.rules.plain import Plain
 from holomorph.rules.registry import RULES, build, parse
 from holomorph.rules.trades import TRADES
+from holomorph.rules.weakly_harmonic import WeaklyHarmonic
 
-__all__ = ["NFGSM", "PGD", "RULES", "TRADES", "Cost", "Dirichlet", "FiniteEnergy", "Plain", "Rule", "build", "parse"]
+__all__ = [
+    "AWP",
+    "CURE",
+    "LLR",
+    "NFGSM",
+    "PGD",
+    "RULES",
+    "TRADES",
+    "Ascent",
+    "Cost",
+    "Dirichlet",
+    "FiniteEnergy",
+    "FreeAT",
+    "GaussianNoise",
+    "GradAlign",
+    "Growing",
+    "Hardy",
+    "Harmonic",
+    "JacobianPenalty",
+    "Plain",
+    "Rule",
+    "Sum",
+    "WeaklyHarmonic",
+    "build",
+    "parse",
+]

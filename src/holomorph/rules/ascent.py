@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from holomorph.calculus.measures import SampleLoss
 from holomorph.calculus.norms import dual_direction, into_threat, per_sample, random_in_ball
+from holomorph.errors import ConfigError
+from holomorph.rules.gradients import input_gradient
 from holomorph.types import ThreatModel
 
 #: Share of the coordinates that a step of an l_1 ascent moves; one coordinate at a time would need hundreds of steps.
@@ -59,8 +62,7 @@ def ascend(objective: SampleLoss, x: Tensor, start: Tensor, threat: ThreatModel,
     z = start.detach()
     for _ in range(steps):
         z.requires_grad_()
-        with torch.enable_grad():
-            (g,) = torch.autograd.grad(objective(z).sum(), z)
+        g = input_gradient(objective(z), z)
         z = into_threat(x, z.detach() + step * direction(g, z.detach(), threat), threat)
     return z
 
@@ -99,3 +101,36 @@ def attack(
             best = torch.where(per_sample(better, z), z, best)
             highest = torch.where(better, height, highest)
     return best
+
+
+@dataclass(frozen=True)
+class Ascent:
+    r"""Points that have climbed the loss a little: the measure for an energy that looks where it hurts.
+
+    From a point uniform in the ball of radius ``noise`` times eps, ``steps`` equal steps of
+    ``fraction`` times eps in all, projected into the threat. Any rule with a ``measure`` takes it.
+
+    Source: docs/mathematics.md, section 2; our own.
+
+    >>> x, generator = torch.full((1, 2), 0.5), torch.Generator()
+    >>> Ascent(ThreatModel("inf", 0.1)).draw(x, generator, loss=lambda z: z.sum(1))
+    tensor([[0.5500, 0.5500]])
+    """
+
+    threat: ThreatModel
+    steps: int = 1
+    fraction: float = 0.5
+    noise: float = 0.0
+
+    def draw(
+        self, x: Tensor, generator: torch.Generator, y: Tensor | None = None, loss: SampleLoss | None = None
+    ) -> Tensor:
+        """Climb from x, or from a point near it."""
+        if loss is None:
+            raise ConfigError("The measure Ascent climbs a loss; draw needs the argument loss.")
+        x = x.detach()
+        start = x
+        if self.noise > 0:
+            start = start + random_in_ball(x, self.threat.p, self.noise * self.threat.radius, generator)
+        step = self.fraction * self.threat.radius / self.steps
+        return ascend(loss, x, start.clamp(*self.threat.box), self.threat, steps=self.steps, step=step)

@@ -11,7 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from holomorph.calculus.measures import SampleLoss
 from holomorph.errors import ConfigError, ModelError
+from holomorph.nn.contract import evaluating
 from holomorph.types import ThreatModel, check_batch
 
 
@@ -37,8 +39,6 @@ class Rule(ABC):
         Seeds the rule's own generator, so that the same seed draws the same points.
     label_smoothing:
         The share of each label that is spread evenly over all classes, in [0, 1).
-    replays:
-        How often a training loop takes each batch in turn, one optimizer step each.
     progress:
         The share of training that is done, in [0, 1]. A training loop may set it; schedules read it.
     measured:
@@ -47,7 +47,6 @@ class Rule(ABC):
     """
 
     name: ClassVar[str]
-    replays: ClassVar[int] = 1
     seed: int = 0
     label_smoothing: float = 0.0
     progress: float = field(default=1.0, init=False, repr=False)
@@ -72,6 +71,15 @@ class Rule(ABC):
             )
         return cross_entropy(logits, y, reduction="none", label_smoothing=self.label_smoothing)
 
+    def sample_loss(self, model: nn.Module, y: Tensor) -> SampleLoss:
+        """Return the risk as a function of the points, on the network in evaluation mode: what a measure climbs."""
+
+        def risk(z: Tensor) -> Tensor:
+            with evaluating(model):
+                return self.risk(model(z), y)
+
+        return risk
+
     def require_positive(self, *names: str) -> None:
         """Refuse settings that must be 1, 2, 3, ..."""
         for name in names:
@@ -86,6 +94,11 @@ class Rule(ABC):
     @abstractmethod
     def cost(self) -> Cost:
         """What one sample of one step costs."""
+
+    @property
+    def replays(self) -> int:
+        """How often a training loop takes each batch in turn, one optimizer step each."""
+        return 1
 
     def settings(self) -> dict[str, Any]:
         """Every setting with its value, as JSON can hold it."""

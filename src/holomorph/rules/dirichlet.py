@@ -8,13 +8,16 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
 from holomorph.calculus.measures import Ball, Measure
 from holomorph.calculus.norms import dual_direction, dual_gain
 from holomorph.calculus.observables import SCALAR, observable
 from holomorph.errors import ConfigError, HolomorphWarning, unknown_name
+from holomorph.nn.contract import evaluating
 from holomorph.rules.base import Cost, Rule
+from holomorph.rules.gradients import input_gradient
+from holomorph.rules.passes import Passes
+from holomorph.rules.schedule import ramped
 from holomorph.types import ThreatModel
 
 ESTIMATORS = ("auto", "double-backward", "finite-difference", "random-projection")
@@ -116,61 +119,66 @@ class Dirichlet(Rule):
     def loss(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
         """Risk plus weighted energy."""
         self.calls += 1
-        weight = self.weight * (min(1.0, self.progress / self.ramp) if self.ramp > 0 else 1.0) * self.lazy
+        passes = Passes(model)
+        weight = ramped(self.weight, self.progress, self.ramp) * self.lazy
         with_energy = weight > 0 and self.calls % self.lazy == 0
         if not with_energy and self.risk_at == "samples":
-            return cross_entropy(model(x), y)
-        drawn = self.measure.draw(x, self.generator, y, lambda z: cross_entropy(model(z), y, reduction="none"))
-        drawn = drawn.detach().requires_grad_(with_energy)
-        outputs = model(drawn)
-        risk = cross_entropy(outputs if self.risk_at == "measure" else model(x), y)
+            return self.risk(passes.first(x), y).mean()
+        drawn = self.measure.draw(x, self.generator, y, self.sample_loss(model, y)).detach()
+        drawn.requires_grad_(with_energy)
+        if self.risk_at == "measure":
+            outputs = passes.first(drawn)
+            risk = self.risk(outputs, y).mean()
+        else:
+            risk = self.risk(passes.first(x), y).mean()
+            outputs = passes.again(drawn)
         if not with_energy:
             return risk
-        energy = self._energy(model, drawn, outputs, y).mean()
+        if self.estimator == "auto":
+            self.estimator = self._probe(model, x, y)
+        energy = self._energy(passes, drawn, outputs, y).mean()
         self.measured = {"risk": risk.detach(), "energy": energy.detach()}
         return risk + weight * energy
 
-    def _energy(self, model: nn.Module, x: Tensor, outputs: Tensor, y: Tensor) -> Tensor:
+    def _energy(self, passes: Passes, x: Tensor, outputs: Tensor, y: Tensor) -> Tensor:
         r"""$(\varepsilon\|\nabla g\|_q)^k$ of each sample."""
         g = self._observe(outputs, y)
-        if self.estimator == "auto":
-            self.estimator = self._probe(model, x, y)
         if self.estimator == "finite-difference":
-            return self._finite_difference(model, x, g, y)
+            return self._finite_difference(passes, x, g, y)
         if self.estimator == "random-projection":
             v = torch.randn(g.shape, generator=self.generator, dtype=g.dtype).to(g.device)
-            columns = [(g * v).sum()]
+            columns = [(g * v).sum(1)]
         else:
-            columns = [g.sum()] if g.ndim == 1 else [g[:, j].sum() for j in range(g.shape[1])]
-        gradients = [torch.autograd.grad(c, x, create_graph=True)[0] for c in columns]
+            columns = [g] if g.ndim == 1 else list(g.unbind(1))
+        gradients = [input_gradient(column, x, graph=True) for column in columns]
         gains = [dual_gain(gradient, x, self.threat, box_aware=self.box_aware) for gradient in gradients]
         if len(gains) == 1:
             return gains[0] ** self.power
         square = torch.stack(gains).square().sum(0)
         return square if self.power == 2 else (square + torch.finfo(square.dtype).tiny).sqrt()
 
-    def _finite_difference(self, model: nn.Module, x: Tensor, g: Tensor, y: Tensor) -> Tensor:
+    def _finite_difference(self, passes: Passes, x: Tensor, g: Tensor, y: Tensor) -> Tensor:
         # Only the input's gradient is asked for, and the clean forward pass serves the risk as well: 7 passes.
-        (gradient,) = torch.autograd.grad(g.sum(), x, retain_graph=True)
-        step = self.threat.radius * dual_direction(gradient, self.threat.p)
+        step = self.threat.radius * dual_direction(input_gradient(g, x), self.threat.p)
         if self.box_aware:
             step = (x + step).clamp(*self.threat.box) - x
-        return (self._observe(model((x + step).detach()), y) - g).abs() ** self.power
+        return (self._observe(passes.again((x + step).detach()), y) - g).abs() ** self.power
 
     def _probe(self, model: nn.Module, x: Tensor, y: Tensor) -> str:
         """Try double differentiation once, on two samples."""
         z, labels = x[:2].detach().requires_grad_(), y[:2]
         parameters = [p for p in model.parameters() if p.requires_grad]
         try:
-            (gradient,) = torch.autograd.grad(self._observe(model(z), labels).sum(), z, create_graph=True)
+            with evaluating(model):
+                gradient = input_gradient(self._observe(model(z), labels), z, graph=True)
             torch.autograd.grad(gradient.square().sum(), parameters, allow_unused=True)
         except (RuntimeError, NotImplementedError) as error:
+            reason = str(error).splitlines()[0]
             if self.observable not in SCALAR:
                 raise ConfigError(
-                    f"The model cannot be differentiated twice ({error}), which the energy of {self.observable!r} "
+                    f"The model cannot be differentiated twice ({reason}), which the energy of {self.observable!r} "
                     "needs. Use observable='loss' or 'margin'."
                 ) from error
-            reason = str(error).splitlines()[0]
             warnings.warn(
                 f"The model cannot be differentiated twice ({reason}); using finite differences instead.",
                 HolomorphWarning,

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import KW_ONLY, dataclass
 
-import torch
 from torch import Tensor, nn
 
 from holomorph.calculus.measures import Ball, Measure
 from holomorph.calculus.norms import dual_direction
 from holomorph.errors import ConfigError
 from holomorph.rules.base import Cost, Rule
+from holomorph.rules.gradients import input_gradient
 from holomorph.rules.passes import Passes
 from holomorph.rules.schedule import ramped
 from holomorph.types import ThreatModel
@@ -50,6 +50,7 @@ class FiniteEnergy(Rule):
 
     Examples
     --------
+    >>> import torch
     >>> rule = FiniteEnergy(ThreatModel("inf", 0.1))
     >>> model = nn.Sequential(nn.Linear(2, 8), nn.GELU(), nn.Linear(8, 3))
     >>> rule(model, torch.rand(4, 2), torch.tensor([0, 1, 2, 0])).backward()
@@ -76,11 +77,11 @@ class FiniteEnergy(Rule):
         """Risk at the drawn points plus the weighted finite-size energy there."""
         passes = Passes(model)
         weight = ramped(self.weight, self.progress, self.ramp)
-        drawn = self.measure.draw(x, self.generator, y, lambda z: self.risk(model(z), y)).detach()
+        drawn = self.measure.draw(x, self.generator, y, self.sample_loss(model, y)).detach()
         if weight == 0:
             return self.risk(passes.first(drawn), y).mean()
         here = self.risk(passes.first(drawn.requires_grad_()), y)
-        (gradient,) = torch.autograd.grad(here.sum(), drawn, retain_graph=True)
+        gradient = input_gradient(here, drawn)
         end = drawn.detach() + self.threat.radius * dual_direction(gradient, self.threat.p)
         rise = self.risk(passes.again(end.clamp(*self.threat.box) if self.clip else end), y) - here
         self.measured = {"risk": here.detach().mean(), "energy": rise.detach().square().mean()}

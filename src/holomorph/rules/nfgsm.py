@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import KW_ONLY, dataclass
 
-import torch
 from torch import Tensor, nn
 
 from holomorph.calculus.norms import random_in_ball
+from holomorph.nn.contract import evaluating
 from holomorph.rules.ascent import direction
 from holomorph.rules.base import Cost, Rule
-from holomorph.rules.passes import evaluation_mode
+from holomorph.rules.gradients import input_gradient
 from holomorph.types import ThreatModel
 
 
@@ -34,6 +34,7 @@ class NFGSM(Rule):
 
     Examples
     --------
+    >>> import torch
     >>> rule = NFGSM(ThreatModel("inf", 0.1))
     >>> rule(nn.Linear(2, 3), torch.rand(4, 2), torch.tensor([0, 1, 2, 0])).backward()
     """
@@ -49,8 +50,8 @@ class NFGSM(Rule):
         eps = self.threat.radius
         noisy = x.detach() + random_in_ball(x, self.threat.p, self.noise * eps, self.generator)
         noisy = noisy.clamp(*self.threat.box).requires_grad_()
-        with evaluation_mode(model), torch.enable_grad():
-            (gradient,) = torch.autograd.grad(self.risk(model(noisy), y).sum(), noisy)
+        with evaluating(model):
+            gradient = input_gradient(self.risk(model(noisy), y), noisy)
         noisy = noisy.detach()
         moved = (noisy + eps * direction(gradient, noisy, self.threat)).clamp(*self.threat.box)
         return self.risk(model(moved), y).mean()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.hooks import RemovableHandle
 
@@ -47,8 +48,14 @@ class Passes:
         with _hooked(self._norms, self._remember, before=True):
             return self.model(x)
 
-    def again(self, x: Tensor) -> Tensor:
-        """Evaluate further points of the same function."""
+    def again(self, x: Tensor, parameters: Mapping[str, Tensor] | None = None) -> Tensor:
+        """Evaluate further points of the same function, or of its neighbour with other parameters.
+
+        Other weights need other statistics: with ``parameters`` the batch's own are used, and still not learned.
+        """
+        if parameters is not None:
+            with self._same_masks(x), self._no_trace():
+                return functional_call(self.model, dict(parameters), (x,))
         with self._same_masks(x), self._no_trace(), _hooked(list(self._statistics), self._replace):
             return self.model(x)
 
@@ -98,25 +105,3 @@ def _hooked(modules: Sequence[nn.Module], hook: Callable[..., object], *, before
             )
             stack.callback(handle.remove)
         yield
-
-
-@contextmanager
-def evaluation_mode(model: nn.Module) -> Iterator[nn.Module]:
-    """Put the network into evaluation mode, and every one of its modules back as it was.
-
-    Attacks inside rules are found so: on the network that will be deployed.
-
-    >>> model = nn.Sequential(nn.Dropout(0.5), nn.BatchNorm1d(2).eval())
-    >>> with evaluation_mode(model):
-    ...     [m.training for m in model.modules()]
-    [False, False, False]
-    >>> [m.training for m in model.modules()]
-    [True, True, False]
-    """
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield model
-    finally:
-        for module, training in modes:
-            module.training = training

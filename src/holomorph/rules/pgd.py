@@ -6,9 +6,9 @@ from dataclasses import KW_ONLY, dataclass
 
 from torch import Tensor, nn
 
+from holomorph.nn.contract import evaluating
 from holomorph.rules.ascent import attack
 from holomorph.rules.base import Cost, Rule
-from holomorph.rules.passes import evaluation_mode
 from holomorph.types import ThreatModel
 
 
@@ -53,7 +53,7 @@ class PGD(Rule):
 
     def perturbed(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
         """Return the worst points found, without a graph."""
-        with evaluation_mode(model):
+        with evaluating(model):
             return attack(
                 lambda z: self.risk(model(z), y),
                 x.detach(),

@@ -6,17 +6,51 @@ import ast
 import dataclasses
 from typing import Any
 
+from holomorph.calculus.measures import Ball, Samples
 from holomorph.errors import ConfigError, unknown_name
+from holomorph.rules.ascent import Ascent
+from holomorph.rules.awp import AWP
 from holomorph.rules.base import Rule
+from holomorph.rules.combinators import Growing, Sum
+from holomorph.rules.cure import CURE
 from holomorph.rules.dirichlet import Dirichlet
 from holomorph.rules.finite import FiniteEnergy
+from holomorph.rules.free import FreeAT
+from holomorph.rules.gradalign import GradAlign
+from holomorph.rules.hardy import Hardy
+from holomorph.rules.harmonic import Harmonic
+from holomorph.rules.jacobian import JacobianPenalty
+from holomorph.rules.llr import LLR
 from holomorph.rules.nfgsm import NFGSM
+from holomorph.rules.noise import GaussianNoise
 from holomorph.rules.pgd import PGD
 from holomorph.rules.plain import Plain
 from holomorph.rules.trades import TRADES
+from holomorph.rules.weakly_harmonic import WeaklyHarmonic
 from holomorph.types import ThreatModel
 
-RULES: dict[str, type[Rule]] = {rule.name: rule for rule in (Plain, Dirichlet, FiniteEnergy, NFGSM, PGD, TRADES)}
+#: The learning rules of the analytic framework.
+OURS: tuple[type[Rule], ...] = (Dirichlet, FiniteEnergy, Harmonic, WeaklyHarmonic, Hardy)
+
+#: What a user would pick instead.
+RIVALS: tuple[type[Rule], ...] = (
+    Plain,
+    GaussianNoise,
+    PGD,
+    TRADES,
+    AWP,
+    NFGSM,
+    FreeAT,
+    GradAlign,
+    CURE,
+    LLR,
+    JacobianPenalty,
+)
+
+RULES: dict[str, type[Rule]] = {rule.name: rule for rule in OURS + RIVALS}
+
+#: The measures that a text may name; all but the samples need the threat.
+MEASURES: dict[str, type[Any]] = {"samples": Samples, "ball": Ball, "ascent": Ascent}
 
 
 def build(name: str, threat: ThreatModel, **settings: Any) -> Rule:
@@ -45,31 +79,89 @@ def build(name: str, threat: ThreatModel, **settings: Any) -> Rule:
 def parse(text: str, threat: ThreatModel, **defaults: Any) -> Rule:
     """Read a rule with its settings as written on the command line.
 
-    Values are Python literals; a bare word is text. ``defaults`` hold unless the text says otherwise.
+    Values are Python literals, a bare word is text, a measure is written ``measure=ball(scale=1.5)``. Rules add up:
+    ``nfgsm + 0.1*dirichlet``; ``growing(pgd, start=0.2)`` lets the radius grow. ``defaults`` hold for every rule in
+    the text that has such a setting, unless the text says otherwise.
+
+    Raises
+    ------
+    ConfigError
+        For a text that is no rule, with the nearest known names.
 
     >>> rule = parse("dirichlet(weight=2, power=1, risk_at=samples)", ThreatModel("inf", 0.1))
     >>> rule.weight, rule.power, rule.risk_at
     (2, 1, 'samples')
+    >>> parse("nfgsm + 0.1*dirichlet(measure=ball(scale=2))", ThreatModel("inf", 0.1)).weights
+    (1.0, 0.1)
     """
-    call: ast.expr | None
     try:
-        call = ast.parse(text.strip(), mode="eval").body
-    except SyntaxError:
-        call = None
-    if isinstance(call, ast.Name):
-        return build(call.id, threat, **defaults)
-    if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and not call.args:
-        settings = {k.arg: _value(k.value) for k in call.keywords if k.arg}
-        return build(call.func.id, threat, **{**defaults, **settings})
-    if text.strip().replace("-", "_").isidentifier():
-        raise unknown_name("rule", text.strip(), RULES)
-    raise ConfigError(f"Cannot read the rule {text!r}. Write it as NAME or NAME(setting=value, ...).")
+        return _rule(ast.parse(text.strip(), mode="eval").body, threat, defaults)
+    except (SyntaxError, _UnreadableError):
+        if text.strip().replace("-", "_").isidentifier():
+            raise unknown_name("rule", text.strip(), RULES) from None
+        raise ConfigError(
+            f"Cannot read the rule {text!r}. Write it as NAME or NAME(setting=value, ...), sums as A + 0.5*B."
+        ) from None
 
 
-def _value(node: ast.expr) -> Any:
+class _UnreadableError(Exception):
+    """The text is Python but no rule."""
+
+
+def _rule(node: ast.expr, threat: ThreatModel, defaults: dict[str, Any]) -> Rule:
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+        terms = [_term(side, threat, defaults) for side in _summands(node)]
+        return Sum([rule for _, rule in terms], weights=[weight for weight, _ in terms], **_shared(Sum, defaults))
+    if isinstance(node, ast.Name):
+        node = ast.Call(func=node, args=[], keywords=[])
+    if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name)):
+        raise _UnreadableError
+    settings = {k.arg: _value(k.value, threat, k.arg) for k in node.keywords if k.arg}
+    if node.func.id == Growing.name and len(node.args) == 1:
+        inner = _rule(node.args[0], threat, defaults)
+        return Growing(inner, **{**_shared(Growing, defaults), **settings})
+    if node.args:
+        raise _UnreadableError
+    rule = RULES.get(node.func.id)
+    return build(node.func.id, threat, **{**(_shared(rule, defaults) if rule else {}), **settings})
+
+
+def _summands(node: ast.expr) -> list[ast.expr]:
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+        return _summands(node.left) + _summands(node.right)
+    return [node]
+
+
+def _term(node: ast.expr, threat: ThreatModel, defaults: dict[str, Any]) -> tuple[float, Rule]:
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult) and isinstance(node.left, ast.Constant):
+        return float(node.left.value), _rule(node.right, threat, defaults)  # type: ignore[arg-type]
+    return 1.0, _rule(node, threat, defaults)
+
+
+def _shared(rule: type[Rule], defaults: dict[str, Any]) -> dict[str, Any]:
+    known = {f.name for f in dataclasses.fields(rule) if f.init}
+    return {key: value for key, value in defaults.items() if key in known}
+
+
+def _value(node: ast.expr, threat: ThreatModel, setting: str) -> Any:
+    if setting == "measure":
+        return _measure(node, threat)
     if isinstance(node, ast.Name):
         return node.id
     try:
         return ast.literal_eval(node)
     except ValueError:
         raise ConfigError(f"{ast.unparse(node)!r} is not a number, a word or a list.") from None
+
+
+def _measure(node: ast.expr, threat: ThreatModel) -> Any:
+    name = ast.unparse(node.func if isinstance(node, ast.Call) else node)
+    if name not in MEASURES:
+        raise unknown_name("measure", name, MEASURES)
+    measure, keywords = MEASURES[name], node.keywords if isinstance(node, ast.Call) else []
+    known = {f.name for f in dataclasses.fields(measure)}
+    settings: dict[str, Any] = {k.arg: _value(k.value, threat, "") for k in keywords if k.arg}
+    for key in settings:
+        if key not in known:
+            raise unknown_name(f"setting of the measure {name!r}", key, known)
+    return measure(**({"threat": threat} if "threat" in known else {}), **settings)

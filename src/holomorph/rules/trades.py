@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import log_softmax
 
+from holomorph.nn.contract import evaluating
 from holomorph.rules.ascent import ascend
 from holomorph.rules.base import Cost, Rule
-from holomorph.rules.passes import Passes, evaluation_mode
+from holomorph.rules.passes import Passes
 from holomorph.types import ThreatModel
 
 
@@ -66,7 +67,7 @@ class TRADES(Rule):
         noise = torch.randn(x.shape, generator=self.generator, dtype=x.dtype).to(x.device)
         start = (x.detach() + 1e-3 * (high - low) * noise).clamp(low, high)
         step = 2.5 * self.threat.radius / self.steps
-        with evaluation_mode(model):
+        with evaluating(model):
             with torch.no_grad():
                 reference = model(x)
             return ascend(

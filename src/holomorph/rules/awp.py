@@ -1,0 +1,83 @@
+"""AWP: adversarial training at the worst nearby weights."""
+
+from __future__ import annotations
+
+from dataclasses import KW_ONLY, dataclass
+
+import torch
+from torch import Tensor, distributed, nn
+
+from holomorph.errors import ConfigError
+from holomorph.rules.base import Cost
+from holomorph.rules.passes import Passes
+from holomorph.rules.pgd import PGD
+
+
+@dataclass
+class AWP(PGD):
+    r"""Risk at the points of PGD, under the worst small change of the weights.
+
+    $$\mathbb{E}\,\ell\big(h_{\theta + v}(x + \delta)\big), \qquad
+    v_l = \gamma\,\|\theta_l\|\,\frac{\nabla_{\theta_l}\ell}{\|\nabla_{\theta_l}\ell\|}$$
+
+    for every weight tensor $\theta_l$ of two dimensions or more; biases and scales stay. The gradient is taken at
+    $\theta + v$ and applied to $\theta$. Several processes share one v.
+
+    Parameters
+    ----------
+    threat, steps, restarts, random_start:
+        Those of :class:`~holomorph.rules.pgd.PGD`.
+    gamma:
+        Relative size of the change of the weights; the paper uses 0.005 to 0.01.
+
+    Source: Wu et al. 2020 (AT-AWP).
+
+    Examples
+    --------
+    >>> from holomorph.types import ThreatModel
+    >>> rule = AWP(ThreatModel("inf", 0.1), steps=2)
+    >>> rule(nn.Linear(2, 3), torch.rand(4, 2), torch.tensor([0, 1, 2, 0])).backward()
+    """
+
+    name = "awp"
+
+    _: KW_ONLY
+    gamma: float = 0.005
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.gamma >= 0:
+            raise ConfigError(f"gamma is {self.gamma}; it must not be negative.")
+
+    def loss(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+        """Risk at the worst points and weights."""
+        moved = self.perturbed(model, x, y)
+        passes = Passes(model)
+        risk = self.risk(passes.first(moved), y).mean()
+        weights = {name: p for name, p in model.named_parameters() if p.requires_grad and p.ndim > 1}
+        if self.gamma == 0 or not weights:
+            return risk
+        gradients = _averaged(torch.autograd.grad(risk, list(weights.values())))
+        changed = {
+            name: p + self.gamma * _relative(g, p.detach())
+            for (name, p), g in zip(weights.items(), gradients, strict=True)
+        }
+        return self.risk(passes.again(moved, changed), y).mean()
+
+    @property
+    def cost(self) -> Cost:
+        """The attack, one pass to find the weights, one to learn."""
+        forward, backward = super().cost
+        return Cost(forward + 1, backward + 1)
+
+
+def _relative(gradient: Tensor, weight: Tensor) -> Tensor:
+    return gradient * (weight.norm() / gradient.norm().clamp_min(torch.finfo(gradient.dtype).tiny))
+
+
+def _averaged(gradients: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    if distributed.is_available() and distributed.is_initialized():
+        for g in gradients:
+            distributed.all_reduce(g)
+            g /= distributed.get_world_size()
+    return gradients
