@@ -1,0 +1,208 @@
+"""``HolomorphicClassifier``: complex-valued holomorphic hypotheses with the interface of scikit-learn."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, check_random_state, validate_data
+from torch import Tensor
+
+from holomorph.calculus.measures import Ball, Samples
+from holomorph.errors import ConfigError, unknown_name
+from holomorph.exact import FockKernel, PolynomialHolomorphic
+from holomorph.exact.classifier import ExactClassifier
+from holomorph.nn.embedding import embedding as make_embedding
+from holomorph.nn.readout import make_codes
+from holomorph.types import ThreatModel
+
+SOLVERS = ("fock", "polynomial", "network")
+
+
+class HolomorphicClassifier(ClassifierMixin, BaseEstimator):
+    r"""A classifier whose hypothesis is a complex-valued holomorphic function of the embedded features.
+
+    $$\min_h \tfrac1N\sum_i |h(z_i) - c_{y_i}|^2 + \rho\,(\text{norm}^2 + \lambda\,\text{energy}),\qquad
+      \hat y(x) = \arg\min_k |h(\iota(x)) - c_k|$$
+
+    Parameters
+    ----------
+    solver : {"fock", "polynomial", "network"}
+        ``"fock"``: over all entire functions, exact, see :class:`holomorph.exact.FockKernel`. ``"polynomial"``: up
+        to ``degree``, exact, see :class:`holomorph.exact.PolynomialHolomorphic`. ``"network"``: a holomorphic
+        network trained with the holomorphic rule.
+    embedding : {"complexification", "pairing", "pairing-halves"}
+        Real features to complex ones. Under pairing no decision region is bounded in the plane.
+    codes : {"auto", "one-hot", "roots"}
+        The value that h should take on each class; ``"auto"``: -1 and +1 for two classes, unit rows for more.
+    weight : float
+        lambda, the weight of the energy.
+    ridge : float
+        rho, the weight of the norm (exact solvers).
+    scale : float
+        The features are centred and divided by ``scale`` times their root mean square length (exact solvers).
+    degree : int
+        Of the polynomials.
+    eps : float or None
+        Polynomials and networks take the energy in l_2 balls of this radius around the samples; None: at them.
+    width, depth, activation, epochs, lr : network only
+        Its size, activation and training.
+    random_state : int, RandomState or None
+        Seeds the points drawn, landmarks and initial weights.
+
+    Attributes
+    ----------
+    classes_ : ndarray
+        The labels.
+    model_ : torch.nn.Module
+        Inputs to logits, for attacks and for :mod:`holomorph.calculus`.
+
+    Features should be of similar size: put a ``StandardScaler`` before it where they are not. Radii are in the
+    units of the features that reach this estimator.
+
+    Source: docs/mathematics.md, sections 4 and 6.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> X, y = load_iris(return_X_y=True)
+    >>> clf = HolomorphicClassifier().fit(X, y)
+    >>> bool(clf.score(X, y) > 0.95), clf.certified_radius(X).shape
+    (True, (150,))
+    """
+
+    def __init__(
+        self,
+        solver: Literal["fock", "polynomial", "network"] = "fock",
+        *,
+        embedding: str = "complexification",
+        codes: str = "auto",
+        weight: float = 1.0,
+        ridge: float = 1e-4,
+        scale: float = 1.0,
+        degree: int = 3,
+        eps: float | None = None,
+        width: int = 32,
+        depth: int = 2,
+        activation: str = "sin",
+        epochs: int = 200,
+        lr: float = 1e-2,
+        random_state: Any = None,
+    ) -> None:
+        self.solver = solver
+        self.embedding = embedding
+        self.codes = codes
+        self.weight = weight
+        self.ridge = ridge
+        self.scale = scale
+        self.degree = degree
+        self.eps = eps
+        self.width = width
+        self.depth = depth
+        self.activation = activation
+        self.epochs = epochs
+        self.lr = lr
+        self.random_state = random_state
+
+    def fit(self, X: Any, y: Any) -> HolomorphicClassifier:
+        """Fit to features (samples, n) and labels (samples,)."""
+        if self.solver not in SOLVERS:
+            raise unknown_name("solver", self.solver, SOLVERS)
+        X, y = validate_data(self, X, y, dtype=np.float64)
+        check_classification_targets(y)
+        self.classes_, labels = np.unique(y, return_inverse=True)
+        if len(self.classes_) < 2:
+            raise ValueError("HolomorphicClassifier needs samples of at least two classes; there is one class only.")
+        x, labels = torch.tensor(X), torch.tensor(labels)
+        seed = int(check_random_state(self.random_state).randint(2**31))
+        name = self.codes if self.codes != "auto" else "signs" if len(self.classes_) == 2 else "one-hot"
+        codes = make_codes(name, len(self.classes_))
+        if self.solver == "network":
+            self.model_: torch.nn.Module = self._fit_network(x, labels, codes, seed)
+        else:
+            self.model_ = self._fit_exact(x, labels, codes, seed)
+        return self
+
+    def _fit_exact(self, x: Tensor, labels: Tensor, codes: Tensor, seed: int) -> ExactClassifier:
+        embedding = make_embedding(self.embedding)
+        real = bool((codes.imag == 0).all())
+        targets = (codes.real if real else codes)[labels]
+        solver: FockKernel | PolynomialHolomorphic
+        if self.solver == "fock":
+            solver = FockKernel(self.weight, self.ridge, self.scale, seed=seed)
+            model = ExactClassifier(solver, embedding, codes)
+            solver.fit(model.embed(x), targets)
+        else:
+            measure = Samples() if self.eps is None else Ball(_threat(x, self.eps), clip=False)
+            solver = PolynomialHolomorphic(
+                self.degree, self.weight, self.ridge, embedding, measure, scale=self.scale, seed=seed
+            )
+            solver.fit(x, targets)
+            model = ExactClassifier(solver, embedding, codes)
+        model.sharpness.fill_(_sharpness(model, x, labels))
+        return model
+
+    def decision_function(self, X: Any) -> np.ndarray:
+        """Half the difference of the logits, (samples,), for two classes; the logits, (samples, classes), for more."""
+        logits = self._logits(X)
+        return (logits[:, 1] - logits[:, 0]) / 2 if len(self.classes_) == 2 else logits
+
+    def predict(self, X: Any) -> np.ndarray:
+        """The label whose code is nearest to h."""
+        best = self._logits(X).argmax(1)
+        return self.classes_[best]
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Softmax of the logits; their common factor was fitted to the training samples by likelihood."""
+        return np.exp(log_softmax(self._logits(X), axis=1))
+
+    def certified_radius(self, X: Any, norm: float | str = 2) -> np.ndarray:
+        """A radius for each sample within which no perturbation changes :meth:`predict`; (samples,).
+
+        Parameters
+        ----------
+        X:
+            Features (samples, n).
+        norm:
+            2 or ``"inf"``.
+
+        Raises
+        ------
+        ConfigError
+            For the network solver, which has no certificate.
+        """
+        check_is_fitted(self)
+        if not isinstance(self.model_, ExactClassifier):
+            raise ConfigError("Networks have no certificate. Use solver='fock' or solver='polynomial'.")
+        x = torch.tensor(validate_data(self, X, dtype=np.float64, reset=False))
+        p = math.inf if str(norm) == "inf" else float(norm)
+        return torch.cat([self.model_.certified_radius(part, p=p) for part in torch.split(x, 1024)]).numpy()
+
+    def _logits(self, X: Any) -> np.ndarray:
+        check_is_fitted(self)
+        x = torch.tensor(validate_data(self, X, dtype=np.float64, reset=False))
+        with torch.no_grad():
+            return torch.cat([self.model_(part) for part in torch.split(x, 1024)]).numpy()
+
+
+def _threat(x: Tensor, eps: float) -> ThreatModel:
+    low, high = float(x.min()), float(x.max())
+    return ThreatModel(2, eps, (low, high if high > low else low + 1.0))
+
+
+def _sharpness(model: ExactClassifier, x: Tensor, labels: Tensor) -> float:
+    """The factor of the logits that gives the training labels the greatest likelihood, between 0.1 and 100."""
+    with torch.no_grad():
+        logits = torch.cat([model(part) for part in torch.split(x, 1024)]).numpy()
+    rows = np.arange(len(logits))
+
+    def loss(log_factor: float) -> float:
+        return -float(log_softmax(math.exp(log_factor) * logits, axis=1)[rows, labels.numpy()].mean())
+
+    return math.exp(minimize_scalar(loss, bounds=(math.log(0.1), math.log(100.0)), method="bounded").x)

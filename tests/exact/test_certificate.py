@@ -1,0 +1,134 @@
+"""Certificates against the strongest attack there is in low dimension: a search of the whole sphere, and ascent."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from holomorph.errors import ConfigError
+from holomorph.exact import FockKernel, PolynomialHolomorphic
+from holomorph.exact.certificate import degree_norms
+from holomorph.exact.classifier import ExactClassifier
+from holomorph.nn.embedding import Complexification, Pairing
+from holomorph.nn.readout import make_codes
+
+
+def problem(classes: int = 3) -> tuple[torch.Tensor, torch.Tensor]:
+    g = torch.Generator().manual_seed(0)
+    y = torch.arange(90) % classes
+    angle = 2 * math.pi * y / classes
+    centre = torch.stack([angle.cos(), angle.sin(), angle.cos() * 0, angle.sin()], 1).double()
+    return centre + 0.4 * torch.randn(90, 4, generator=g, dtype=torch.float64), y
+
+
+def fitted(solver: str, embedding: object, code: str) -> tuple[ExactClassifier, torch.Tensor]:
+    x, y = problem(2 if code == "signs" else 3)
+    codes = make_codes(code, 2 if code == "signs" else 3)
+    if solver == "fock":
+        h = FockKernel(1.0, 1e-3)
+        model = ExactClassifier(h, embedding, codes)
+        h.fit(model.embed(x), codes[y])
+    else:
+        h = PolynomialHolomorphic(3, 1e-3, 1e-3, embedding).fit(x, codes[y])
+        model = ExactClassifier(h, embedding, codes)
+    return model, x
+
+
+CASES = [
+    ("fock", Complexification(), "one-hot"),
+    ("fock", Pairing(), "one-hot"),
+    ("fock", Pairing("halves"), "roots"),
+    ("fock", Complexification(), "signs"),
+    ("polynomial", Complexification(), "one-hot"),
+    ("polynomial", Pairing(), "signs"),
+]
+
+
+def worst_margin(model: ExactClassifier, x: torch.Tensor, radius: torch.Tensor, p: float) -> torch.Tensor:
+    """The least margin of the clean winner that projected ascent from 4 starts finds inside the ball."""
+    winner = model(x).argmax(1)
+    g = torch.Generator().manual_seed(1)
+    worst = torch.full((len(x),), math.inf, dtype=torch.float64)
+    for _ in range(4):
+        step = torch.randn(x.shape, generator=g, dtype=torch.float64)
+        for _ in range(15):
+            step = _onto_sphere(step, radius, p).requires_grad_(True)
+            logits = model(x + step)
+            own = logits.gather(1, winner[:, None])[:, 0]
+            margin = own - logits.scatter(1, winner[:, None], -math.inf).amax(1)
+            worst = torch.minimum(worst, margin.detach())
+            (slope,) = torch.autograd.grad(margin.sum(), step)
+            direction = slope.sign() if p == math.inf else slope / slope.norm(dim=1, keepdim=True).clamp_min(1e-30)
+            step = (step - radius[:, None] * direction).detach()
+    return worst
+
+
+def _onto_sphere(step: torch.Tensor, radius: torch.Tensor, p: float) -> torch.Tensor:
+    if p == math.inf:
+        return torch.maximum(torch.minimum(step.detach(), radius[:, None]), -radius[:, None])
+    return (step / step.norm(dim=1, keepdim=True) * radius[:, None]).detach()
+
+
+@pytest.mark.parametrize(("solver", "embedding", "code"), CASES)
+@pytest.mark.parametrize("p", [2.0, math.inf])
+def test_no_attack_inside_the_certified_radius_succeeds(solver, embedding, code, p):
+    model, x = fitted(solver, embedding, code)
+    x = x[:45]
+    radius = model.certified_radius(x, p=p)
+    assert float(radius.median()) > 0.02
+    assert float(worst_margin(model, x, 0.99 * radius, p).min()) > 0
+    assert float(worst_margin(model, x, 12 * radius, p).median()) < 0  # the attack is not blind
+
+
+@pytest.mark.parametrize(("solver", "embedding", "code"), CASES)
+def test_using_the_gradient_never_certifies_less(solver, embedding, code):
+    model, x = fitted(solver, embedding, code)
+    sharp, plain = model.certified_radius(x), model.certified_radius(x, order=0)
+    assert bool((sharp >= plain * (1 - 1e-6)).all())
+    assert float(sharp.median()) > 1.2 * float(plain.median())
+
+
+def test_the_plain_bound_is_norm_times_distance_of_the_kernel_functions():
+    """Order 0 against the formula written out: |h|_K |k_x - k_x'| with x' = (1 + r/|x|) x, two classes."""
+    x, y = problem(2)
+    codes = make_codes("signs", 2)
+    h = FockKernel(0.5, 1e-2).fit(x, codes.real[y])
+    r = h.certified_radius(x, codes, order=0)
+    w = (x - h.centre) / h.unit
+    away = w * (1 + r / h.unit / w.norm(dim=1))[:, None]
+    here, there, across = (_diagonal(h, a, b) for a, b in ((w, w), (away, away), (w, away)))
+    distance = (here + there - 2 * across).sqrt()
+    torch.testing.assert_close(h.norm() * distance, h(x)[:, 0].abs(), rtol=1e-5, atol=1e-8)
+
+
+def _diagonal(h: FockKernel, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    from holomorph.exact import fock_kernel
+
+    return fock_kernel((a * b).sum(1), h.weight)
+
+
+def test_the_degrees_add_up_to_the_whole_norm():
+    x, y = problem()
+    codes = make_codes("one-hot", 3)
+    h = FockKernel(1.0, 1e-3).fit(x, codes.real[y])
+    norms = degree_norms(h.points, h.coefficients, h.weight)
+    total = norms.gram.diagonal(dim1=1, dim2=2).sum(0).sqrt()
+    torch.testing.assert_close(total, h.norm(), rtol=1e-6, atol=0)
+
+
+def test_of_a_linear_function_it_is_the_exact_distance():
+    x, y = problem(2)
+    codes = make_codes("signs", 2)
+    h = PolynomialHolomorphic(1, 0.0, 1e-6).fit(x, codes.real[y])
+    slope = torch.func.jacrev(lambda v: h(v[None])[0, 0])(x[0])
+    torch.testing.assert_close(h.certified_radius(x, codes), h(x)[:, 0].abs() / slope.norm(), rtol=1e-7, atol=0)
+    exact = h(x)[:, 0].abs() / slope.abs().sum()
+    torch.testing.assert_close(h.certified_radius(x, codes, p=math.inf), exact, rtol=1e-7, atol=0)
+
+
+def test_other_norms_are_refused():
+    model, x = fitted("fock", Complexification(), "signs")
+    with pytest.raises(ConfigError, match="p = 2 or infinity"):
+        model.certified_radius(x, p=1.0)

@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from sklearn.svm import SVC
+
+from holomorph.calculus.wirtinger import cauchy_riemann_residual, wirtinger
+from holomorph.errors import ConfigError, DataError, DomainError
+from holomorph.exact import FockKernel
+from holomorph.exact.monomials import Monomials
+
+
+def cloud(n: int = 40, m: int = 2, *, complex_points: bool = True, seed: int = 0) -> torch.Tensor:
+    g = torch.Generator().manual_seed(seed)
+    return torch.randn(n, m, dtype=torch.complex128 if complex_points else torch.float64, generator=g)
+
+
+def targets(z: torch.Tensor) -> torch.Tensor:
+    return torch.stack([(z**2).sum(1), z[:, 0] - 1], dim=1)
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.3, 2.0])
+@pytest.mark.parametrize("complex_points", [True, False])
+def test_it_solves_the_problem_over_the_space_of_entire_functions(weight, complex_points):
+    """Polynomials of degree 18 hold the space to 1e-9 here; their ridge regression is the oracle."""
+    z = 0.5 * cloud(complex_points=complex_points)
+    c = targets(z)
+    h = FockKernel(weight, ridge=1e-2, scale=2.0).fit(z, c)
+    basis = Monomials(2, 18)
+    w = (z - h.centre) / h.unit
+    scaled = basis(w) / (1 + weight * basis.exponents.sum(1)).sqrt()  # orthonormal for the norm with energy
+    normal = scaled.mH @ scaled / len(z) + 1e-2 * torch.eye(len(basis))
+    a = torch.linalg.solve(normal, scaled.mH @ c / len(z))
+    torch.testing.assert_close(h(z), scaled @ a, rtol=1e-8, atol=1e-8)
+    torch.testing.assert_close(h.norm(), torch.linalg.vector_norm(a, dim=0), rtol=1e-7, atol=1e-7)
+
+
+def test_the_gradient_of_the_objective_vanishes_at_the_solution():
+    z, rho = cloud(30), 1e-3
+    h = FockKernel(0.5, rho).fit(z, targets(z))
+    K = h.gram(z, z)
+    a = h.coefficients
+    gradient = K @ ((K @ a - targets(z)) / len(z) + rho * a)
+    assert float(gradient.abs().max()) < 1e-10
+
+
+def test_lbfgs_on_the_same_objective_does_not_beat_it():
+    z = cloud(20)
+    c, rho = targets(z), 1e-2
+    h = FockKernel(1.0, rho).fit(z, c)
+    K = h.gram(z, z)
+
+    def objective(a):
+        image = K @ a
+        return (image - c).abs().square().sum() / len(z) + rho * (a.conj() * image).sum().real
+
+    a = torch.zeros(h.coefficients.shape, dtype=h.coefficients.dtype, requires_grad=True)
+    optimiser = torch.optim.LBFGS([a], max_iter=100, tolerance_change=1e-16, line_search_fn="strong_wolfe")
+
+    def step():
+        optimiser.zero_grad()
+        loss = objective(a)
+        loss.backward()
+        return loss
+
+    optimiser.step(step)
+    best, ours = float(objective(a.detach())), float(objective(h.coefficients))
+    assert ours <= best + 1e-12
+    assert best < ours * (1 + 1e-3)  # the rival did get near, so that the comparison means something
+
+
+@pytest.mark.parametrize("complex_points", [True, False])
+def test_it_is_holomorphic_and_its_derivative_is_right(complex_points):
+    z = cloud(15, complex_points=complex_points)
+    h = FockKernel(0.5, 1e-3).fit(z, targets(z))
+    point = cloud(6, seed=3) * 0.5
+    assert float(cauchy_riemann_residual(h, point).detach()) < 1e-20
+    torch.testing.assert_close(h.derivative(point), wirtinger(h, point)[0].detach(), rtol=1e-9, atol=1e-9)
+
+
+def test_landmarks_that_are_all_samples_give_the_full_solution(monkeypatch):
+    z = cloud(60)
+    full = FockKernel(1.0, 1e-2).fit(z, targets(z))
+    monkeypatch.setattr(FockKernel, "max_samples", 59)
+    reduced = FockKernel(1.0, 1e-2, landmarks=60).fit(z, targets(z))
+    torch.testing.assert_close(reduced(z), full(z), rtol=1e-5, atol=1e-6)
+    fewer = FockKernel(1.0, 1e-2, landmarks=30).fit(z, targets(z))
+    assert len(fewer.points) == 30
+    assert float((fewer(z) - full(z)).abs().mean()) < 0.2
+
+
+def test_hinge_is_scikit_learns_machine_on_our_kernel():
+    z = cloud(50, complex_points=False)
+    y = (z.square().sum(1) > 2).double()
+    h = FockKernel(1.0, 1e-3, loss="hinge").fit(z, (2 * y - 1)[:, None])
+    svc = SVC(kernel="precomputed", C=1 / (2 * 50 * 1e-3)).fit(h.gram(z, z).numpy(), y.numpy())
+    torch.testing.assert_close(h(z)[:, 0], torch.as_tensor(svc.decision_function(h.gram(z, z).numpy())))
+    assert float(((h(z)[:, 0] > 0) == (y > 0)).double().mean()) > 0.9
+
+
+def test_an_unfitted_kernel_serves_scikit_learn_as_it_is():
+    z = cloud(30, complex_points=False)
+    y = z[:, 0] * z[:, 1] > 0
+    kernel = FockKernel(0.5, scale=1.0)
+    machine = SVC(kernel=lambda a, b: kernel.gram(torch.as_tensor(a), torch.as_tensor(b)).numpy(), C=100.0)
+    assert machine.fit(z.numpy(), y.numpy()).score(z.numpy(), y.numpy()) > 0.95
+
+
+def test_refusals_say_what_to_do():
+    with pytest.raises(ConfigError, match="ridge > 0"):
+        FockKernel(ridge=0.0)
+    with pytest.raises(ConfigError, match="Did you mean 'hinge'"):
+        FockKernel(loss="hing")
+    with pytest.raises(ConfigError, match=r"Call fit\(z, targets\) first"):
+        FockKernel()(cloud())
+    with pytest.raises(DataError, match="Give samples"):
+        FockKernel().fit(cloud(3), torch.zeros(4, 1))
+    far = FockKernel().fit(cloud(), targets(cloud()))
+    with pytest.raises(DomainError, match="larger scale"):
+        far(cloud() * 1e4)
+    assert math.isfinite(float(far.norm().sum()))

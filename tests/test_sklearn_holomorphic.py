@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits, load_iris, load_wine
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from holomorph.errors import ConfigError
+from holomorph.sklearn import HolomorphicClassifier
+
+
+@parametrize_with_checks(
+    [
+        HolomorphicClassifier(),
+        HolomorphicClassifier("fock", embedding="pairing", ridge=1e-6),
+        HolomorphicClassifier("polynomial", degree=2, eps=0.1, random_state=0),
+    ]
+)
+def test_obeys_every_rule_of_scikit_learn(estimator, check):
+    check(estimator)
+
+
+def test_works_in_pipelines_searches_and_cross_validation():
+    X, y = load_wine(return_X_y=True)
+    pipeline = make_pipeline(StandardScaler(), HolomorphicClassifier())
+    assert cross_val_score(pipeline, X, y, cv=3).mean() > 0.95
+    search = GridSearchCV(pipeline, {"holomorphicclassifier__weight": [0.0, 1.0]}, cv=2).fit(X, y)
+    assert search.best_score_ > 0.93
+
+
+def test_digits_are_learned_and_certified():
+    X, y = load_digits(return_X_y=True)
+    X = X / 16
+    clf = HolomorphicClassifier(weight=2.0).fit(X[:900], y[:900])
+    assert clf.score(X[900:1200], y[900:1200]) > 0.93
+    radius = clf.certified_radius(X[900:1000])
+    assert np.median(radius) > 0.3
+    assert np.all(clf.certified_radius(X[900:1000], norm="inf") <= radius)
+
+
+@pytest.mark.parametrize("solver", ["fock", "polynomial"])
+def test_no_random_or_adversarial_step_of_the_certified_length_changes_the_label(solver):
+    X, y = load_iris(return_X_y=True)
+    clf = HolomorphicClassifier(solver, ridge=1e-3).fit(X, y)
+    rng = np.random.default_rng(0)
+    steps = rng.normal(size=(100, *X.shape))
+    steps *= 0.99 * clf.certified_radius(X)[:, None] / np.linalg.norm(steps, axis=2, keepdims=True)
+    predicted = clf.predict(X)
+    assert all(np.array_equal(clf.predict(X + step), predicted) for step in steps)
+    corners = 0.99 * clf.certified_radius(X, "inf")[:, None] * rng.choice([-1, 1], size=(100, *X.shape))
+    assert all(np.array_equal(clf.predict(X + step), predicted) for step in corners)
+
+
+def test_survives_pickling():
+    X, y = load_iris(return_X_y=True)
+    clf = HolomorphicClassifier("polynomial", degree=2).fit(X, y)
+    again = pickle.loads(pickle.dumps(clf))
+    np.testing.assert_array_equal(again.predict_proba(X), clf.predict_proba(X))
+
+
+def test_labels_may_be_text_and_probabilities_sum_to_one():
+    X, y = load_iris(return_X_y=True)
+    names = np.array(["setosa", "versicolor", "virginica"])[y]
+    clf = HolomorphicClassifier(codes="roots").fit(X, names)
+    assert set(clf.predict(X)) == set(names)
+    np.testing.assert_allclose(clf.predict_proba(X).sum(1), 1.0)
+
+
+def test_refuses_what_it_cannot_do():
+    X, y = load_iris(return_X_y=True)
+    with pytest.raises(ConfigError, match="Did you mean 'fock'"):
+        HolomorphicClassifier("fok").fit(X, y)
+    with pytest.raises(ConfigError, match="two classes, not 3"):
+        HolomorphicClassifier(codes="signs").fit(X, y)
