@@ -9,10 +9,13 @@ import platform
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
+from holomorph.evaluation.checks import ALL, Evidence
+from holomorph.evaluation.checks import run_checks as look
 from holomorph.evaluation.curves import accuracy_curve
 from holomorph.evaluation.evaluate import Evaluated
 from holomorph.evaluation.intervals import wilson
@@ -37,11 +40,14 @@ def to_record(
     began: str,
 ) -> EvaluationRecord:
     """Build the record, with the twin's inside it, and run the checks."""
+    checks: tuple[Check, ...] = ()
+    if run_checks:  # before the account is closed: what a check breaks on the way counts
+        evidence = Evidence(found, twin, training_cost, size=32 if found.quick else 64)
+        checks = look(ALL, evidence)
     record = _bare(found, name, data, training_cost, began)
     other = _bare(twin, f"undefended twin of {name}", data, 1.0, began) if twin is not None else None
     if keep is not None:
         save_adversarial(found, keep)
-    checks: tuple[Check, ...] = ()
     return record.model_copy(
         update={
             "twin": other,
@@ -150,7 +156,7 @@ def save_adversarial(found: Evaluated, path: Path) -> Path:
 
     Arrays: ``x``, ``y``, and for threat k ``adversarial_k`` and ``smallest_k`` (infinite: none was found).
     """
-    arrays = {"x": found.x.cpu().numpy(), "y": found.y.cpu().numpy()}
+    arrays: dict[str, Any] = {"x": found.x.cpu().numpy(), "y": found.y.cpu().numpy()}
     for k, ledger in enumerate(found.ledgers):
         arrays[f"adversarial_{k}"] = ledger.nearest.cpu().numpy()
         arrays[f"smallest_{k}"] = ledger.smallest.cpu().numpy()

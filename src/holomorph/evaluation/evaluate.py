@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from holomorph.errors import ConfigError, DataError, HolomorphWarning
+from holomorph.evaluation.adaptive import NumericalPgd
+from holomorph.evaluation.base import Attack
 from holomorph.evaluation.ledger import Ledger
 from holomorph.evaluation.plan import plan
 from holomorph.evaluation.stage import Processes, Runner, Store, fingerprint
@@ -36,6 +38,7 @@ class Evaluated:
     answers: Tensor
     ledgers: list[Ledger]
     runner: Runner
+    before: str
     quick: bool = False
     attacks: list[AttackResult] = field(default_factory=list)
 
@@ -172,38 +175,43 @@ def attack_all(
     twin: Differentiable | None = None,
 ) -> Evaluated:
     """Run every planned attack under every threat on one model, and keep the account."""
-    white = getattr(model, "differentiable", True)
+    white, before = getattr(model, "differentiable", True), fingerprint(model)
     traits = examine(Subject(model, differentiable=white), x, y)
     subject = Subject(model, differentiable=traits.differentiable, draws=8 if traits.randomised else 1)
     source = Subject(twin) if twin is not None and getattr(twin, "differentiable", True) else None
     answers = subject.answers(x)
     ledgers = [Ledger(subject, x, y, threat, answers) for threat in threats]
-    found = Evaluated(subject, traits, x, y, answers, ledgers, runner, quick)
+    found = Evaluated(subject, traits, x, y, answers, ledgers, runner, before, quick)
     raw = Subject(model, differentiable=traits.differentiable)
     for ledger in ledgers:
         for attack in plan(ledger.threat, traits, quick=quick, twin=source):
             target = raw if attack.settings().get("draws") else subject  # those average over draws themselves
-            rows = ledger.rows(everyone=attack.everyone)
-            alive, clock = len(ledger.rows()), time.perf_counter()
-            broken = 0
-            if len(rows):
-                proposals = runner.propose(attack, ledger.threat, target, x[rows], y[rows])
-                broken = ledger.submit(attack.name, attack.access, rows, proposals)
-            found.attacks.append(
-                AttackResult(
-                    name=attack.name,
-                    package=attack.package,
-                    threat=str(ledger.threat),
-                    access=attack.access,
-                    settings=attack.settings() | {"seed": runner.seed},
-                    tried=alive,
-                    broken=broken,
-                    accuracy=ledger.accuracy,
-                    seconds=time.perf_counter() - clock,
-                )
-            )
+            result = run_attack(attack, ledger, target, runner)
+            found.attacks.append(result)
+            if isinstance(attack, NumericalPgd) and attack.limit and result.broken > 0.05 * attack.limit:
+                found.attacks.append(run_attack(replace(attack, limit=None), ledger, target, runner))
     _share(ledgers)
     return found
+
+
+def run_attack(attack: Attack, ledger: Ledger, subject: Subject, runner: Runner) -> AttackResult:
+    """Run one attack on the samples it is for, and account for what it proposes."""
+    rows, alive, clock = ledger.rows(everyone=attack.everyone), len(ledger.rows()), time.perf_counter()
+    broken = 0
+    if len(rows):
+        proposals = runner.propose(attack, ledger.threat, subject, ledger.x[rows], ledger.y[rows])
+        broken = ledger.submit(attack.name, attack.access, rows, proposals)
+    return AttackResult(
+        name=attack.name,
+        package=attack.package,
+        threat=str(ledger.threat),
+        access=attack.access,
+        settings=attack.settings() | {"seed": runner.seed},
+        tried=alive,
+        broken=broken,
+        accuracy=ledger.accuracy,
+        seconds=time.perf_counter() - clock,
+    )
 
 
 def _share(ledgers: list[Ledger]) -> None:

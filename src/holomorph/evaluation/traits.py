@@ -74,7 +74,7 @@ def zero_gradient_share(subject: Subject, x: Tensor, y: Tensor) -> float | None:
         loss = torch.nn.functional.cross_entropy(subject(point), y, reduction="sum")
         if not loss.requires_grad:
             return None
-        gradient = torch.autograd.grad(loss, point, allow_unused=True)[0]
+        gradient: Tensor | None = torch.autograd.grad(loss, point, allow_unused=True)[0]
     if gradient is None:
         return None
     return float((gradient.flatten(1).abs().amax(1) == 0).double().mean())

@@ -1,0 +1,165 @@
+"""Checks 2, 17, 18, 19, 20, 22, 23: the account is right and complete."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import nn
+
+from holomorph.calculus.norms import norm
+from holomorph.evaluation.checks.base import Evidence, Finding, NotApplicableError, graded, percent
+from holomorph.evaluation.ledger import SLACK
+from holomorph.evaluation.stage import fingerprint
+
+
+class WhiteAgainstBlackBox:
+    """Attacks without gradients break nothing that those with gradients leave."""
+
+    number: ClassVar[int] = 2
+    name: ClassVar[str] = "white box against black box"
+    guards: ClassVar[str] = "masked gradients"
+    source: ClassVar[str] = "Carlini et al. 2019; Athalye et al. 2018; Croce and Hein 2020"
+
+    def look(self, e: Evidence) -> Finding:
+        """Count, sample by sample, what only Square, boundary, transferred or random inputs broke."""
+        if not any(attack.access == "black box" for attack in e.found.attacks):
+            raise NotApplicableError("no black-box attack is part of a quick evaluation")
+        only = torch.stack([ledger.black & ~ledger.white for ledger in e.found.ledgers]).any(0)
+        share, alone = float(only.double().mean()), 1 / len(only)
+        return Finding(
+            graded(share, max(0.002, alone), max(0.02, alone)),
+            share,
+            f"Black-box attacks alone broke {100 * share:.2f} points.",
+        )
+
+
+class Audit:
+    """Norm and range of every adversarial input are recomputed, and the model is run on it again."""
+
+    number: ClassVar[int] = 17
+    name: ClassVar[str] = "audit"
+    guards: ClassVar[str] = "adversarial inputs outside the threat, and answers that depend on the batch"
+    source: ClassVar[str] = "Carlini et al. 2019"
+
+    def look(self, e: Evidence) -> Finding:
+        """Re-run in batches of another size; count violations."""
+        bad = total = 0
+        for ledger in e.found.ledgers:
+            rows = torch.tensor([i for i, by in enumerate(ledger.broken_by) if by not in (None, "clean")])
+            if len(rows) == 0:
+                continue
+            near, threat = ledger.nearest[rows], ledger.threat
+            outside = norm(near - ledger.x[rows], threat.p) > threat.radius * (1 + SLACK)
+            outside |= ((near < threat.box[0]) | (near > threat.box[1])).flatten(1).any(1)
+            right = e.subject.answers(near, batch_size=7) == ledger.y[rows]
+            bad, total = bad + int((outside | right).sum()), total + len(rows)
+        again = int((e.subject.answers(e.x, batch_size=7) != e.y).sum())
+        share = (bad + again) / (total + len(e.x))
+        return Finding(
+            "fail" if share else "pass",
+            share,
+            f"{bad} of {total} adversarial inputs and {again} of {len(e.x)} clean ones do not stand a second look.",
+        )
+
+
+class Mode:
+    """The model was in evaluation mode throughout and is unchanged."""
+
+    number: ClassVar[int] = 18
+    name: ClassVar[str] = "mode"
+    guards: ClassVar[str] = "dropout, batch statistics and models that learn while attacked"
+    source: ClassVar[str] = "Carlini et al. 2019"
+
+    def look(self, e: Evidence) -> Finding:
+        """Compare everything the model stores with what it stored before the attacks."""
+        model = e.subject.model
+        if not isinstance(model, nn.Module):
+            raise NotApplicableError("the model is a function: it has no mode and shows no state")
+        training = sum(module.training for module in model.modules())
+        changed = fingerprint(model) != e.found.before
+        state = "something the model stores has changed" if changed else "nothing the model stores has changed"
+        return Finding(
+            "fail" if changed or training else "pass",
+            float(changed) + training,
+            f"{training} modules are in training mode; {state}.",
+        )
+
+
+class Aggregation:
+    """The robust accuracy is the worst case, sample by sample."""
+
+    number: ClassVar[int] = 19
+    name: ClassVar[str] = "aggregation"
+    guards: ClassVar[str] = "averages over attacks in place of the worst case"
+    source: ClassVar[str] = "Carlini et al. 2019"
+
+    def look(self, e: Evidence) -> Finding:
+        """Recount from the distances: broken means that something was found inside eps, under any threat."""
+        off = 0
+        union = torch.ones_like(e.found.robust)
+        for ledger in e.found.ledgers:
+            kept = ledger.smallest > ledger.threat.radius * (1 + SLACK)
+            off += int((kept != ledger.robust).sum())
+            union &= kept
+        off += int((union != e.found.robust).sum())
+        return Finding("fail" if off else "pass", float(off), f"{off} samples are counted otherwise by their distance.")
+
+
+class LossDiversity:
+    """Both a cross-entropy and a margin loss were attacked."""
+
+    number: ClassVar[int] = 20
+    name: ClassVar[str] = "loss diversity"
+    guards: ClassVar[str] = "defences against one loss function"
+    source: ClassVar[str] = "Croce and Hein 2020; Tramer et al. 2020"
+
+    def look(self, e: Evidence) -> Finding:
+        """Look through the attacks that were run."""
+        e.need_gradients()
+        names = {attack.name for attack in e.found.attacks}
+        entropy = sorted(names & {"apgd-ce"})
+        margins = sorted(names & {"apgd-t", "apgd-dlr", "fab-t", "pgd-margin", "pgd-scaled", "fmn", "cw"})
+        missing = not entropy or not margins
+        return Finding(
+            "fail" if missing else "pass",
+            float(len(entropy) + len(margins)),
+            f"Cross-entropy: {', '.join(entropy) or 'none'}; margins: {', '.join(margins) or 'none'}.",
+        )
+
+
+class UndefendedTwin:
+    """The same attacks break an undefended model."""
+
+    number: ClassVar[int] = 22
+    name: ClassVar[str] = "undefended twin"
+    guards: ClassVar[str] = "attacks that break nothing, and threats too small to matter"
+    source: ClassVar[str] = "Carlini et al. 2019"
+
+    def look(self, e: Evidence) -> Finding:
+        """Take the share of the twin's right answers that survive."""
+        if e.twin is None:
+            raise NotApplicableError("there is no undefended twin; give one")
+        right = int((e.twin.answers == e.twin.y).sum())
+        if right == 0:
+            raise NotApplicableError("the twin answers no sample rightly")
+        share = int(e.twin.robust.sum()) / right
+        return Finding(graded(share, 0.7, 0.9), share, f"{percent(share)} of the twin's right answers survive.")
+
+
+class ReportFields:
+    """The record says everything that a reader needs to judge it."""
+
+    number: ClassVar[int] = 23
+    name: ClassVar[str] = "report fields"
+    guards: ClassVar[str] = "figures that nobody can reproduce"
+    source: ClassVar[str] = "Carlini et al. 2019; RobustBench"
+
+    def look(self, e: Evidence) -> Finding:
+        """See that every attack states its settings and seed, and every threat has a curve."""
+        unstated = [a.name for a in e.found.attacks if "seed" not in a.settings or not a.package]
+        curve = any(attack.name in ("fmn", "ddn") for attack in e.found.attacks) or not e.found.traits.differentiable
+        cost = "" if e.training_cost is not None else " The cost of training was not given."
+        if unstated or not curve:
+            return Finding("fail", float(len(unstated)), f"Unstated: {', '.join(unstated) or 'the curve'}.")
+        return Finding("pass", 0.0, f"Threats, samples, seed, versions, settings and curves are recorded.{cost}")

@@ -1,0 +1,170 @@
+"""What a check is, and the evidence it looks at."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import ClassVar, Protocol
+
+import torch
+from torch import Tensor
+
+from holomorph.calculus.norms import random_in_ball
+from holomorph.errors import HolomorphError
+from holomorph.evaluation.evaluate import Evaluated
+from holomorph.evaluation.ledger import Ledger
+from holomorph.evaluation.pgd import Ascent, Loss, ascend
+from holomorph.evaluation.subject import Subject
+from holomorph.records.evaluation import Check, Verdict
+from holomorph.types import ThreatModel
+
+log = logging.getLogger("holomorph")
+
+
+@dataclass
+class Evidence:
+    """The finished attacks, and a probe: the first samples that the model answers rightly.
+
+    What a check breaks on the way is accounted for like any attack's proposal: the figures can only fall.
+    """
+
+    found: Evaluated
+    twin: Evaluated | None
+    training_cost: float | None
+    size: int = 64
+
+    @property
+    def subject(self) -> Subject:
+        """The model under attack."""
+        return self.found.subject
+
+    @property
+    def ledger(self) -> Ledger:
+        """The account of the first threat, which most checks look at."""
+        return self.found.ledgers[0]
+
+    @property
+    def threat(self) -> ThreatModel:
+        """The first threat."""
+        return self.ledger.threat
+
+    @cached_property
+    def rows(self) -> Tensor:
+        """Indices of the probe."""
+        rows = self.ledger.rows(everyone=True)
+        if len(rows) == 0:
+            raise NotApplicableError("the model answers no sample rightly")
+        return rows[: self.size]
+
+    @cached_property
+    def x(self) -> Tensor:
+        """The probe's samples."""
+        return self.found.x[self.rows]
+
+    @cached_property
+    def y(self) -> Tensor:
+        """The probe's labels."""
+        return self.found.y[self.rows]
+
+    @property
+    def survivors(self) -> Tensor:
+        """Indices of samples that nothing has broken, as many as four probes hold."""
+        return self.ledger.rows()[: 4 * self.size]
+
+    def generator(self, purpose: int) -> torch.Generator:
+        """A generator of its own for each check."""
+        return torch.Generator().manual_seed(1000 * self.found.runner.seed + purpose)
+
+    def ascend(
+        self,
+        x: Tensor,
+        y: Tensor,
+        *,
+        steps: int,
+        loss: Loss = "cross-entropy",
+        threat: ThreatModel | None = None,
+        start: Tensor | None = None,
+    ) -> Ascent:
+        """Attack with the ascent; a model without gradients has no such attack."""
+        self.need_gradients()
+        return ascend(self.subject, x, y, threat or self.threat, steps=steps, loss=loss, start=start)
+
+    def noise(self, purpose: int, like: Tensor) -> Tensor:
+        """One draw uniform in the threat's ball for each sample."""
+        return random_in_ball(like, self.threat.p, self.threat.radius, self.generator(purpose))
+
+    def account(self, name: str, rows: Tensor, run: Ascent) -> int:
+        """Submit what an ascent inside the first threat found; return how many samples it newly broke."""
+        proposals = torch.where(run.found.reshape(-1, *(1,) * (run.best.ndim - 1)), run.wrong, run.best)
+        return self.ledger.submit(name, "white box", rows, proposals)
+
+    def need_gradients(self) -> None:
+        """Stop a check that needs gradients on a model that gives none."""
+        if not self.found.traits.differentiable:
+            raise NotApplicableError("the model gives no gradients")
+
+
+class NotApplicableError(HolomorphError):
+    """The check cannot be run on this model; the message says why."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a check saw: its verdict, its figure, and one sentence."""
+
+    verdict: Verdict
+    figure: float | None
+    reason: str
+
+
+class Checker(Protocol):
+    """A check: its number in docs/evaluation.md, its name, what it guards against, who says so, and how to look."""
+
+    number: ClassVar[int]
+    name: ClassVar[str]
+    guards: ClassVar[str]
+    source: ClassVar[str]
+
+    def look(self, e: Evidence) -> Finding:
+        """Look at the evidence."""
+        ...
+
+
+def run_checks(checks: Iterable[Checker], evidence: Evidence) -> tuple[Check, ...]:
+    """Run every check; one that does not apply is recorded as not run, with the reason."""
+    done = []
+    for check in checks:
+        try:
+            finding = check.look(evidence)
+        except NotApplicableError as error:
+            finding = Finding("not run", None, f"Not run: {error}.")
+        if finding.verdict in ("warn", "fail"):
+            log.warning("Check %d, %s: %s. %s", check.number, check.name, finding.verdict, finding.reason)
+        done.append(
+            Check(
+                number=check.number,
+                name=check.name,
+                guards=check.guards,
+                verdict=finding.verdict,
+                figure=finding.figure,
+                reason=finding.reason,
+                source=check.source,
+            )
+        )
+    return tuple(done)
+
+
+def graded(figure: float, warn: float, fail: float) -> Verdict:
+    """Pass up to ``warn``, fail above ``fail``, warn between them."""
+    return "pass" if figure <= warn else "warn" if figure <= fail else "fail"
+
+
+def percent(share: float) -> str:
+    """A share in percent, for sentences.
+
+    >>> percent(0.125)
+    '12.5 %'
+    """
+    return f"{100 * share:.1f} %"

@@ -1,0 +1,98 @@
+"""Checks 8, 9, 10, 21: the gradient exists, is not zero, and says something about the neighbourhood."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from holomorph.calculus.norms import norm
+from holomorph.evaluation.checks.base import Evidence, Finding, NotApplicableError, graded, percent
+
+
+def loss_gradient(e: Evidence, x: Tensor) -> Tensor:
+    """The input gradient of the cross-entropy on the probe's labels."""
+    e.need_gradients()
+    with torch.enable_grad():
+        point = x.clone().requires_grad_()
+        loss = torch.nn.functional.cross_entropy(e.subject(point), e.y, reduction="sum")
+        return torch.autograd.grad(loss, point)[0]
+
+
+class ZeroGradients:
+    """Gradients are not exactly zero."""
+
+    number: ClassVar[int] = 8
+    name: ClassVar[str] = "zero gradients"
+    guards: ClassVar[str] = "masked gradients and a saturated loss"
+    source: ClassVar[str] = "Croce and Hein 2020; Pintor et al. 2022"
+
+    def look(self, e: Evidence) -> Finding:
+        """Take the share of samples whose gradient is zero in every coordinate at the start."""
+        share = e.found.traits.zero_gradients
+        if share is None:
+            raise NotApplicableError("the model gives no gradients")
+        return Finding(graded(share, 0.0, 0.1), share, f"{percent(share)} of the gradients are exactly zero.")
+
+
+class BrokenGraph:
+    """The output depends differentiably on the input."""
+
+    number: ClassVar[int] = 9
+    name: ClassVar[str] = "broken graph"
+    guards: ClassVar[str] = "a model cut off from gradients, on purpose or by detach()"
+    source: ClassVar[str] = "Athalye et al. 2018"
+
+    def look(self, e: Evidence) -> Finding:
+        """Ask for one gradient; a model that is declared without gradients is not blamed for it."""
+        if not getattr(e.subject.model, "differentiable", True):
+            raise NotApplicableError("the model is a black box by its nature")
+        if e.found.traits.differentiable:
+            return Finding("pass", 0.0, "The output is differentiable with respect to the input.")
+        return Finding("fail", 1.0, "No gradient reaches the input: the figures are those of black-box attacks.")
+
+
+class UnstableLoss:
+    """A tiny perturbation changes the loss by little."""
+
+    number: ClassVar[int] = 10
+    name: ClassVar[str] = "unstable loss"
+    guards: ClassVar[str] = "shattered or noisy loss surfaces, along which no gradient leads anywhere"
+    source: ClassVar[str] = "Pintor et al. 2022; Athalye et al. 2018"
+
+    def look(self, e: Evidence) -> Finding:
+        r"""Take $|l(x+u) - l(x)| / l(x)$ for u a thousandth of the threat; the 90th percentile over the probe."""
+        base = self._loss(e, e.x)
+        changes = [
+            (self._loss(e, e.x + 1e-3 * e.noise(100 + k, e.x)) - base).abs() / base.clamp_min(1e-9) for k in range(5)
+        ]
+        figure = float(torch.stack(changes).amax(0).quantile(0.9))
+        return Finding(
+            graded(figure, 0.05, 0.5), figure, f"Noise of a thousandth of eps changes the loss by {percent(figure)}."
+        )
+
+    @staticmethod
+    def _loss(e: Evidence, x: Tensor) -> Tensor:
+        return torch.nn.functional.cross_entropy(e.subject.logits(x).double(), e.y, reduction="none")
+
+
+class GradientAlignment:
+    """Gradients at the sample and at a random point of the ball point the same way."""
+
+    number: ClassVar[int] = 21
+    name: ClassVar[str] = "gradient alignment"
+    guards: ClassVar[str] = "catastrophic overfitting of single-step training"
+    source: ClassVar[str] = "Andriushchenko and Flammarion 2020"
+
+    def look(self, e: Evidence) -> Finding:
+        r"""Take the mean of $\cos(\nabla l(x), \nabla l(x+u))$ over the probe, u uniform in the ball."""
+        here = loss_gradient(e, e.x)
+        there = loss_gradient(e, (e.x + e.noise(self.number, e.x)).clamp(*e.threat.box))
+        lengths = norm(here, 2.0) * norm(there, 2.0)
+        if not (lengths > 0).any():
+            raise NotApplicableError("all gradients are zero")
+        usable = lengths > 0
+        cosine = (here * there).flatten(1).sum(1)[usable] / lengths[usable]
+        figure = float(cosine.mean())
+        return Finding(graded(-figure, -0.2, -0.05), figure, f"The mean cosine is {figure:.2f}.")
