@@ -18,7 +18,11 @@ from holomorph.types import ThreatModel, check_batch
 
 
 class Cost(NamedTuple):
-    """Passes through the network a training sample costs; a backward pass counts twice a forward one."""
+    """Passes through the network a training sample costs.
+
+    A backward pass counts twice a forward one, half of it if no gradient of a parameter is asked for. An input
+    gradient that is differentiated again counts as three backward passes, which is what is measured.
+    """
 
     forward: float
     backward: float

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from holomorph.calculus.norms import dual_direction
 from holomorph.errors import ConfigError
 from holomorph.rules.base import Cost, Rule
-from holomorph.rules.gradients import input_gradient
+from holomorph.rules.gradients import input_gradient, require_double_backward
 from holomorph.rules.passes import Passes
 from holomorph.rules.schedule import ramped
 from holomorph.types import ThreatModel
@@ -61,6 +61,7 @@ class CURE(Rule):
         passes = Passes(model)
         if self.weight == 0:
             return self.risk(passes.first(x), y).mean()
+        require_double_backward(model)
         x = x.detach().requires_grad_()
         risk = self.risk(passes.first(x), y)
         here = input_gradient(risk, x, graph=True)
@@ -74,4 +75,4 @@ class CURE(Rule):
     @property
     def cost(self) -> Cost:
         """Two points, both gradients differentiated again."""
-        return Cost(2, 5) if self.weight > 0 else Cost(1, 1)
+        return Cost(2, 7) if self.weight > 0 else Cost(1, 1)

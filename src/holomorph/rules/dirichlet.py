@@ -15,7 +15,7 @@ from holomorph.calculus.observables import SCALAR, observable
 from holomorph.errors import ConfigError, HolomorphWarning, unknown_name
 from holomorph.nn.contract import evaluating
 from holomorph.rules.base import Cost, Rule
-from holomorph.rules.gradients import input_gradient
+from holomorph.rules.gradients import input_gradient, require_double_backward
 from holomorph.rules.passes import Passes
 from holomorph.rules.schedule import ramped
 from holomorph.types import ThreatModel
@@ -136,6 +136,8 @@ class Dirichlet(Rule):
             return risk
         if self.estimator == "auto":
             self.estimator = self._probe(model, x, y)
+        if self.estimator != "finite-difference":
+            require_double_backward(model)
         energy = self._energy(passes, drawn, outputs, y).mean()
         self.measured = {"risk": risk.detach(), "energy": energy.detach()}
         return risk + weight * energy
@@ -169,10 +171,11 @@ class Dirichlet(Rule):
         z, labels = x[:2].detach().requires_grad_(), y[:2]
         parameters = [p for p in model.parameters() if p.requires_grad]
         try:
+            require_double_backward(model)
             with evaluating(model):
                 gradient = input_gradient(self._observe(model(z), labels), z, graph=True)
             torch.autograd.grad(gradient.square().sum(), parameters, allow_unused=True)
-        except (RuntimeError, NotImplementedError) as error:
+        except (RuntimeError, NotImplementedError, ConfigError) as error:
             reason = str(error).splitlines()[0]
             if self.observable not in SCALAR:
                 raise ConfigError(
@@ -192,7 +195,7 @@ class Dirichlet(Rule):
         """Passes of one sample, averaged over a lazy period."""
         once = Cost(1, 1) if self.risk_at == "measure" else Cost(2, 2)
         outputs = 1 if self.observable in SCALAR or self.estimator == "random-projection" else 10
-        extra = Cost(1, 1.5) if self.estimator == "finite-difference" else Cost(0, 0.5 * outputs + 1.5)
+        extra = Cost(1, 1.5) if self.estimator == "finite-difference" else Cost(0, 0.5 * outputs + 2.5)
         return Cost(once.forward + extra.forward / self.lazy, once.backward + extra.backward / self.lazy)
 
     def state_dict(self) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from holomorph.calculus.norms import random_in_ball
 from holomorph.errors import ConfigError
 from holomorph.rules.ascent import direction
 from holomorph.rules.base import Cost, Rule
-from holomorph.rules.gradients import input_gradient
+from holomorph.rules.gradients import input_gradient, require_double_backward
 from holomorph.rules.passes import Passes
 from holomorph.types import ThreatModel
 
@@ -56,6 +56,8 @@ class GradAlign(Rule):
     def loss(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
         """FGSM risk plus weighted misalignment."""
         passes = Passes(model)
+        if self.weight > 0:
+            require_double_backward(model)
         x = x.detach().requires_grad_()
         here = input_gradient(self.risk(passes.first(x), y), x)
         x = x.detach()
@@ -71,4 +73,4 @@ class GradAlign(Rule):
     @property
     def cost(self) -> Cost:
         """Three points; half a backward pass for each gradient, a double one for the neighbour's."""
-        return Cost(3, 3.5) if self.weight > 0 else Cost(3, 2)
+        return Cost(3, 4.5) if self.weight > 0 else Cost(3, 2)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from holomorph.errors import NotDifferentiableError
+from holomorph.errors import ConfigError, NotDifferentiableError
 
 
 def input_gradient(risk: Tensor, x: Tensor, *, graph: bool = False) -> Tensor:
@@ -32,3 +32,20 @@ def input_gradient(risk: Tensor, x: Tensor, *, graph: bool = False) -> Tensor:
             "Look for detach(), no_grad() or integer operations inside the model."
         ) from None
     return gradient
+
+
+def require_double_backward(model: nn.Module) -> None:
+    """Refuse a compiled network: ``torch.compile`` cannot differentiate a gradient.
+
+    Raises
+    ------
+    ConfigError
+        Naming the rules that need a single backward pass.
+
+    >>> require_double_backward(nn.Linear(2, 2))
+    """
+    if any("_orig_mod" in module._modules for module in model.modules()):
+        raise ConfigError(
+            "This rule differentiates a gradient, which torch.compile cannot. Use one that needs a single backward "
+            "pass (finite, nfgsm, dirichlet with estimator='finite-difference'), or the model before compiling."
+        )

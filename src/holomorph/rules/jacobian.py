@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from holomorph.errors import ConfigError
 from holomorph.rules.base import Cost, Rule
-from holomorph.rules.gradients import input_gradient
+from holomorph.rules.gradients import input_gradient, require_double_backward
 from holomorph.types import ThreatModel
 
 
@@ -54,6 +54,8 @@ class JacobianPenalty(Rule):
 
     def loss(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
         """Risk plus the weighted penalty."""
+        if self.weight > 0:
+            require_double_backward(model)
         x = x.detach().requires_grad_(self.weight > 0)
         logits = model(x)
         risk = self.risk(logits, y).mean()
@@ -71,4 +73,4 @@ class JacobianPenalty(Rule):
     @property
     def cost(self) -> Cost:
         """One pass, and a gradient differentiated again for each projection."""
-        return Cost(1, 1 + 2 * self.projections) if self.weight > 0 else Cost(1, 1)
+        return Cost(1, 1 + 3 * self.projections) if self.weight > 0 else Cost(1, 1)

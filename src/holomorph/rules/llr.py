@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from holomorph.nn.contract import evaluating
 from holomorph.rules.ascent import attack
 from holomorph.rules.base import Cost, Rule
-from holomorph.rules.gradients import input_gradient
+from holomorph.rules.gradients import input_gradient, require_double_backward
 from holomorph.rules.passes import Passes
 from holomorph.types import ThreatModel
 
@@ -75,6 +75,7 @@ class LLR(Rule):
         passes = Passes(model)
         if self.weight == 0 and self.slope == 0:
             return self.risk(passes.first(x), y).mean()
+        require_double_backward(model)
         delta = self.perturbation(model, x, y)
         x = x.detach().requires_grad_()
         risk = self.risk(passes.first(x), y)
@@ -86,7 +87,7 @@ class LLR(Rule):
     @property
     def cost(self) -> Cost:
         """The ascent, its linearisation, two points and one gradient differentiated again."""
-        return Cost(3 + self.steps, 4 + 0.5 * self.steps)
+        return Cost(3 + self.steps, 5.5 + 0.5 * self.steps)
 
 
 def _inner(a: Tensor, b: Tensor) -> Tensor:

@@ -1,0 +1,196 @@
+"""What every rule promises; a new rule in the registry is tested by being there."""
+
+from __future__ import annotations
+
+import copy
+import json
+
+import pytest
+import torch
+from rule_cases import ADVERSARIAL, IDLE, STILL, THREATS, batch, make, network
+
+from holomorph.errors import ConfigError, DataError, HolomorphWarning, ModelError
+from holomorph.rules import RULES, Plain
+from holomorph.types import ThreatModel
+
+every_rule = pytest.mark.parametrize("name", sorted(RULES))
+LINF = THREATS[0]
+
+
+def gradients(model, loss):
+    model.zero_grad()
+    loss.backward()
+    return [p.grad.clone() for p in model.parameters()]
+
+
+@every_rule
+@pytest.mark.parametrize("threat", THREATS, ids=str)
+def test_gradient_reaches_every_parameter_and_nothing_else(name, threat):
+    model, (x, y) = network(), batch()
+    rule = make(name, threat)
+    loss = rule(model, x, y)
+    assert loss.shape == ()
+    assert loss.dtype == torch.float64
+    assert all(p.grad is None for p in model.parameters())  # none left behind by inner passes
+    loss.backward()
+    for parameter in model.parameters():
+        assert torch.isfinite(parameter.grad).all()
+        assert parameter.grad.abs().sum() > 0 or parameter is model[0].bias  # BatchNorm undoes the bias before it
+    assert x.grad is None
+    assert not x.requires_grad
+
+
+@every_rule
+def test_size_does_not_depend_on_the_batch(name):
+    # The same samples once and four times: equal in the mean over draws. 5 standard errors: one false alarm in 10^6.
+    model, (x, y) = network(norm=False), batch(4)
+
+    def draws(copies):
+        rule = make(name, LINF, {"measure": STILL["measure"]})
+        xs, ys = x.repeat(copies, 1), y.repeat(copies)
+        return torch.stack([rule(model, xs, ys).detach() for _ in range(30)])
+
+    once, often = draws(1), draws(4)
+    error = (once.var() / 30 + often.var() / 30).sqrt()
+    assert abs(once.mean() - often.mean()) <= 5 * error + 1e-9
+
+
+@every_rule
+def test_same_seed_same_numbers_also_after_a_resume(name):
+    model, (x, y) = network(), batch()
+
+    def step(rule):
+        torch.manual_seed(5)  # dropout draws from the global stream, which belongs to the training loop
+        network_copy = copy.deepcopy(model)
+        loss = rule(network_copy, x, y)
+        loss.backward()
+        return loss.detach()
+
+    first, second = make(name, LINF, seed=3), make(name, LINF, seed=3)
+    assert torch.equal(step(first), step(second))
+    resumed = make(name, LINF, seed=99)
+    resumed.load_state_dict(json.loads(json.dumps(first.state_dict())))
+    assert torch.equal(step(first), step(resumed))
+
+
+@every_rule
+def test_modes_stay_and_batch_statistics_are_learned_once(name):
+    model, (x, y) = network(), batch()
+    model[3].eval()
+    make(name, LINF)(model, x, y)
+    assert [m.training for m in model] == [True, True, True, False, True]
+    assert model[1].num_batches_tracked == 1
+    model.eval()
+    before = copy.deepcopy(model.state_dict())
+    make(name, LINF)(model, x, y)
+    assert not any(m.training for m in model.modules())
+    assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
+
+
+@every_rule
+def test_global_random_stream_moves_as_for_one_pass(name):
+    model, (x, y) = network(), batch()
+    torch.manual_seed(0)
+    model(x)
+    expected = torch.rand(1)
+    torch.manual_seed(0)
+    make(name, LINF, {"noise": 0.0})(model, x, y)
+    assert torch.equal(torch.rand(1), expected)
+
+
+@every_rule
+def test_bf16_autocast_on_the_cpu(name):
+    model, (x, y) = network().float(), batch()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        loss = make(name, LINF)(model, x.float(), y)
+    loss.backward()
+    assert torch.isfinite(loss)
+    assert all(torch.isfinite(p.grad).all() for p in model.parameters())
+
+
+@pytest.mark.parametrize("name", sorted(set(RULES) - ADVERSARIAL))
+def test_without_weight_it_is_plain_to_the_bit(name):
+    model, (x, y) = network(), batch()
+    torch.manual_seed(2)
+    expected = gradients(model, Plain()(model, x, y))
+    torch.manual_seed(2)
+    found = gradients(model, make(name, LINF, IDLE)(model, x, y))
+    assert all(torch.equal(a, b) for a, b in zip(expected, found, strict=True))
+
+
+@pytest.mark.parametrize("name", [n for n in sorted(RULES) if hasattr(RULES[n], "ramp") and n != "cure"])
+def test_the_ramp_begins_without_a_defence(name):  # CURE grows its step, not its weight
+    rule = make(name, LINF, STILL)
+    model, (x, y) = network(norm=False), batch()
+    rule.progress = 0.0
+    assert torch.equal(rule(model, x, y), Plain()(model, x, y))
+
+
+@every_rule
+def test_hard_batches_give_finite_numbers(name):
+    model, (x, y) = network(norm=False), batch()
+    for xs, ys in ((x[:1], y[:1]), (x[:1].repeat(5, 1), y[:1].repeat(5)), (torch.zeros_like(x), y)):
+        loss = make(name, LINF)(model, xs, ys)
+        assert all(torch.isfinite(g).all() for g in gradients(model, loss))
+    with torch.no_grad():
+        model[2].weight *= 1e4  # saturated: the loss is huge, its gradient is the logits'
+    loss = make(name, LINF)(model, x, y)
+    assert all(torch.isfinite(g).all() for g in gradients(model, loss))
+
+
+@every_rule
+def test_bad_input_is_refused_in_words(name):
+    model, (x, y) = network(), batch()
+    rule = make(name, LINF)
+    with pytest.raises(DataError, match="no samples"):
+        rule(model, x[:0], y[:0])
+    with pytest.raises(DataError, match="NaN"):
+        rule(model, x * torch.nan, y)
+    with pytest.raises(DataError, match="8 samples but 3 labels"):
+        rule(model, x, y[:3])
+    with pytest.raises(ModelError, match="Return one row of logits a sample"):
+        rule(torch.nn.Sequential(network(), torch.nn.Unflatten(1, (3, 1))), x, y)
+    with pytest.raises(ConfigError, match="label_smoothing"):
+        make(name, LINF, label_smoothing=1.0)
+
+
+@every_rule
+def test_label_smoothing_reaches_every_rule(name):
+    model, (x, y) = network(norm=False), batch()
+    plain, smooth = (make(name, LINF, STILL, label_smoothing=s)(model, x, y) for s in (0.0, 0.5))
+    assert plain != smooth
+
+
+@every_rule
+def test_settings_are_json_and_cost_is_counted(name):
+    rule = make(name, LINF)
+    assert json.loads(json.dumps(rule.settings())).keys() == rule.settings().keys()
+    assert rule.cost.passes >= Plain().cost.passes
+
+
+SINGLE = ["finite", "pgd"]
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_compiled_networks_are_served_or_refused():
+    model, (x, y) = network(norm=False), batch()
+    compiled = torch.compile(model, backend="aot_eager")
+    for name in SINGLE:
+        settings = {**STILL, "steps": 2}
+        expected = gradients(model, make(name, LINF, settings)(model, x, y))
+        found = gradients(model, make(name, LINF, settings)(compiled, x, y))
+        assert all(torch.allclose(a, b) for a, b in zip(expected, found, strict=True)), name
+    for name in ("cure", "gradalign", "llr", "jacobian"):
+        with pytest.raises(ConfigError, match=r"torch\.compile cannot"):
+            make(name, LINF)(compiled, x, y)
+    with pytest.raises(ConfigError, match="before compiling"):
+        make("dirichlet", LINF, estimator="double-backward")(compiled, x, y)
+    automatic = make("dirichlet", LINF)
+    with pytest.warns(HolomorphWarning, match="finite differences instead"):
+        automatic(compiled, x, y)
+    assert automatic.estimator == "finite-difference"
+
+
+def test_threats_other_than_the_rule_knows_are_refused():
+    with pytest.raises(ConfigError, match="eps must be positive"):
+        make("pgd", ThreatModel("inf", 0.0))
