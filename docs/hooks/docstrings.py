@@ -11,6 +11,7 @@ from typing import Any
 
 import griffe
 
+_ROLE = re.compile(r":(?:func|class|meth|mod|attr):`~?([\w.]*?)(\w+)`")
 _HEADER = re.compile(r"\w[\w ]*\n-{3,}(\n|$)")
 
 
@@ -49,4 +50,4 @@ class Reorder(griffe.Extension):
     def on_object(self, *, obj: griffe.Object, **_: Any) -> None:
         """Rewrite the docstring of one object."""
         if obj.docstring:
-            obj.docstring.value = reorder(obj.docstring.value)
+            obj.docstring.value = _ROLE.sub(r"`\2`", reorder(obj.docstring.value))

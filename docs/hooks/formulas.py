@@ -20,6 +20,8 @@ _FORMULA = re.compile(
 #: What the converter does not know under the names we use.
 _PLAIN = {r"\bigl": "", r"\bigr": "", r"\Bigl": "", r"\Bigr": "", r"\tfrac": r"\frac", r"\lvert": "|", r"\rvert": "|"}
 
+_TIGHT = r'<mo lspace="0" rspace="0" stretchy="false">\1</mo>'  # bars and slashes are not spaced as operators
+
 
 def to_mathml(latex: str, *, block: bool) -> str:
     r"""Convert one formula.
@@ -29,7 +31,9 @@ def to_mathml(latex: str, *, block: bool) -> str:
     """
     for name, instead in _PLAIN.items():
         latex = re.sub(re.escape(name) + r"(?![a-zA-Z])", instead.replace("\\", r"\\"), latex)
-    return str(convert(latex.strip(), display="block" if block else "inline"))
+    mathml = str(convert(latex.strip(), display="block" if block else "inline"))
+    mathml = re.sub(r"<mo[^>]*>(\||&#x0007C;|/|&#x0002F;)</mo>", _TIGHT, mathml)
+    return re.sub(r"<mo[^>]*>(∞|&#x0221E;)</mo>", r"<mi>\1</mi>", mathml)
 
 
 def on_page_content(html: str, page: Any, **_: Any) -> str:
