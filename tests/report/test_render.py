@@ -1,4 +1,6 @@
 import re
+import subprocess
+import sys
 
 import hand_made as cases
 import pytest
@@ -58,3 +60,13 @@ def test_the_page_asks_nothing_of_a_network_and_every_image_speaks(page):
 def test_the_page_is_written_where_asked_and_the_same_records_give_the_same_page(page, tmp_path):
     path = report(RECORDS, tmp_path / "deep" / "report.html")
     assert path.read_text(encoding="utf-8") == page
+
+
+@pytest.mark.parametrize("first", ["holomorph.report", "holomorph"])
+def test_the_public_name_is_callable_whatever_was_imported_first(first, tmp_path):
+    program = (
+        f"import {first}, holomorph; from holomorph.errors import ConfigError\n"
+        f"try: holomorph.report([], {str(tmp_path / 'r.html')!r})\n"
+        "except ConfigError as error: raise SystemExit(7)"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 7
