@@ -13,7 +13,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from holomorph.calculus.norms import random_in_ball
+from holomorph.calculus.norms import per_sample, random_in_ball
+from holomorph.errors import ConfigError, DataError
 from holomorph.types import ThreatModel
 
 #: A loss of each sample: (batch, ...) -> (batch,).
@@ -63,3 +64,52 @@ class Ball:
         """Draw x + u with u uniform in the ball."""
         drawn = x + random_in_ball(x, self.threat.p, self.threat.radius * self.scale, generator)
         return drawn.clamp(*self.threat.box) if self.clip else drawn
+
+
+@dataclass(frozen=True)
+class Segments:
+    """Uniform on the segment from each sample to a random sample of another class: across the decision boundary.
+
+    ``reach`` = 1/2 stays on the sample's own half.
+
+    Source: docs/mathematics.md, section 2.
+
+    >>> x, y = torch.tensor([[0.0], [1.0]]), torch.tensor([0, 1])
+    >>> drawn = Segments(reach=0.5).draw(x, torch.Generator().manual_seed(0), y)
+    >>> bool(drawn[0] <= 0.5) and bool(drawn[1] >= 0.5)
+    True
+    """
+
+    reach: float = 1.0
+
+    def draw(
+        self, x: Tensor, generator: torch.Generator, y: Tensor | None = None, loss: SampleLoss | None = None
+    ) -> Tensor:
+        """Draw x + t (x' - x) with t uniform in [0, reach] and x' of another class."""
+        if y is None:
+            raise ConfigError("Segments join samples of different classes; give the labels y.")
+        other = (y[:, None] != y[None, :]).to(torch.get_default_dtype())
+        if not bool(other.any(1).all()):
+            raise DataError("Segments need at least two classes in every batch. Use larger or balanced batches.")
+        partner = torch.multinomial(other.to(generator.device), 1, generator=generator)[:, 0].to(x.device)
+        t = torch.rand(len(x), generator=generator, dtype=x.dtype, device=generator.device).to(x.device) * self.reach
+        return x + per_sample(t, x) * (x[partner] - x)
+
+
+@dataclass(frozen=True)
+class Noise:
+    r"""Gaussian around each sample, with deviation ``sigma`` in input units; leaves the box.
+
+    Source: docs/mathematics.md, section 2.
+
+    >>> Noise(0.1).draw(torch.zeros(1, 2), torch.Generator().manual_seed(0)).abs().max() < 1
+    tensor(True)
+    """
+
+    sigma: float
+
+    def draw(
+        self, x: Tensor, generator: torch.Generator, y: Tensor | None = None, loss: SampleLoss | None = None
+    ) -> Tensor:
+        """Draw x + sigma times a standard normal vector."""
+        return x + self.sigma * torch.randn(x.shape, generator=generator, dtype=x.dtype, device=generator.device).to(x)

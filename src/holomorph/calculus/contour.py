@@ -1,0 +1,218 @@
+r"""Cauchy integrals on the circle $z = x + re^{it}v$: all derivatives along v at once.
+
+A real x means a real-analytic function (a network with GELU, tanh, ...), which is evaluated off the real axis by
+:func:`holomorph.calculus.jets.complex`; there $h(\bar z) = \overline{h(z)}$, so half the circle is enough. A complex
+x means a function that takes complex tensors itself.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from holomorph.calculus import jets
+from holomorph.calculus.derivatives import check_direction, output_of
+from holomorph.calculus.elementary import forward_mode
+from holomorph.errors import ConfigError, DomainError, unknown_name
+from holomorph.types import Differentiable, check_batch
+
+
+def taylor_coefficients(
+    f: Differentiable,
+    x: Tensor,
+    v: Tensor,
+    order: int,
+    radius: float = 0.1,
+    method: str = "contour",
+    points: int | None = None,
+) -> Tensor:
+    r"""$c_0, \dots, c_m$ with $f(x + tv) = \sum_k c_k t^k$; shape (batch, order + 1, outputs).
+
+    Parameters
+    ----------
+    x, v:
+        Points and directions of one shape. Real: f is real-analytic, the coefficients are real. Complex: f takes
+        complex tensors, and so are the coefficients.
+    radius:
+        Of the circle, in units of t; f must be analytic on the disc. Too small a radius loses digits to rounding:
+        the error of $c_k$ is about machine epsilon times max|f| over $r^k$.
+    method:
+        ``contour``: one FFT of ``points`` values (Cauchy's formula by the trapezoidal rule, error $O((r/R)^{points})$).
+        ``forward``: forward differentiation nested ``order`` times, real x, no radius; cost grows like 2^order.
+
+    Raises
+    ------
+    DomainError
+        Where f is not finite on the circle, or shows a pole inside it.
+
+    Source: docs/mathematics.md, section 5.
+
+    Examples
+    --------
+    >>> x, v = torch.zeros(1, 1, dtype=torch.float64), torch.ones(1, 1, dtype=torch.float64)
+    >>> taylor_coefficients(torch.exp, x, v, order=3, radius=1.0)[0, :, 0]
+    tensor([1.0000, 1.0000, 0.5000, 0.1667], dtype=torch.float64)
+    """
+    check_batch(x)
+    check_direction(x, v)
+    if order < 0:
+        raise ConfigError(f"order must not be negative, not {order}.")
+    if method == "forward":
+        return _by_forward_mode(f, x, v, order)
+    if method != "contour":
+        raise unknown_name("Taylor method", method, ["contour", "forward"])
+    count = _count(points, order)
+    spectrum = _spectrum(on_circle(f, x, v, radius, count), count)
+    _refuse_poles(spectrum.detach(), radius)
+    powers = radius ** torch.arange(order + 1, dtype=x.real.dtype, device=x.device)
+    return (spectrum[: order + 1] / powers[:, None, None]).movedim(0, 1)
+
+
+def hardy_norm(
+    f: Differentiable, x: Tensor, v: Tensor, radius: float, points: int = 16, centred: bool = False
+) -> Tensor:
+    r"""$\frac1{2\pi}\int |f(x + re^{it}v)|^2\,dt = \sum_k r^{2k}|c_k|^2$, summed over outputs; shape (batch,).
+
+    ``centred`` subtracts f(x), the term k = 0; divided by $r^2$ that tends to $|\partial_v f|^2$ as r -> 0.
+    Exact for polynomials of degree below ``points``. Differentiable in the parameters.
+
+    Source: docs/mathematics.md, section 5.
+
+    >>> x, v = torch.zeros(1, 1), torch.ones(1, 1)
+    >>> hardy_norm(lambda z: 1 + 2 * z, x, v, radius=0.5), hardy_norm(lambda z: 1 + 2 * z, x, v, 0.5, centred=True)
+    (tensor([2.]), tensor([1.]))
+    """
+    check_batch(x)
+    check_direction(x, v)
+    values, weights = on_circle(f, x, v, radius, points), _weights(x, points)
+    if centred:
+        values = values - output_of(f, x).reshape(len(x), -1)
+    square = (values.real.square() + values.imag.square()).sum(2)
+    return (weights[:, None] * square).sum(0)
+
+
+def cauchy_estimate(f: Differentiable, x: Tensor, v: Tensor, order: int, radius: float, points: int = 64) -> Tensor:
+    r"""$M/r^k \ge |c_k|$ for k = 0 ... order, M the maximum of |f| on the circle; shape (batch, order + 1, outputs).
+
+    M is the maximum over ``points`` of the circle, which is a little below the true one.
+
+    Source: docs/mathematics.md, section 5.
+
+    >>> cauchy_estimate(lambda z: z**2, torch.zeros(1, 1), torch.ones(1, 1), order=2, radius=2.0)[0, :, 0]
+    tensor([4.0000, 2.0000, 1.0000])
+    """
+    check_batch(x)
+    check_direction(x, v)
+    largest = on_circle(f, x, v, radius, points).abs().amax(0)
+    powers = radius ** torch.arange(order + 1, dtype=x.real.dtype, device=x.device)
+    return largest[:, None, :] / powers[:, None]
+
+
+def radius_of_convergence(coefficients: Tensor, radius: float | None = None) -> Tensor:
+    r"""An estimate of $1/\limsup |c_k|^{1/k}$ from finitely many coefficients; shape (batch, outputs).
+
+    The slope of $\log|c_k|$ on k by least squares over the upper half of the orders, zero coefficients left out.
+    Infinite where fewer than two are left (polynomials). If the coefficients come from a contour, give its
+    ``radius``: those below the rounding error of the contour are left out.
+
+    Exact for a geometric series. It fails, as any estimate from finitely many coefficients must, where the last
+    ones do not yet show the decay: for entire functions it is finite and grows with the order; for a singularity
+    pair $re^{\pm i\theta}$ the coefficients oscillate and the estimate scatters by about 1/order; a far singularity
+    of large residue hides a near one of small residue.
+
+    Source: docs/mathematics.md, section 5.
+
+    >>> radius_of_convergence(torch.tensor([1.0, 0.5, 0.25, 0.125])[None, :, None])
+    tensor([[2.]])
+    """
+    size = coefficients.detach().abs()
+    orders = size.shape[1]
+    k = torch.arange(orders, dtype=size.dtype, device=size.device)[None, :, None]
+    floor = torch.zeros_like(size[:, :1])
+    if radius is not None:
+        floor = 16 * torch.finfo(size.dtype).eps * (size * radius**k).amax(1, keepdim=True) / radius**k
+    used = (size > floor) & (k >= orders // 2)
+    log = torch.where(used, size, torch.ones_like(size)).log()
+    count = used.sum(1)
+    weight = used.to(size.dtype)
+    centred = (k - (k * weight).sum(1, keepdim=True) / count.clamp_min(1)[:, None]) * weight
+    slope = (centred * log).sum(1) / centred.square().sum(1).clamp_min(torch.finfo(size.dtype).tiny)
+    return torch.where(count >= 2, (-slope).exp(), torch.full_like(slope, math.inf))
+
+
+def on_circle(f: Differentiable, x: Tensor, v: Tensor, radius: float, points: int) -> Tensor:
+    r"""f at $x + re^{2\pi ij/N}v$; complex (N, batch, outputs), or j = 0 ... N/2 only for real x."""
+    if not radius > 0:
+        raise ConfigError(f"radius must be positive, not {radius}.")
+    if points < 2 or points % 2:
+        raise ConfigError(f"points must be an even number of at least 2, not {points}.")
+    angles = torch.arange(points, dtype=x.real.dtype, device=x.device) * (2 * math.pi / points)
+    angles = angles if x.is_complex() else angles[: points // 2 + 1]
+    shape = (-1, *(1,) * x.ndim)
+    if x.is_complex():
+        many = x + radius * torch.polar(torch.ones_like(angles), angles).to(x.dtype).reshape(shape) * v
+        h = f(many.flatten(0, 1))
+    else:
+        real = x + radius * angles.cos().reshape(shape) * v
+        imaginary = (radius * angles.sin()).reshape(shape) * v
+        h = torch.complex(*jets.complex(f, real.flatten(0, 1), imaginary.flatten(0, 1)))
+    if not torch.isfinite(h).all():
+        raise DomainError(
+            f"The function is not finite on the circle of radius {radius:g}: a pole is near, or it overflows. "
+            f"Use a smaller radius."
+        )
+    return h.reshape(len(angles), len(x), -1)
+
+
+def _count(points: int | None, order: int) -> int:
+    if points is None:
+        return max(32, 1 << (4 * order + 3).bit_length())
+    if points <= 2 * order:
+        raise ConfigError(f"{points} points cannot give {order + 1} coefficients safely. Use more than {2 * order}.")
+    return points
+
+
+def _weights(x: Tensor, points: int) -> Tensor:
+    """The share of the circle for which each value stands."""
+    if x.is_complex():
+        return torch.full((points,), 1 / points, dtype=x.real.dtype, device=x.device)
+    weights = torch.full((points // 2 + 1,), 2 / points, dtype=x.dtype, device=x.device)
+    weights[0] = weights[-1] = 1 / points
+    return weights
+
+
+def _spectrum(values: Tensor, points: int) -> Tensor:
+    """The Fourier coefficients c_k r^k, k = 0 ... points - 1, the upper half being the negative orders."""
+    if len(values) == points:
+        return torch.fft.fft(values, dim=0) / points
+    return torch.fft.hfft(values, n=points, dim=0) / points
+
+
+def _refuse_poles(spectrum: Tensor, radius: float) -> None:
+    """Analytic functions have no negative orders; a pole inside makes the spectrum rise again towards order -1."""
+    size = spectrum.abs()
+    points = len(size)
+    last, middle = size[-points // 8 :].amax(0), size[points // 2 : points // 2 + points // 8].amax(0)
+    noise = math.sqrt(torch.finfo(size.dtype).eps) * size.amax(0)
+    if bool(((last > noise) & (last > middle)).any()):
+        raise DomainError(
+            f"The function is not analytic on the disc of radius {radius:g}: its Fourier coefficients of negative "
+            f"order do not vanish. There is a pole or branch point inside; use a smaller radius."
+        )
+
+
+def _by_forward_mode(f: Differentiable, x: Tensor, v: Tensor, order: int) -> Tensor:
+    if x.is_complex():
+        raise ConfigError("Nested forward differentiation is for real inputs. Use method 'contour'.")
+
+    def derivative(g: Differentiable) -> Differentiable:
+        return lambda point: forward_mode(g, (point,), (v,))[1]
+
+    terms, g = [], f
+    for k in range(order + 1):
+        terms.append(g(x).reshape(len(x), -1) / math.factorial(k))
+        g = derivative(g)
+    result = torch.stack(terms, 1)
+    return result if torch.is_grad_enabled() else result.detach()

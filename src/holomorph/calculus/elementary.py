@@ -1,0 +1,158 @@
+r"""Normalisation and attention written in elementary operations, so that every kind of jet can follow them.
+
+They also mend torch's forward mode: in torch 2.13 differentiating the forward derivative of layer_norm (and of
+batch_norm and instance_norm in training mode) again, in either mode, silently gives a wrong number, for the saved
+statistics count as constants (pytorch issues #196699, #196700); fused attention has no forward derivative at all.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from holomorph.errors import ConfigError
+
+
+def standardise(x: Tensor, axes: Sequence[int], eps: float) -> Tensor:
+    r"""$(x - \bar x)/\sqrt{\operatorname{mean}(x - \bar x)^2 + \epsilon}$, squares without modulus: analytic."""
+    axes = list(axes)
+    centred = x - x.mean(axes, keepdim=True)
+    return centred * (centred.square().mean(axes, keepdim=True) + eps).rsqrt()
+
+
+def layer_norm(
+    input: Tensor,
+    normalized_shape: Sequence[int],
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
+) -> Tensor:
+    """``torch.nn.functional.layer_norm``."""
+    return _affine(standardise(input, range(-len(normalized_shape), 0), eps), weight, bias)
+
+
+def group_norm(
+    input: Tensor, num_groups: int, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5
+) -> Tensor:
+    """``torch.nn.functional.group_norm``."""
+    grouped = input.reshape(input.shape[0], num_groups, -1)
+    return _by_channel(standardise(grouped, [2], eps).reshape(input.shape), weight, bias)
+
+
+def instance_norm(
+    input: Tensor,
+    running_mean: Tensor | None = None,
+    running_var: Tensor | None = None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    use_input_stats: bool = True,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    """``torch.nn.functional.instance_norm`` with the statistics of the input."""
+    if not use_input_stats or running_mean is not None:
+        raise ConfigError("InstanceNorm with running statistics cannot be followed. Set track_running_stats=False.")
+    return _by_channel(standardise(input, range(2, input.ndim), eps), weight, bias)
+
+
+def scaled_dot_product_attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> Tensor:
+    """``torch.nn.functional.scaled_dot_product_attention`` by its definition."""
+    if enable_gqa:
+        raise ConfigError("Grouped-query attention cannot be followed. Repeat the keys and values instead.")
+    scores = torch.matmul(query, key.transpose(-2, -1)) * (1 / math.sqrt(query.shape[-1]) if scale is None else scale)
+    if is_causal:
+        attn_mask = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).tril()
+    if attn_mask is not None:
+        scores = scores + _additive(attn_mask, scores)
+    weights = torch.softmax(scores, -1)
+    return torch.matmul(torch.dropout(weights, dropout_p, dropout_p > 0), value)
+
+
+def multi_head_attention_forward(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    embed_dim_to_check: int,
+    num_heads: int,
+    in_proj_weight: Tensor | None,
+    in_proj_bias: Tensor | None,
+    bias_k: Tensor | None,
+    bias_v: Tensor | None,
+    add_zero_attn: bool,
+    dropout_p: float,
+    out_proj_weight: Tensor,
+    out_proj_bias: Tensor | None,
+    training: bool = True,
+    need_weights: bool = True,
+    attn_mask: Tensor | None = None,
+    is_causal: bool = False,
+    **others: Any,
+) -> tuple[Tensor, None]:
+    """``torch.nn.functional.multi_head_attention_forward`` in its plain form; the weights are not returned."""
+    unsupported = [bias_k, bias_v, others.get("key_padding_mask"), others.get("static_k"), others.get("static_v")]
+    if in_proj_weight is None or add_zero_attn or any(t is not None for t in unsupported) or query.ndim != 3:
+        raise ConfigError(
+            "Multi-head attention with extra keys, padding masks, or different key and value sizes cannot be followed. "
+            "Use batches of one length and one embedding size."
+        )
+    weights = in_proj_weight.chunk(3)
+    biases = (None, None, None) if in_proj_bias is None else in_proj_bias.chunk(3)
+    width = embed_dim_to_check // num_heads
+    heads = [
+        torch.nn.functional.linear(t, w, b).unflatten(-1, (num_heads, width)).movedim(0, -2)
+        for t, w, b in zip((query, key, value), weights, biases, strict=True)
+    ]  # (batch, heads, length, width)
+    mask = None if is_causal else attn_mask
+    mixed = scaled_dot_product_attention(*heads, mask, dropout_p if training else 0.0, is_causal)
+    return torch.nn.functional.linear(mixed.movedim(-2, 0).flatten(-2), out_proj_weight, out_proj_bias), None
+
+
+COMPOSITES: dict[str, Callable[..., Any]] = {
+    f.__name__: f
+    for f in (layer_norm, group_norm, instance_norm, scaled_dot_product_attention, multi_head_attention_forward)
+}
+
+
+class ElementaryOperations(TorchFunctionMode):
+    """Inside this context normalisation and attention run as elementary operations, on plain tensors too."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Replace the operations of the table."""
+        return COMPOSITES.get(getattr(func, "__name__", ""), func)(*args, **(kwargs or {}))
+
+
+def forward_mode(f: Callable[..., Any], points: tuple[Tensor, ...], directions: tuple[Tensor, ...]) -> tuple[Any, Any]:
+    """``torch.func.jvp`` made safe: elementary operations, and a graph, without which some derivatives are missing."""
+    with torch.enable_grad(), ElementaryOperations():
+        value, tangent = torch.func.jvp(f, points, directions)
+    return value, tangent
+
+
+def _affine(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
+    x = x if weight is None else x * weight
+    return x if bias is None else x + bias
+
+
+def _by_channel(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
+    shape = (-1, *(1,) * (x.ndim - 2))
+    return _affine(x, None if weight is None else weight.reshape(shape), None if bias is None else bias.reshape(shape))
+
+
+def _additive(mask: Tensor, like: Tensor) -> Tensor:
+    if mask.dtype != torch.bool:
+        return mask
+    return torch.zeros(mask.shape, dtype=like.dtype, device=mask.device).masked_fill(~mask, -math.inf)

@@ -1,0 +1,191 @@
+r"""Activations $\phi$ with their first two derivatives, and the dual number of one, $(\phi(a), \phi'(a)\,t)$, fused."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor
+
+_aten = torch.ops.aten
+
+
+class Activation(NamedTuple):
+    r"""One activation as functions of the argument a and the value y, with the settings already bound.
+
+    ``bend`` is None where $\phi''$ is zero almost everywhere; ``pull`` is $\phi'(a)\,t$ in one kernel, where torch
+    has one.
+    """
+
+    value: Callable[[Tensor], Tensor]
+    slope: Callable[[Tensor, Tensor], Tensor]
+    bend: Callable[[Tensor, Tensor], Tensor] | None
+    pull: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None
+
+    def times_slope(self, t: Tensor, a: Tensor, y: Tensor) -> Tensor:
+        r"""$\phi'(a)\,t$."""
+        return self.pull(t, a, y) if self.pull is not None else t * self.slope(a, y)
+
+
+def activation_of(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Activation | None:
+    """The activation of a torch function with these settings, or None if it is not in the table."""
+    kwargs = {k: v for k, v in kwargs.items() if k != "inplace"}
+    factory = _SETTINGS.get(name)
+    if factory is not None:
+        return factory(*args, **kwargs)
+    return _TABLE.get(name) if not args and not kwargs else None
+
+
+class _DualActivation(torch.autograd.Function):
+    @staticmethod
+    def forward(a: Tensor, t: Tensor, phi: Activation) -> tuple[Tensor, Tensor]:
+        y = phi.value(a)
+        return y, phi.times_slope(t, a, y)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        a, t, ctx.phi = inputs
+        ctx.save_for_backward(a, t, output[0])
+        ctx.set_materialize_grads(False)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, Tensor | None, None]:
+        a, t, y = ctx.saved_tensors
+        phi: Activation = ctx.phi
+        g, h = grads
+        along = phi.times_slope(h, a, y) if h is not None and ctx.needs_input_grad[1] else None
+        if not ctx.needs_input_grad[0]:
+            return None, along, None
+        total = phi.times_slope(g, a, y) if g is not None else None
+        if h is not None and phi.bend is not None:
+            bent = phi.bend(a, y) * t * h
+            total = bent if total is None else total + bent
+        return total, along, None
+
+
+def dual_activation(phi: Activation, a: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+    r"""$(\phi(a), \phi'(a)\,t)$ with one node in the graph; twice differentiable."""
+    return _DualActivation.apply(a, t, phi)
+
+
+def _gelu(approximate: str = "none") -> Activation:
+    if approximate == "tanh":
+        return Activation(
+            lambda a: F.gelu(a, approximate="tanh"),
+            lambda a, y: _tanh_gelu(a)[0],
+            lambda a, y: _tanh_gelu(a)[1],
+            lambda t, a, y: _aten.gelu_backward(t, a, approximate="tanh"),
+        )
+    return Activation(
+        F.gelu,
+        lambda a, y: 0.5 * (1 + torch.erf(a / math.sqrt(2))) + a * _density(a),
+        lambda a, y: _density(a) * (2 - a * a),
+        lambda t, a, y: _aten.gelu_backward(t, a),
+    )
+
+
+def _density(a: Tensor) -> Tensor:
+    return torch.exp(-0.5 * a * a) * (1 / math.sqrt(2 * math.pi))
+
+
+def _tanh_gelu(a: Tensor) -> tuple[Tensor, Tensor]:
+    c, d = math.sqrt(2 / math.pi), 0.044715
+    u1 = c * (1 + 3 * d * a * a)
+    th = torch.tanh(c * (a + d * a**3))
+    fall = 1 - th * th
+    return 0.5 * (1 + th) + 0.5 * a * fall * u1, fall * (u1 - a * th * u1 * u1 + 3 * c * d * a * a)
+
+
+def _silu() -> Activation:
+    def bend(a: Tensor, y: Tensor) -> Tensor:
+        s = torch.sigmoid(a)
+        return s * (1 - s) * (2 + a * (1 - 2 * s))
+
+    def slope(a: Tensor, y: Tensor) -> Tensor:
+        s = torch.sigmoid(a)
+        return s * (1 + a * (1 - s))
+
+    return Activation(F.silu, slope, bend, lambda t, a, y: _aten.silu_backward(t, a))
+
+
+def _softplus(beta: float = 1.0, threshold: float = 20.0) -> Activation:
+    def bend(a: Tensor, y: Tensor) -> Tensor:
+        s = torch.sigmoid(beta * a)
+        return beta * s * (1 - s)
+
+    return Activation(
+        lambda a: F.softplus(a, beta, threshold),
+        lambda a, y: torch.sigmoid(beta * a),
+        bend,
+        lambda t, a, y: _aten.softplus_backward(t, a, beta, threshold),
+    )
+
+
+def _leaky_relu(negative_slope: float = 0.01) -> Activation:
+    return Activation(
+        lambda a: F.leaky_relu(a, negative_slope), lambda a, y: torch.where(a > 0, 1.0, negative_slope).to(a), None
+    )
+
+
+def _elu(alpha: float = 1.0) -> Activation:
+    return Activation(
+        lambda a: F.elu(a, alpha),
+        lambda a, y: torch.where(a > 0, torch.ones_like(y), y + alpha),
+        lambda a, y: torch.where(a > 0, torch.zeros_like(y), y + alpha),
+    )
+
+
+def _power(exponent: Any) -> Activation | None:
+    if not isinstance(exponent, int | float):
+        return None
+    p = exponent
+    if p in (0, 1):
+        return Activation(lambda a: a**p, lambda a, y: torch.full_like(a, p), None)
+    return Activation(lambda a: a**p, lambda a, y: p * a ** (p - 1), lambda a, y: p * (p - 1) * a ** (p - 2))
+
+
+def _relu() -> Activation:
+    return Activation(
+        torch.relu, lambda a, y: (a > 0).to(a.dtype), None, lambda t, a, y: _aten.threshold_backward(t, y, 0)
+    )
+
+
+_SETTINGS: dict[str, Callable[..., Activation | None]] = {
+    "gelu": _gelu,
+    "softplus": _softplus,
+    "leaky_relu": _leaky_relu,
+    "elu": _elu,
+    "pow": _power,
+}
+
+_TABLE: dict[str, Activation] = {
+    "relu": _relu(),
+    "silu": _silu(),
+    "tanh": Activation(
+        torch.tanh, lambda a, y: 1 - y * y, lambda a, y: -2 * y * (1 - y * y), lambda t, a, y: _aten.tanh_backward(t, y)
+    ),
+    "sigmoid": Activation(
+        torch.sigmoid,
+        lambda a, y: y * (1 - y),
+        lambda a, y: y * (1 - y) * (1 - 2 * y),
+        lambda t, a, y: _aten.sigmoid_backward(t, y),
+    ),
+    "exp": Activation(torch.exp, lambda a, y: y, lambda a, y: y),
+    "log": Activation(torch.log, lambda a, y: 1 / a, lambda a, y: -1 / (a * a)),
+    "sin": Activation(torch.sin, lambda a, y: torch.cos(a), lambda a, y: -y),
+    "cos": Activation(torch.cos, lambda a, y: -torch.sin(a), lambda a, y: -y),
+    "sinh": Activation(torch.sinh, lambda a, y: torch.cosh(a), lambda a, y: y),
+    "cosh": Activation(torch.cosh, lambda a, y: torch.sinh(a), lambda a, y: y),
+    "erf": Activation(
+        torch.erf,
+        lambda a, y: torch.exp(-a * a) * (2 / math.sqrt(math.pi)),
+        lambda a, y: -2 * a * torch.exp(-a * a) * (2 / math.sqrt(math.pi)),
+    ),
+    "sqrt": Activation(torch.sqrt, lambda a, y: 0.5 / y, lambda a, y: -0.25 / (y * a)),
+    "rsqrt": Activation(torch.rsqrt, lambda a, y: -0.5 * y / a, lambda a, y: 0.75 * y / (a * a)),
+    "reciprocal": Activation(torch.reciprocal, lambda a, y: -y * y, lambda a, y: 2 * y * y * y),
+    "square": Activation(torch.square, lambda a, y: 2 * a, lambda a, y: torch.full_like(a, 2.0)),
+}

@@ -1,0 +1,119 @@
+r"""Complex jets: real and imaginary part of a real-analytic network, evaluated off the real axis.
+
+Real weights act on both parts separately, so a linear layer costs two real ones, not four. Everything else is
+evaluated on the complex tensor, by torch where it can and by :mod:`holomorph.calculus.special` where it cannot;
+operations that are not complex differentiable are refused by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from holomorph.calculus import special
+from holomorph.calculus.jets.carrier import PRODUCTS, QUOTIENTS, Call, Carrier, slots
+from holomorph.errors import NotHolomorphicError
+
+_HOLOMORPHIC_IN_TORCH = (
+    PRODUCTS
+    | QUOTIENTS
+    | frozenset(
+        "exp sin cos tan sinh cosh tanh log sqrt rsqrt reciprocal square pow log1p expm1 asinh atan prod cumprod".split()
+    )
+)
+
+
+class ComplexJet(Carrier):
+    """Real part (the value whose shape others see) and imaginary part, both (batch, ...)."""
+
+    imaginary: Tensor
+
+    def __init__(self, value: Tensor, imaginary: Tensor) -> None:
+        self.value, self.imaginary = value, imaginary
+
+    @property
+    def z(self) -> Tensor:
+        """Both parts as one complex tensor."""
+        return torch.complex(self.value, self.imaginary)
+
+    @classmethod
+    def of(cls, z: Tensor) -> Self:
+        """Take a complex tensor apart."""
+        return cls(z.real, z.imag)
+
+    def push(self, on_value: Call, on_parts: Call) -> Any:
+        """Apply a map to the real part and its linear part to the imaginary one."""
+        value, imaginary = on_value(self.value), on_parts(self.imaginary)
+        if isinstance(value, Tensor):
+            return ComplexJet(value, imaginary)
+        return tuple(ComplexJet(*parts) for parts in zip(value, imaginary, strict=True))
+
+    def scaled(self, factor: float, shape: torch.Size) -> Self:
+        """The imaginary part times a number, broadcast to a shape."""
+        return type(self)(self.value, (factor * self.imaginary).expand(shape))
+
+    def with_value(self, value: Tensor) -> Self:
+        """The same imaginary part with another real part."""
+        return type(self)(value, self.imaginary)
+
+    @classmethod
+    def pairwise(cls, value: Tensor, a: Self, b: Self, factors: tuple[float, float]) -> Self:
+        """The sum of two jets, given its real part."""
+        return cls(value, factors[0] * a.imaginary + factors[1] * b.imaginary)
+
+    @classmethod
+    def lift(cls, plain: Tensor, like: Self) -> Self:
+        """A real constant."""
+        return cls(plain, torch.zeros_like(plain))
+
+    def push_all(self, op: Call, jets: list[Self]) -> Self:
+        """Apply an operation that is linear in several jets together."""
+        return type(self)(op(*(j.value for j in jets)), op(*(j.imaginary for j in jets)))
+
+    @classmethod
+    def nonlinear(cls, name: str, func: Call, args: list[Any], kwargs: dict[str, Any]) -> Any:
+        """Closed complex forms, or a refusal."""
+        rule = _RULES.get(name)
+        if rule is not None:
+            kwargs.pop("inplace", None)
+            return _apart(rule(*(_together(a) for a in args), **{k: _together(a) for k, a in kwargs.items()}))
+        if name not in _HOLOMORPHIC_IN_TORCH:
+            raise NotHolomorphicError(
+                f"{name} is not complex differentiable (or has no complex form here). Use analytic activations such as "
+                f"GELU, SiLU, tanh, softplus, and average instead of maximum pooling."
+            )
+        call, carriers = slots(func, args, kwargs)
+        return _apart(call(*(c.z for c in carriers)))
+
+
+def _together(a: Any) -> Any:
+    return a.z if isinstance(a, ComplexJet) else a
+
+
+def _apart(result: Any) -> Any:
+    if isinstance(result, tuple):
+        return tuple(_apart(r) for r in result)
+    return ComplexJet.of(result) if isinstance(result, Tensor) and result.is_complex() else result
+
+
+def _softmax(z: Tensor, dim: int, *_: Any, **__: Any) -> Tensor:
+    return special.softmax(z, dim)
+
+
+def _log_softmax(z: Tensor, dim: int, *_: Any, **__: Any) -> Tensor:
+    return special.log_softmax(z, dim)
+
+
+_RULES: dict[str, Callable[..., Any]] = {
+    "gelu": special.gelu,
+    "silu": special.silu,
+    "sigmoid": special.sigmoid,
+    "erf": special.erf,
+    "softplus": lambda z, beta=1.0, threshold=20.0: special.softplus(z, beta),
+    "softmax": _softmax,
+    "log_softmax": _log_softmax,
+    "logsumexp": special.logsumexp,
+}

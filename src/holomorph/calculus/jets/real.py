@@ -1,0 +1,168 @@
+r"""Real jets: the value, m directional derivatives, and if wanted the sum of the second derivatives along them.
+
+With m = 1 and no second part these are dual numbers; with all n unit vectors and the second part this is the forward
+Laplacian.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_flatten, tree_unflatten
+
+from holomorph.calculus.jets.activations import Activation, activation_of, dual_activation
+from holomorph.calculus.elementary import forward_mode
+from holomorph.calculus.jets.carrier import PRODUCTS, Call, Carrier, slots
+
+_SMOOTH = object()  # stands for an output that has derivatives
+
+
+class Jet(Carrier):
+    """value (batch, ...), first (m, batch, ...), second (batch, ...) or None."""
+
+    first: Tensor
+    second: Tensor | None
+
+    def __init__(self, value: Tensor, first: Tensor, second: Tensor | None = None) -> None:
+        self.value, self.first, self.second = value, first, second
+
+    def push(self, on_value: Call, on_parts: Call) -> Any:
+        """Apply a map to the value and its linear part to the derivatives."""
+        second = None if self.second is None else on_parts(self.second)
+        return _pack(on_value(self.value), _each(on_parts, self.first), second)
+
+    def scaled(self, factor: float, shape: torch.Size) -> Self:
+        """The derivatives times a number, broadcast to a shape."""
+        first = _broadcast(_times(factor, self.first), shape, 1)
+        return type(self)(self.value, first, None if self.second is None else _times(factor, self.second).expand(shape))
+
+    def with_value(self, value: Tensor) -> Self:
+        """The same derivatives with another value."""
+        return type(self)(value, self.first, self.second)
+
+    @classmethod
+    def pairwise(cls, value: Tensor, a: Self, b: Self, factors: tuple[float, float]) -> Self:
+        """The sum of two jets, given its value."""
+        left, right = a.scaled(factors[0], value.shape), b.scaled(factors[1], value.shape)
+        second = None if left.second is None or right.second is None else left.second + right.second
+        return cls(value, left.first + right.first, second)
+
+    @classmethod
+    def lift(cls, plain: Tensor, like: Self) -> Self:
+        """A constant as a jet with derivatives zero."""
+        first = plain.new_zeros(()).expand(len(like.first), *plain.shape)
+        return cls(plain, first, None if like.second is None else torch.zeros_like(plain))
+
+    def push_all(self, op: Call, jets: list[Self]) -> Self:
+        """Apply an operation that is linear in several jets together."""
+        first = torch.vmap(op)(*(j.first for j in jets))
+        second = None if self.second is None else op(*(j.second for j in jets))
+        return type(self)(op(*(j.value for j in jets)), first, second)
+
+    @classmethod
+    def nonlinear(cls, name: str, func: Call, args: list[Any], kwargs: dict[str, Any]) -> Any:
+        """Activations by their derivatives, products by Leibniz, all else by torch's forward mode of that one call."""
+        if name in {"detach", "data"}:
+            return args[0].value.detach()
+        call, carriers = slots(func, args, kwargs)
+        if len(carriers) == 1 and args and args[0] is carriers[0]:
+            phi = activation_of(name, tuple(args[1:]), kwargs)
+            if phi is not None:
+                return _activate(phi, carriers[0])
+        if name in PRODUCTS and len(carriers) == 2:
+            return _leibniz(call, *carriers)
+        return _forward_mode(call, carriers)
+
+
+def _activate(phi: Activation, jet: Jet) -> Jet:
+    a = jet.value
+    if jet.second is None and len(jet.first) == 1:
+        y, t = dual_activation(phi, a, jet.first[0])
+        return Jet(y, t[None])
+    y = phi.value(a)
+    slope = phi.slope(a, y)
+    first = slope * jet.first
+    if jet.second is None:
+        return Jet(y, first)
+    second = slope * jet.second
+    if phi.bend is not None:
+        second = second + phi.bend(a, y) * _sum_of_squares(jet.first)
+    return Jet(y, first, second)
+
+
+def _leibniz(call: Call, a: Jet, b: Jet) -> Jet:
+    first = _each(lambda t: call(t, b.value), a.first) + _each(lambda t: call(a.value, t), b.first)
+    second = None
+    if a.second is not None:
+        mixed = torch.vmap(call)(a.first, b.first).sum(0)
+        second = call(a.second, b.value) + 2 * mixed + call(a.value, b.second)
+    return Jet(call(a.value, b.value), first, second)
+
+
+def _forward_mode(call: Call, jets: list[Jet]) -> Any:
+    """One operation by torch.func.jvp, twice nested for the second part."""
+    spec: list[Any] = []
+
+    def floats(*tensors: Tensor) -> tuple[tuple[Tensor, ...], list[Any]]:
+        leaves, shape = tree_flatten(call(*tensors))
+        spec[:] = [shape]
+        smooth = tuple(leaf for leaf in leaves if _is_float(leaf))
+        return smooth, [_SMOOTH if _is_float(leaf) else leaf for leaf in leaves]
+
+    values = tuple(j.value for j in jets)
+
+    def along(*directions: Tensor) -> tuple[Tensor, ...]:
+        return forward_mode(lambda *t: floats(*t)[0], values, directions)[1]
+
+    def twice(*directions: Tensor) -> tuple[Tensor, ...]:
+        inner = lambda *t: torch.func.jvp(lambda *s: floats(*s)[0], t, directions)[1]  # noqa: E731
+        return forward_mode(inner, values, directions)[1]
+
+    smooth, rest = floats(*values)
+    if not smooth:
+        return tree_unflatten(rest, spec[0])
+    firsts = _each(along, *(j.first for j in jets))
+    seconds: list[Tensor | None] = [None] * len(smooth)
+    if jets[0].second is not None:
+        bent = [s.sum(0) for s in _each(twice, *(j.first for j in jets))]
+        seconds = [p + q for p, q in zip(along(*(j.second for j in jets)), bent, strict=True)]  # type: ignore[misc]
+    made = iter([Jet(v, t, s) for v, t, s in zip(smooth, firsts, seconds, strict=True)])
+    return tree_unflatten([next(made) if leaf is _SMOOTH else leaf for leaf in rest], spec[0])
+
+
+def _pack(value: Any, first: Any, second: Any) -> Any:
+    """Jets from tensors, or tuples of jets from tuples of tensors (chunk, split, unbind)."""
+    if isinstance(value, Tensor):
+        return Jet(value, first, second)
+    seconds = [None] * len(value) if second is None else second
+    return tuple(Jet(*parts) for parts in zip(value, first, seconds, strict=True))
+
+
+def _each(op: Call, *directions: Tensor) -> Any:
+    """Apply an operation to each of the m directions; once only for directions that are the same for all samples."""
+    if len(directions[0]) == 1:
+        result = op(*(d[0] for d in directions))
+        return result[None] if isinstance(result, Tensor) else tuple(r[None] for r in result)
+    return torch.vmap(op, randomness="same")(*directions)
+
+
+def _sum_of_squares(first: Tensor) -> Tensor:
+    return first[0].square() if len(first) == 1 else torch.einsum("m...,m...->...", first, first)
+
+
+def _times(factor: float, t: Tensor) -> Tensor:
+    return t if factor == 1.0 else factor * t
+
+
+def _broadcast(t: Tensor, shape: torch.Size, leading: int) -> Tensor:
+    """Broadcast all but the leading axes to a shape."""
+    if t.shape[leading:] == shape:
+        return t
+    fill = (1,) * (len(shape) - t.ndim + leading)
+    return t.reshape(*t.shape[:leading], *fill, *t.shape[leading:]).expand(*t.shape[:leading], *shape)
+
+
+def _is_float(leaf: Any) -> bool:
+    return isinstance(leaf, Tensor) and leaf.is_floating_point()

@@ -1,0 +1,81 @@
+r"""The Laplacian $\Delta h_k = \sum_j \partial_j^2 h_k$ with respect to the input: exact, forward, stochastic."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from holomorph.calculus import jets
+from holomorph.calculus.derivatives import basis, leaf, output_of, probe, pull_back
+from holomorph.errors import ConfigError, unknown_name
+from holomorph.types import Differentiable, check_batch
+
+
+def laplacian(
+    f: Differentiable,
+    x: Tensor,
+    method: str = "exact",
+    *,
+    probes: int = 1,
+    generator: torch.Generator | None = None,
+    chunk: int = 32,
+) -> Tensor:
+    r"""$\Delta f_k(x_i)$; shape (batch, outputs), outputs flattened. Differentiable in the parameters.
+
+    Parameters
+    ----------
+    f:
+        (batch, ...) -> (batch, ...), real, twice differentiable, no mixing of samples.
+    method:
+        ``exact``: the diagonal of the Hessian by double backward, output by output, ``chunk`` coordinates at once; the
+        slow reference. ``forward``: value, gradient and Laplacian pushed through the network together, one pass
+        (Li et al. 2023, the forward Laplacian). ``hutchinson``: $E\,v^\top H v$ with ``probes`` second-order jets,
+        v uniform on the sphere of radius sqrt(n).
+    generator:
+        Draws the probes; torch's default generator if None.
+
+    A piecewise linear network (ReLU) has Laplacian zero almost everywhere, which says nothing about its kinks.
+
+    Source: docs/mathematics.md, section 3.
+
+    Examples
+    --------
+    >>> laplacian(lambda x: x.square().sum(1), torch.zeros(1, 3), method="forward")  # of |x|^2: 2n
+    tensor([[6.]])
+    """
+    check_batch(x)
+    if method == "forward":
+        return jets.value_gradient_laplacian(f, x)[2].reshape(len(x), -1)
+    if method == "exact":
+        return _exact(f, x, chunk)
+    if method != "hutchinson":
+        raise unknown_name("Laplacian method", method, ["exact", "forward", "hutchinson"])
+    if probes < 1:
+        raise ConfigError(f"probes must be at least 1, not {probes}.")
+    source = torch.default_generator if generator is None else generator
+    draws = [jets.second(f, x, probe(x, source))[2].reshape(len(x), -1) for _ in range(probes)]
+    return torch.stack(draws).mean(0)
+
+
+def _exact(f: Differentiable, x: Tensor, chunk: int) -> Tensor:
+    """The diagonal of the Hessian by double backward, output by output."""
+    if chunk < 1:
+        raise ConfigError(f"chunk must be at least 1, not {chunk}.")
+    create = torch.is_grad_enabled()
+    parts = []
+    for many, v in basis(x, chunk):
+        with torch.enable_grad():
+            point = leaf(many)
+            columns = output_of(f, point).flatten(1).unbind(1)
+            bends = [_second_derivative(h, point, v, create) for h in columns]
+        parts.append(torch.stack(bends, 1).reshape(-1, len(x), len(columns)).sum(0))
+    return torch.stack(parts).sum(0)
+
+
+def _second_derivative(h: Tensor, x: Tensor, v: Tensor, create: bool) -> Tensor:
+    """v^T H v of one output (batch,)."""
+    gradient = pull_back(h, x, create=True)
+    if not gradient.requires_grad:
+        return torch.zeros_like(h)
+    product = pull_back(gradient, x, v, create=create, retain=True, unused_is_zero=True)
+    return (product * v).flatten(1).sum(1)
