@@ -30,7 +30,7 @@ def test_it_solves_the_problem_over_the_space_of_entire_functions(weight, comple
     h = FockKernel(weight, ridge=1e-2, scale=2.0).fit(z, c)
     basis = Monomials(2, 18)
     w = (z - h.centre) / h.unit
-    scaled = basis(w) / (1 + weight * basis.exponents.sum(1)).sqrt()  # orthonormal for the norm with energy
+    scaled = basis(w) / (1 + weight * basis.exponents.sum(1).double()).sqrt()  # orthonormal for the norm with energy
     normal = scaled.mH @ scaled / len(z) + 1e-2 * torch.eye(len(basis))
     a = torch.linalg.solve(normal, scaled.mH @ c / len(z))
     torch.testing.assert_close(h(z), scaled @ a, rtol=1e-8, atol=1e-8)

@@ -15,9 +15,10 @@ WEIGHTS = [1e-3, 0.1, 0.5, 1.0, 2.0, 7.0, 50.0]
 
 
 def series(t: complex, weight: float) -> complex:
-    return complex(
-        mpmath.nsum(lambda k: mpmath.mpc(t) ** k / (mpmath.factorial(k) * (1 + weight * k)), [0, mpmath.inf])
-    )
+    def term(k: int) -> mpmath.mpc:
+        return mpmath.mpc(t) ** k / (mpmath.factorial(k) * (1 + weight * k))
+
+    return complex(mpmath.nsum(term, [0, mpmath.inf]))
 
 
 @pytest.mark.parametrize("weight", WEIGHTS)

@@ -25,7 +25,7 @@ from holomorph.types import ThreatModel
 SOLVERS = ("fock", "polynomial", "network")
 
 
-class HolomorphicClassifier(ClassifierMixin, BaseEstimator):
+class HolomorphicClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn is untyped
     r"""A classifier whose hypothesis is a complex-valued holomorphic function of the embedded features.
 
     $$\min_h \tfrac1N\sum_i |h(z_i) - c_{y_i}|^2 + \rho\,(\text{norm}^2 + \lambda\,\text{energy}),\qquad
@@ -116,10 +116,10 @@ class HolomorphicClassifier(ClassifierMixin, BaseEstimator):
             raise unknown_name("solver", self.solver, SOLVERS)
         X, y = validate_data(self, X, y, dtype=np.float64)
         check_classification_targets(y)
-        self.classes_, labels = np.unique(y, return_inverse=True)
+        self.classes_, index = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
             raise ValueError("HolomorphicClassifier needs samples of at least two classes; there is one class only.")
-        x, labels = torch.tensor(X), torch.tensor(labels)
+        x, labels = torch.tensor(X), torch.tensor(index)
         seed = int(check_random_state(self.random_state).randint(2**31))
         name = self.codes if self.codes != "auto" else "signs" if len(self.classes_) == 2 else "one-hot"
         codes = make_codes(name, len(self.classes_))

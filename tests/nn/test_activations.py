@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import math
+
+import mpmath
+import pytest
+import torch
+
+from holomorph.calculus.wirtinger import cauchy_riemann_residual
+from holomorph.errors import ConfigError, DomainError
+from holomorph.nn.activations import ACTIVATIONS, Exp, Polynomial, Quadratic, Rational, Sigmoid, Tanh, activation
+
+FORMULAS = {
+    "exp": mpmath.exp,
+    "sin": mpmath.sin,
+    "sinh": mpmath.sinh,
+    "erf": mpmath.erf,
+    "quadratic": lambda z: z + z * z / 10,
+    "polynomial": lambda z: z + z * z / 10,
+    "tanh": mpmath.tanh,
+    "sigmoid": lambda z: 1 / (1 + mpmath.exp(-z)),
+    "rational": lambda z: z / (1 + z * z),
+}
+
+
+def points() -> torch.Tensor:
+    return torch.randn(6, 3, dtype=torch.complex128, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+@pytest.mark.parametrize("scale", [1.0, 2.5])
+def test_values_and_holomorphy(name, scale):
+    sigma = activation(name, scale).double()
+    z = points()
+    expected = [scale * complex(FORMULAS[name](mpmath.mpc(w / scale))) for w in z.flatten().tolist()]
+    torch.testing.assert_close(sigma(z).detach().flatten(), torch.tensor(expected, dtype=z.dtype), rtol=1e-7, atol=1e-9)
+    assert float(cauchy_riemann_residual(sigma, z).detach()) < 1e-20
+
+
+@pytest.mark.parametrize(("sigma", "pole"), [(Tanh(), 1.5j * math.pi), (Sigmoid(), -3j * math.pi), (Rational(), 1j)])
+@pytest.mark.parametrize("scale", [1.0, 3.0])
+def test_poles_are_measured_and_detected(sigma, pole, scale):
+    sigma.scale = scale
+    away = torch.tensor([0.3 + 0.4j], dtype=torch.complex128) * 0.1
+    near = torch.tensor([pole * scale], dtype=torch.complex128)
+    torch.testing.assert_close(sigma.pole_distance(near + away), away.abs())
+    assert float(sigma(near + away).abs()) > 5 * scale
+    with pytest.raises(DomainError, match="at a pole"):
+        sigma(near)
+
+
+def test_entire_functions_have_no_poles():
+    assert math.isinf(float(Exp().pole_distance(points()).min()))
+    assert Exp.entire
+    assert not Tanh.entire
+
+
+def test_overflow_is_an_error_that_names_the_activation():
+    with pytest.raises(DomainError, match=r"Exp overflowed at \|z\| = 1e\+03"):
+        Exp()(torch.tensor([1000.0 + 0j]))
+    assert bool(torch.isfinite(Exp(scale=50.0)(torch.tensor([1000.0 + 0j]))).all())
+
+
+@pytest.mark.parametrize("sigma", [Quadratic(), Polynomial(4)])
+def test_coefficients_learn(sigma):
+    z = points().to(torch.complex64)
+    target = z + (0.5 + 0.5j) * z * z
+    optimiser = torch.optim.Adam(sigma.parameters(), lr=0.05)
+    losses = []
+    for _ in range(60):
+        optimiser.zero_grad()
+        loss = (sigma(z) - target).abs().square().mean()
+        loss.backward()
+        optimiser.step()
+        losses.append(float(loss.detach()))
+    assert losses[-1] < 0.1 * losses[0]
+
+
+def test_refusals():
+    with pytest.raises(ConfigError, match="Did you mean 'sinh'"):
+        activation("sinhh")
+    with pytest.raises(ConfigError, match="must be positive"):
+        activation("sin", 0.0)
+    with pytest.raises(ConfigError, match="degree >= 2"):
+        Polynomial(1)
