@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from holomorph.framework.rays import nearest_root, smallest_positive_root, taylor
+from holomorph.framework.rays import interpolated, smallest_positive_root, taylor
 
 
 def test_coefficients_of_a_polynomial_in_two_variables():
@@ -32,28 +32,35 @@ def _expanded(roots):
 
 
 @pytest.mark.parametrize(
-    ("roots", "positive", "nearest"),
+    ("roots", "positive"),
     [
-        ((2.0, -1.0, 3.0), 2.0, -1.0),
-        ((-2.0, -1.0, -3.0), math.inf, -1.0),
-        ((0.5, 1 + 1j, 1 - 1j), 0.5, 0.5),
-        ((-4.0, 0.1 + 1j, 0.1 - 1j), math.inf, -4.0),
-        ((0.0, 2.0, -3.0), 0.0, 0.0),
+        ((2.0, -1.0, 3.0), 2.0),
+        ((-2.0, -1.0, -3.0), math.inf),
+        ((0.5, 1 + 1j, 1 - 1j), 0.5),
+        ((-4.0, 0.1 + 1j, 0.1 - 1j), math.inf),
+        ((0.0, 2.0, -3.0), 0.0),
     ],
 )
-def test_roots_of_factored_cubics(roots, positive, nearest):
+def test_roots_of_factored_cubics(roots, positive):
     c = _expanded(roots)[None]
     assert float(smallest_positive_root(c)) == pytest.approx(positive, rel=1e-8)
-    assert float(nearest_root(c)) == pytest.approx(nearest, rel=1e-8)
 
 
 def test_a_vanishing_leading_coefficient_does_no_harm():
     c = torch.tensor([[1.0, -2.0, 0.0, 0.0]], dtype=torch.float64)
     assert float(smallest_positive_root(c)) == pytest.approx(0.5)
-    assert float(nearest_root(c)) == pytest.approx(0.5)
 
 
 def test_constants_have_no_root():
     c = torch.tensor([[1.0, 0.0, 0.0]], dtype=torch.float64)
     assert smallest_positive_root(c).isinf().all()
-    assert nearest_root(c).isinf().all()
+
+
+@pytest.mark.parametrize("degree", [2, 3, 4])
+def test_interpolation_is_taylor_for_polynomials_of_its_degree(degree):
+    def f(z):
+        return sum((k + 1) * z[:, 0] ** k for k in range(degree + 1))
+
+    x, v = torch.full((2, 1), 0.5, dtype=torch.float64), torch.full((2, 1), 0.3, dtype=torch.float64)
+    exact = taylor(f, x, v, degree)
+    assert torch.allclose(interpolated(f, x, v, exact[:, 0], exact[:, 1], degree), exact)

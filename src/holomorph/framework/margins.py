@@ -9,16 +9,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from holomorph.calculus.norms import norm, per_sample
+from holomorph.calculus.observables import margin as observed
 from holomorph.errors import ConfigError, ModelError
 from holomorph.framework.halfspaces import smallest_step
-from holomorph.framework.rays import interpolated, nearest_root, smallest_positive_root, taylor
+from holomorph.framework.rays import interpolated, smallest_positive_root
 from holomorph.types import Differentiable, ThreatModel, check_batch
+
+#: A point counts as near the boundary if the margin there is below this share of the sample's.
+_NEAR = 0.05
+
+#: A half-space at a point is of no use if its boundary is nearer to x than this share of the margin says.
+_USELESS = 0.2
 
 
 class Margin(NamedTuple):
@@ -88,35 +95,32 @@ def analytic(
     threat: ThreatModel,
     *,
     degree: int = 2,
-    expansions: int = 3,
+    expansions: int = 4,
     rivals: int | None = None,
-    derivatives: Literal["divided", "exact"] = "divided",
 ) -> Margin:
-    r"""Distance to the boundary by polynomials along the dual direction, re-expanded near the boundary.
+    r"""Distance to the boundary by polynomials along dual directions, re-expanded near the boundary.
 
-    The first expansion is made at x for every rival: with $\delta_0$ the smallest step of the linearised margin,
-    $m_j(x + u\,\delta_0) = \sum_k c_k u^k$, and the smallest positive root u gives the point $x_1 = x + u\,\delta_0$.
-    The nearest rival is followed: each further expansion takes the gradient at the point found, the nearest point
-    $x + \delta_k$ of *its* half-space, and the polynomial of $m_j(x + (1 + u)\,\delta_k)$, whose root nearest to 0
-    gives the next point. The estimate is $\|x_k - x\|_p$ at the last one.
+    First, for every rival, along the smallest step $\delta$ into the half-space of the linearised margin, the
+    polynomial $m_j(x + u\,\delta) = \sum_k c_k u^k$; its smallest positive root u gives the point $x + u\,\delta$.
+    The nearest of these points is followed: each further expansion takes the gradient of
+    $m = h_y - \max_{j \ne y} h_j$ at the point found, the smallest step into *its* half-space, and the polynomial of
+    m along that step. Where the half-space at the point already holds x (the expansion went too far), the mean of the
+    gradients at x and at the point replaces it, which is exact for quadratic margins. The estimate is the shortest
+    step found at whose end m is below 5 % of m(x), corrected by a Newton step along its ray; failing that, the last.
 
-    Exact for margins that are polynomials of the given degree and whose nearest boundary point lies along the dual
-    direction of the gradient, such as linear ones and, in l_2, radial quadratics; re-expanded, exact in the limit
-    wherever the nearest point of the boundary is isolated and the iteration settles. Neither a lower nor an upper
-    bound.
+    The polynomials have the value and slope of m at x and its values at degree - 1 further points of the ray, so they
+    are Taylor's where m is a polynomial of this degree. Exact for such margins if the nearest boundary point lies along
+    the dual direction (linear margins; in l_2 radial quadratics); re-expanded, exact in the limit where the iteration
+    settles on the nearest point. An estimate: neither a lower nor, in general, an upper bound.
 
     Parameters
     ----------
     model, x, y, threat, rivals:
         As for :func:`first_order`.
     degree:
-        The degree of the polynomials.
+        The degree of the polynomials; each degree above the first costs one evaluation of the model an expansion.
     expansions:
         How many expansions are made; 1 does not re-expand.
-    derivatives:
-        ``"divided"``: value and gradient at the centre and values at degree - 1 further points of the ray, each at
-        the price of one evaluation (the slope of a re-expansion is that of the point before). ``"exact"``: Taylor
-        coefficients by nested forward differentiation, which costs about 2^degree times more.
 
     Raises
     ------
@@ -137,39 +141,81 @@ def analytic(
         raise ConfigError(f"degree and expansions must be at least 1, not {degree} and {expansions}.")
     rows = _rows(model, x, y, threat, rivals)
     step = smallest_step(-rows.gradient, rows.value.clamp_min(0), rows.x, threat)
-    slope = (rows.gradient * step.delta).flatten(1).sum(1)
-    margin = _margin_of(model, rows.y, rows.rival)
-    if derivatives == "exact":
-        coefficients = taylor(margin, rows.x, step.delta, degree)
-    else:
-        coefficients = interpolated(margin, rows.x, step.delta, rows.value, slope, degree)
-    u = _bounded(smallest_positive_root(coefficients), otherwise=1.0)
-    delta = (rows.x + per_sample(u, rows.x) * step.delta).clamp(*threat.box) - rows.x
+    pair = _margin_of(model, rows.y, rows.rival)
+    delta = _to_root(pair, rows.x, rows.value, rows.gradient, step.delta, degree, threat, (0.0, math.inf))
     found = _least(x, rows, delta, step.reaches, threat)
-    exact = degree if derivatives == "exact" else None
-    for _ in range(expansions - 1):
-        found = _again(_margin_of(model, y, found.rival), x, found, threat, exact)
-    return found
+    if expansions == 1:
+        return found
+    start = rows.gradient.reshape(len(x), -1, *x.shape[1:])
+    nearest = (rows.rival.reshape(len(x), -1) == found.rival[:, None]).to(torch.int8).argmax(1)
+    here = torch.arange(len(x), device=x.device)
+    value = rows.value.reshape(len(x), -1)[here, nearest]
+    return _refine(model, x, y, threat, found, value, start[here, nearest], degree, expansions - 1)
 
 
-def _again(
-    margin: Callable[[Tensor], Tensor], x: Tensor, found: Margin, threat: ThreatModel, degree: int | None
+def _refine(
+    model: Differentiable,
+    x: Tensor,
+    y: Tensor,
+    threat: ThreatModel,
+    found: Margin,
+    value: Tensor,
+    start: Tensor,
+    degree: int,
+    times: int,
 ) -> Margin:
-    """Expand once more, at the nearest point of the half-space that touches the margin at the point found."""
-    value, gradient = _gradient(margin, found.point)
-    need = value - (gradient * (found.point - x)).flatten(1).sum(1)
-    step = smallest_step(-gradient, need.clamp_min(0), x, threat)
-    if degree is None:
-        slope = (gradient * step.delta).flatten(1).sum(1)
-        with torch.no_grad():
-            coefficients = torch.stack([margin(x + step.delta), slope], 1)
-    else:
-        coefficients = taylor(margin, x + step.delta, step.delta, degree)
-    u = 1 + _bounded(nearest_root(coefficients), otherwise=0.0).clamp(-0.5, 0.5)
-    point = (x + per_sample(u, x) * step.delta).clamp(*threat.box)
-    distance = norm(point - x, threat.p).masked_fill(~step.reaches, math.inf)
+    """Follow the nearest rival's point; keep the shortest step that ends on the boundary."""
+
+    def margin(z: Tensor) -> Tensor:
+        return observed(model(z), y)
+
+    point = last = found.point
+    best = torch.full_like(found.distance, math.inf)
+    for k in range(times + 1):
+        there, gradient = _gradient(margin, point)
+        corrected = _newton(x, point, there, gradient, threat)
+        distance = norm(corrected - x, threat.p)
+        better = (there <= _NEAR * value) & (distance < best)
+        best, last = torch.where(better, distance, best), torch.where(per_sample(better, x), corrected, last)
+        if k == times:
+            break
+        need = there - (gradient * (point - x)).flatten(1).sum(1)
+        astray = need <= _USELESS * value
+        gradient = torch.where(per_sample(astray, x), (start + gradient) / 2, gradient)
+        step = smallest_step(-gradient, torch.where(astray, value, need).clamp_min(0), x, threat)
+        point = x + _to_root(margin, x, value, start, step.delta, degree, threat, (0.5, 1.5))
+    settled = torch.isfinite(best)
+    last = torch.where(per_sample(settled, x), last, point)
     wrong = found.distance == 0
-    return Margin(distance.masked_fill(wrong, 0.0), found.rival, torch.where(per_sample(wrong, x), x, point))
+    flat = torch.isinf(found.distance) & ~settled
+    with torch.no_grad():
+        rival = model(last).scatter(1, y[:, None], -math.inf).argmax(1)
+    distance = norm(last - x, threat.p).masked_fill(flat, math.inf).masked_fill(wrong, 0.0)
+    return Margin(distance, rival, torch.where(per_sample(wrong, x), x, last))
+
+
+def _newton(x: Tensor, point: Tensor, value: Tensor, gradient: Tensor, threat: ThreatModel) -> Tensor:
+    """Move a point near the boundary along its ray from x, by one Newton step of at most a tenth of the way."""
+    fall = -(gradient * (point - x)).flatten(1).sum(1)
+    stretch = 1 + torch.where(fall > 0, value / fall, torch.zeros_like(fall)).clamp(-0.1, 0.1)
+    return (x + per_sample(stretch, x) * (point - x)).clamp(*threat.box)
+
+
+def _to_root(
+    margin: Callable[[Tensor], Tensor],
+    x: Tensor,
+    value: Tensor,
+    gradient: Tensor,
+    delta: Tensor,
+    degree: int,
+    threat: ThreatModel,
+    within: tuple[float, float],
+) -> Tensor:
+    """Stretch a step to the smallest positive root of the margin's polynomial along it, inside the box."""
+    slope = (gradient * delta).flatten(1).sum(1)
+    u = smallest_positive_root(interpolated(margin, x, delta, value, slope, degree))
+    u = torch.where(torch.isfinite(u), u, torch.ones_like(u)).clamp(*within)
+    return (x + per_sample(u, x) * delta).clamp(*threat.box) - x
 
 
 def _rows(model: Differentiable, x: Tensor, y: Tensor, threat: ThreatModel, rivals: int | None) -> _Rows:
@@ -209,10 +255,6 @@ def _gradient(margin: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, Te
         value = margin(leaf)
         (gradient,) = torch.autograd.grad(value.sum(), leaf)
     return value.detach(), gradient
-
-
-def _bounded(u: Tensor, otherwise: float) -> Tensor:
-    return torch.where(torch.isfinite(u), u, torch.full_like(u, otherwise))
 
 
 def _least(x: Tensor, rows: _Rows, delta: Tensor, reaches: Tensor, threat: ThreatModel) -> Margin:

@@ -97,18 +97,6 @@ def smallest_positive_root(coefficients: Tensor) -> Tensor:
     return torch.where(coefficients[:, 0] == 0, torch.zeros_like(root), root).to(coefficients.dtype)
 
 
-def nearest_root(coefficients: Tensor) -> Tensor:
-    """Return the real root of smallest modulus, infinity if there is none; (batch,).
-
-    >>> nearest_root(torch.tensor([[-2.0, -1.0, 1.0]], dtype=torch.float64))
-    tensor([-1.], dtype=torch.float64)
-    """
-    inverse = _real_inverse_roots(coefficients).nan_to_num(nan=0.0)
-    largest = inverse.gather(1, inverse.abs().argmax(1, keepdim=True))[:, 0]
-    root = torch.where(largest != 0, 1 / largest, torch.full_like(largest, math.inf))
-    return torch.where(coefficients[:, 0] == 0, torch.zeros_like(root), root).to(coefficients.dtype)
-
-
 def _real_inverse_roots(coefficients: Tensor) -> Tensor:
     """Return 1/u for the real roots u, NaN in place of the others; (batch, degree).
 
