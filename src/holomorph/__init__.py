@@ -1,1 +1,62 @@
-"""Classifiers that withstand adversarial examples, by complex and harmonic analysis, with the reasons why."""
+"""Classifiers that withstand adversarial examples, by complex and harmonic analysis, with the reasons why.
+
+The public names are imported when they are first used, so that ``import holomorph`` costs little beyond torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from holomorph import calculus, data, errors, exact, framework, nn, rules
+    from holomorph.evaluation.attack import attack
+    from holomorph.evaluation.audit import audit
+    from holomorph.evaluation.evaluate import evaluate
+    from holomorph.report.render import report
+    from holomorph.rules import Dirichlet, Plain
+    from holomorph.training.fit import fit
+    from holomorph.types import ThreatModel
+
+#: Where each public name lives.
+_HOMES = {
+    "ThreatModel": "holomorph.types",
+    "attack": "holomorph.evaluation.attack",
+    "audit": "holomorph.evaluation.audit",
+    "evaluate": "holomorph.evaluation.evaluate",
+    "Dirichlet": "holomorph.rules",
+    "Plain": "holomorph.rules",
+    "fit": "holomorph.training.fit",
+    "report": "holomorph.report.render",
+}
+_PACKAGES = ("calculus", "data", "errors", "exact", "framework", "nn", "rules")
+
+__all__ = [
+    "Dirichlet",
+    "Plain",
+    "ThreatModel",
+    "attack",
+    "audit",
+    "calculus",
+    "data",
+    "errors",
+    "evaluate",
+    "exact",
+    "fit",
+    "framework",
+    "nn",
+    "report",
+    "rules",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    if name in _PACKAGES:
+        return importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import io
 import math
-import platform
 import sys
 import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from holomorph.evaluation.checks import ALL, Evidence
 from holomorph.evaluation.checks import run_checks as look
@@ -22,30 +21,34 @@ from holomorph.evaluation.intervals import wilson
 from holomorph.evaluation.ledger import Ledger
 from holomorph.records.evaluation import Check, ClassResult, EvaluationRecord, Example, ThreatResult
 from holomorph.types import write_atomically
+from holomorph.versions import versions
 
 #: Pictures kept for the report.
 GALLERY = 8
 
 
+@dataclass(frozen=True)
+class Facts:
+    """What the caller says of the model, for the record."""
+
+    name: str
+    data: str
+    training_cost: float | None
+    source: dict[str, str]
+
+
 def to_record(
-    found: Evaluated,
-    twin: Evaluated | None,
-    *,
-    run_checks: bool,
-    name: str,
-    data: str,
-    training_cost: float | None,
-    keep: Path | None,
-    started: float,
-    began: str,
+    found: Evaluated, twin: Evaluated | None, facts: Facts, *, run_checks: bool, keep: Path | None, started: float
 ) -> EvaluationRecord:
     """Build the record, with the twin's inside it, and run the checks."""
     checks: tuple[Check, ...] = ()
     if run_checks:  # before the account is closed: what a check breaks on the way counts
-        evidence = Evidence(found, twin, training_cost, size=32 if found.quick else 64)
+        evidence = Evidence(found, twin, facts.training_cost, size=32 if found.quick else 64)
         checks = look(ALL, evidence)
-    record = _bare(found, name, data, training_cost, began)
-    other = _bare(twin, f"undefended twin of {name}", data, 1.0, began) if twin is not None else None
+    record = _bare(found, facts)
+    other = None
+    if twin is not None:
+        other = _bare(twin, Facts(f"undefended twin of {facts.name}", facts.data, 1.0, {}))
     if keep is not None:
         save_adversarial(found, keep)
     return record.model_copy(
@@ -59,14 +62,15 @@ def to_record(
     )
 
 
-def _bare(found: Evaluated, name: str, data: str, training_cost: float | None, began: str) -> EvaluationRecord:
+def _bare(found: Evaluated, facts: Facts) -> EvaluationRecord:
     total = len(found.y)
     right = int((found.answers == found.y).sum())
     robust = int(found.robust.sum())
     reason = _bound_reason(found)
     return EvaluationRecord(
-        model=name,
-        data=data,
+        model=facts.name,
+        model_source=facts.source,
+        data=facts.data,
         samples=total,
         classes=found.traits.classes,
         seed=found.runner.seed,
@@ -82,11 +86,11 @@ def _bare(found: Evaluated, name: str, data: str, training_cost: float | None, b
         per_class=_per_class(found),
         labels=tuple(found.y.tolist()),
         answers=tuple(found.answers.tolist()),
-        training_cost=training_cost,
-        versions=versions(),
+        training_cost=facts.training_cost,
+        versions=versions("pyautoattack", "foolbox", "numpy"),
         device=str(found.x.device),
         command=" ".join(sys.argv) if "holomorph" in Path(sys.argv[0]).name else "",
-        started=began,
+        finished=datetime.now(UTC).isoformat(timespec="seconds"),
     )
 
 
@@ -163,15 +167,3 @@ def save_adversarial(found: Evaluated, path: Path) -> Path:
     stream = io.BytesIO()
     np.savez_compressed(stream, **arrays)
     return write_atomically(path, stream.getvalue())
-
-
-def versions() -> dict[str, str]:
-    """Versions of everything that the numbers depend on."""
-    names = ("holomorph", "pyautoattack", "foolbox", "numpy")
-    known = {"python": platform.python_version(), "torch": torch.__version__}
-    for name in names:
-        try:
-            known[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            known[name] = "not installed"
-    return known

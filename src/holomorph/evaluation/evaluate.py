@@ -6,7 +6,6 @@ import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
@@ -66,6 +65,7 @@ def evaluate(
     name: str = "",
     data: str = "",
     training_cost: float | None = None,
+    source: dict[str, str] | None = None,
 ) -> EvaluationRecord:
     r"""Attack a classifier as a sceptical reviewer would, and check the attacks themselves.
 
@@ -98,8 +98,9 @@ def evaluate(
         Where to write the adversarial inputs (npz), for :func:`holomorph.audit`.
     fabric:
         A launched ``lightning.fabric.Fabric``; batches are shared among its processes.
-    name, data, training_cost:
-        For the record: what was evaluated, on what, and the cost of training relative to plain training.
+    name, data, training_cost, source:
+        For the record: what was evaluated, on what, the cost of training relative to plain training, and how an
+        audit loads the model again.
 
     Raises
     ------
@@ -119,7 +120,7 @@ def evaluate(
     >>> record.clean, record.robust
     (1.0, 0.5)
     """
-    from holomorph.evaluation.collect import to_record  # it needs the checks, and they this module's result
+    from holomorph.evaluation.collect import Facts, to_record  # it needs the checks, and they this module's result
 
     started = time.perf_counter()
     threats = [threat] if isinstance(threat, ThreatModel) else list(threat)
@@ -130,17 +131,8 @@ def evaluate(
         torch.manual_seed(seed)
         found = attack_all(model, x, y, threats, runner, quick=quick, twin=twin)
         other = attack_all(twin, x, y, threats, runner, quick=quick) if twin is not None else None
-        return to_record(
-            found,
-            other,
-            run_checks=checks,
-            name=name or type(model).__name__,
-            data=data,
-            training_cost=training_cost,
-            keep=Path(keep) if keep else None,
-            started=started,
-            began=datetime.now(UTC).isoformat(timespec="seconds"),
-        )
+        facts = Facts(name or type(model).__name__, data, training_cost, source or {})
+        return to_record(found, other, facts, run_checks=checks, keep=Path(keep) if keep else None, started=started)
 
 
 def prepare(

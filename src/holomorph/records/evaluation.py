@@ -128,7 +128,7 @@ class EvaluationRecord(Record):
     versions: dict[str, str] = Field(default_factory=dict)
     device: str = "cpu"
     command: str = ""
-    started: str = Field(default="", description="UTC, ISO 8601")
+    finished: str = Field(default="", description="UTC, ISO 8601")
     seconds: float = 0.0
 
     @property

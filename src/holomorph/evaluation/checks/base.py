@@ -18,6 +18,7 @@ from holomorph.evaluation.ledger import Ledger
 from holomorph.evaluation.pgd import Ascent, Loss, ascend
 from holomorph.evaluation.subject import Subject
 from holomorph.records.evaluation import Check, Verdict
+from holomorph.seeding import generator
 from holomorph.types import ThreatModel
 
 log = logging.getLogger("holomorph")
@@ -75,7 +76,7 @@ class Evidence:
 
     def generator(self, purpose: int) -> torch.Generator:
         """A generator of its own for each check."""
-        return torch.Generator().manual_seed(1000 * self.found.runner.seed + purpose)
+        return generator(self.found.runner.seed, f"check {purpose}")
 
     def ascend(
         self,

@@ -1,0 +1,66 @@
+"""The command line: one file a command; here they are gathered, and errors become exit codes."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+
+import typer
+
+from holomorph.cli import audit, evaluate, report, train  # each with a function of the same name
+from holomorph.cli.common import say, sentence
+from holomorph.errors import HolomorphError, HolomorphWarning
+
+app = typer.Typer(
+    name="holomorph",
+    help="Train classifiers that withstand adversarial examples, attack them honestly, and see why they withstand.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+for command in (train, evaluate, report, audit):
+    name = command.__name__.rpartition(".")[2]
+    app.command(name)(getattr(command, name))
+
+#: Exit status: done, our fault, bad input, a failed check under --strict, interrupted.
+DONE, OUR_FAULT, BAD_INPUT, CHECK_FAILED, INTERRUPTED = 0, 1, 2, 3, 130
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run a command and exit: 0 done, 2 bad input, 1 our fault, 3 a failed check under ``--strict``."""
+    sys.exit(_status(sys.argv[1:] if arguments is None else arguments))
+
+
+def _status(arguments: list[str]) -> int:
+    warnings.showwarning = _show_warning
+    warnings.simplefilter("always", HolomorphWarning)
+    try:
+        outcome = app(args=arguments, standalone_mode=False)
+        return outcome if isinstance(outcome, int) else DONE
+    except typer.Exit as stop:
+        return stop.exit_code
+    except HolomorphError as error:
+        say(f"holomorph: {sentence(error)}")
+        return BAD_INPUT
+    except KeyboardInterrupt:
+        say("holomorph: interrupted. What was finished is kept; the same command with --resume goes on from there.")
+        return INTERRUPTED
+    except Exception as error:
+        return _unexpected(error)
+
+
+def _unexpected(error: Exception) -> int:
+    """Sort out what the argument parser refused from what is our fault."""
+    import traceback
+
+    if hasattr(error, "format_message"):
+        say(f"holomorph: {error.format_message()}")
+        return BAD_INPUT
+    traceback.print_exception(error)
+    say("holomorph: this is a mistake of ours. Please report it with the lines above and `holomorph --version`.")
+    return OUR_FAULT
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *_: object, **__: object) -> None:
+    if issubclass(category, HolomorphWarning):
+        say(f"holomorph: warning: {message}")

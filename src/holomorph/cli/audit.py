@@ -1,0 +1,49 @@
+"""``holomorph audit``: verify a saved evaluation again, trusting no attack."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from torch import nn
+
+from holomorph.cli.common import percent, say
+from holomorph.errors import ConfigError
+from holomorph.records.evaluation import EvaluationRecord
+
+
+def audit(
+    record: Annotated[Path, typer.Argument(help="evaluation.json, with the npz file beside it, or a run folder.")],
+    weights: Annotated[Path | None, typer.Option(help="Weights to use instead of the recorded ones.")] = None,
+) -> None:
+    """Work out every figure of a saved evaluation again from the adversarial inputs; exit with 3 if one differs."""
+    from holomorph.evaluation.audit import audit as verify
+
+    path = record / "evaluation.json" if record.is_dir() else record
+    saved = EvaluationRecord.load(path)
+    result = verify(saved, _model(saved, path, weights), path.parent)
+    say(
+        f"{result.adversarial} adversarial inputs verified: clean accuracy {percent(result.clean)}, robust "
+        f"accuracy {percent(result.robust)} on {result.samples} samples."
+    )
+    for line in result.discrepancies:
+        say(line)
+    if not result.passed:
+        raise typer.Exit(3)
+    say("The record stands.")
+
+
+def _model(record: EvaluationRecord, path: Path, weights: Path | None) -> nn.Module:
+    from holomorph.evaluation.loading import load_model
+    from holomorph.training.folder import RunFolder
+
+    source = record.model_source
+    if "run" in source:  # the run may have been moved since: it lies where the record lies
+        folder = path.parent if (path.parent / "config.json").is_file() else Path(source["run"])
+        return RunFolder.open(folder).load_model()
+    if "factory" not in source:
+        raise ConfigError("The record does not say how to load its model. Use holomorph.audit(record, model, folder).")
+    shape = tuple(int(part) for part in source["shape"].split(","))
+    return load_model(source["factory"], weights or source["weights"] or None, shape=shape,
+                      classes=int(source["classes"]))  # fmt: skip

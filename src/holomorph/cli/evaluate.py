@@ -1,0 +1,147 @@
+"""``holomorph evaluate``: attack a run, or any model, and check the attacks."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from torch import nn
+
+from holomorph import progress
+from holomorph.cli.common import Quiet, Seed, parse_box, percent, say
+from holomorph.data import Splits, load
+from holomorph.errors import ConfigError
+from holomorph.records.evaluation import EvaluationRecord
+from holomorph.records.training import TrainRecord
+from holomorph.types import ThreatModel, write_atomically
+
+
+def evaluate(
+    model: Annotated[str, typer.Argument(help="A run folder, package.module:factory, or a file *.onnx.")],
+    threat: Annotated[
+        str | None, typer.Option("--threat", help="NORM:EPS, several with commas; a run has its own by default.")
+    ] = None,
+    weights: Annotated[Path | None, typer.Option(help="Weights of a factory's model; they run no code.")] = None,
+    twin: Annotated[Path | None, typer.Option(help="Weights of an undefended model of the same factory.")] = None,
+    data: Annotated[str, typer.Option("--data", help="digits, fashion-mnist or npz:PATH (a run has its own).")] = "",
+    data_dir: Annotated[Path | None, typer.Option(help="Folder with the IDX files of Fashion-MNIST.")] = None,
+    box: Annotated[tuple[float, float] | None, typer.Option(help="LOW HIGH of the inputs of an npz file.")] = None,
+    n: Annotated[int, typer.Option("--n", help="Test samples to attack.")] = 1000,
+    batch_size: Annotated[int, typer.Option(help="Samples attacked at once.")] = 250,
+    quick: Annotated[bool, typer.Option("--quick", help="An upper bound in under a minute.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with status 3 when a check fails.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Where the record goes; by default into the run folder.")] = None,
+    robustbench: Annotated[Path | None, typer.Option(help="Also write the fields RobustBench asks for.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where a stopped evaluation was.")] = False,
+    seed: Seed = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Attack a model with everything there is, count the worst case, and check the attacks themselves."""
+    from holomorph.evaluation.evaluate import evaluate as attack
+    from holomorph.evaluation.export import robustbench as export
+
+    found = _run(model, data_dir) if Path(model).is_dir() else _other(model, weights, twin, data, data_dir, box)
+    threats = ThreatModel.parse_many(threat, found.splits.box) if threat else found.threats
+    target = out or (Path(model) / "evaluation.json" if Path(model).is_dir() else Path("evaluation.json"))
+    state = target.with_suffix(".state")
+    if not resume:
+        shutil.rmtree(state, ignore_errors=True)
+    total = len(found.splits.y_test)
+    with progress.shown(enabled=not quiet):
+        record = attack(
+            found.model,
+            found.splits.x_test,
+            found.splits.y_test,
+            threats,
+            quick=quick,
+            twin=found.twin,
+            seed=seed,
+            n=min(n, total),
+            batch_size=batch_size,
+            resume=state,
+            keep=target.with_suffix(".npz"),
+            name=found.name,
+            data=found.splits.name,
+            training_cost=found.training_cost,
+            source=found.source,
+        )
+    record.save(target)
+    shutil.rmtree(state, ignore_errors=True)
+    if robustbench is not None:
+        write_atomically(robustbench, (json.dumps(export(record), indent=1) + "\n").encode())
+    for line in summary(record, total, n):
+        say(line)
+    if strict and record.failed:
+        raise typer.Exit(3)
+
+
+@dataclass(frozen=True)
+class Found:
+    """A model with its data, however it was named."""
+
+    name: str
+    model: nn.Module
+    twin: nn.Module | None
+    splits: Splits
+    threats: list[ThreatModel]
+    training_cost: float | None
+    source: dict[str, str]
+
+
+def _run(path: str, data_dir: Path | None) -> Found:
+    from holomorph.training.folder import RunFolder
+
+    folder = RunFolder.open(path)
+    config = folder.config if data_dir is None else folder.config.model_copy(update={"data_dir": str(data_dir)})
+    twin = folder.load_model("twin") if folder.has_twin else None
+    cost = None
+    if (folder.path / "train.json").is_file():
+        training = TrainRecord.load(folder.path / "train.json")
+        cost = training.measured_cost or training.cost
+    name = f"{config.model} by {config.rule} ({path})"
+    return Found(name, folder.load_model(), twin, config.load_data(), [config.threat], cost, {"run": str(path)})
+
+
+def _other(
+    source: str, weights: Path | None, twin: Path | None, data: str, data_dir: Path | None,
+    box: tuple[float, float] | None,
+) -> Found:  # fmt: skip
+    from holomorph.evaluation.loading import load_model
+
+    if ":" not in source and not source.endswith(".onnx"):
+        raise ConfigError(f"{source} is neither a run folder, nor package.module:factory, nor a file *.onnx.")
+    if not data:
+        raise ConfigError("A model that is not a run needs data: give --data digits, fashion-mnist or npz:PATH.")
+    splits = load(data, data_dir=data_dir, box=parse_box(box))
+    shape = tuple(splits.shape)
+    model = load_model(source, weights, shape=shape, classes=splits.classes)
+    other = load_model(source, twin, shape=shape, classes=splits.classes) if twin is not None else None
+    how = {"factory": source, "weights": str(weights or ""), "shape": ",".join(map(str, shape)),
+           "classes": str(splits.classes)}  # fmt: skip
+    name = f"{source} with {weights}" if weights else source
+    return Found(name, model, other, splits, [ThreatModel("inf", 0.1, splits.box)], None, how)
+
+
+def summary(record: EvaluationRecord, total: int, asked: int) -> list[str]:
+    """What was found, in a few lines."""
+    lines = [] if asked == record.samples or asked == 1000 else [f"{record.samples} of {total} test samples were used."]
+    lines.append(f"Clean accuracy {percent(record.clean)} on {record.samples} samples.")
+    for result in record.threats:
+        low, high = percent(result.interval.low), percent(result.interval.high)
+        lines.append(f"Robust accuracy at {result.threat}: {percent(result.robust)} ({low} to {high}).")
+    if len(record.threats) > 1:
+        lines.append(f"Robust accuracy under all of them at once: {percent(record.robust)}.")
+    if record.twin is not None:
+        lines.append(f"Undefended twin: {percent(record.twin.robust)} robust, {percent(record.twin.clean)} clean.")
+    if record.upper_bound:
+        lines.append(f"This is an upper bound. {record.upper_bound_reason}")
+    for check in record.checks:
+        if check.verdict in ("warn", "fail"):
+            lines.append(f"Check {check.number}, {check.name}: {check.verdict.upper()}. {check.reason}")
+    passed = sum(check.verdict == "pass" for check in record.checks)
+    lines.append(f"{passed} of {len(record.checks)} checks passed.")
+    return lines

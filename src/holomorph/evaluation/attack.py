@@ -1,0 +1,97 @@
+"""One attack by name, its proposals verified: for a look at adversarial inputs rather than at a figure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from torch import Tensor
+
+from holomorph.errors import unknown_name
+from holomorph.evaluation.adaptive import NumericalPgd
+from holomorph.evaluation.autoattack import AutoAttackStage
+from holomorph.evaluation.base import Attack
+from holomorph.evaluation.evaluate import prepare
+from holomorph.evaluation.foolbox import FoolboxAttack
+from holomorph.evaluation.ledger import Ledger
+from holomorph.evaluation.pgd import Pgd
+from holomorph.evaluation.stage import Runner
+from holomorph.evaluation.subject import Subject, under_attack
+from holomorph.types import Differentiable, ThreatModel
+
+#: Every attack by name.
+ATTACKS: dict[str, Callable[[ThreatModel, int], Attack]] = {
+    "apgd-ce": lambda threat, classes: AutoAttackStage("apgd-ce", threat, classes),
+    "apgd-dlr": lambda threat, classes: AutoAttackStage("apgd-dlr", threat, classes),
+    "apgd-t": lambda threat, classes: AutoAttackStage("apgd-t", threat, classes),
+    "fab-t": lambda threat, classes: AutoAttackStage("fab-t", threat, classes),
+    "square": lambda threat, classes: AutoAttackStage("square", threat, classes),
+    "fmn": lambda threat, _: FoolboxAttack("fmn", threat),
+    "ddn": lambda threat, _: FoolboxAttack("ddn", threat),
+    "cw": lambda threat, _: FoolboxAttack("cw", threat),
+    "boundary": lambda threat, _: FoolboxAttack("boundary", threat, steps=2000),
+    "pgd": lambda threat, _: Pgd(threat, restarts=2),
+    "pgd-numerical": lambda threat, _: NumericalPgd(threat, steps=20, limit=None),
+}
+
+
+class Attacked(NamedTuple):
+    """The nearest adversarial input found for each sample (x itself where none was), what is wrong, and how far.
+
+    ``broken`` are the samples with a wrong answer inside the threat, ``distance`` the size of the perturbation in
+    the threat's norm, infinite where nothing was found.
+    """
+
+    adversarial: Tensor
+    broken: Tensor
+    distance: Tensor
+
+
+def attack(
+    model: Differentiable,
+    x: Tensor,
+    y: Tensor,
+    *,
+    threat: ThreatModel,
+    name: str = "pgd",
+    seed: int = 0,
+    batch_size: int = 250,
+) -> Attacked:
+    """Run one attack by name on every sample that is answered rightly.
+
+    Parameters
+    ----------
+    model, x, y, threat, seed, batch_size:
+        As in :func:`holomorph.evaluate`.
+    name:
+        ``apgd-ce``, ``apgd-dlr``, ``apgd-t``, ``fab-t``, ``square`` (AutoAttack's), ``fmn``, ``ddn``, ``cw``,
+        ``boundary`` (foolbox's), ``pgd`` or ``pgd-numerical`` (ours).
+
+    Raises
+    ------
+    ConfigError
+        For an unknown attack.
+
+    Source: docs/evaluation.md.
+
+    Examples
+    --------
+    >>> linear = lambda x: torch.stack([x[:, 0], x[:, 1]], 1)
+    >>> x, y = torch.tensor([[0.7, 0.5]]), torch.tensor([0])
+    >>> found = attack(linear, x, y, threat=ThreatModel("inf", 0.2))
+    >>> found.broken, bool(found.distance[0] >= 0.1)
+    (tensor([True]), True)
+    """
+    if name not in ATTACKS:
+        raise unknown_name("attack", name, ATTACKS)
+    x, y = prepare(model, x, y, [threat])
+    with under_attack(model):
+        subject = Subject(model)
+        logits = subject.logits(x)
+        ledger = Ledger(subject, x, y, threat, logits.argmax(1))
+        rows = ledger.rows(everyone=True)
+        chosen = ATTACKS[name](threat, logits.shape[1])
+        if len(rows):
+            proposals = Runner(seed, batch_size).propose(chosen, threat, subject, x[rows], y[rows])
+            ledger.submit(chosen.name, chosen.access, rows, proposals)
+    return Attacked(ledger.nearest, ~ledger.robust, ledger.smallest)

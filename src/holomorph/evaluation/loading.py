@@ -1,0 +1,127 @@
+"""Any user's model: a factory with weights, or an ONNX file; weights never run code."""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from holomorph.errors import CheckpointError, ConfigError, MissingExtraError
+from holomorph.nn import classifiers
+
+
+def load_model(
+    source: str, weights: str | Path | None = None, *, shape: tuple[int, ...] = (), classes: int = 0
+) -> nn.Module:
+    """Load ``package.module:factory`` with its weights, a model of this package by name, or a file ``*.onnx``.
+
+    Parameters
+    ----------
+    source:
+        A factory (it is called, so it runs the user's code, as asked), ``cnn``, ``mlp``, or an ONNX file.
+    weights:
+        A safetensors file, or a state dict saved by ``torch.save``; read with ``weights_only=True``, so that a
+        pickle that wants to run code is refused.
+    shape, classes:
+        Handed to a factory that takes arguments.
+
+    Raises
+    ------
+    ConfigError, CheckpointError, MissingExtraError
+        For a factory that cannot be called, weights that cannot be read or do not fit, or no onnxruntime.
+    """
+    if source.endswith(".onnx"):
+        return OnnxModel(source)
+    model = classifiers.build(source, shape, classes)
+    if weights is not None:
+        load_weights(model, weights)
+    return model.eval()
+
+
+def load_weights(model: nn.Module, path: str | Path) -> None:
+    """Load a state dict into a model; every tensor must be there and fit."""
+    state = read_state(Path(path))
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        first = " ".join(str(error).split())[:200]
+        raise CheckpointError(f"{path} does not fit the model: {first}") from None
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """Read tensors from a safetensors file or a state dict; nothing in the file is executed.
+
+    Raises
+    ------
+    CheckpointError
+        For a missing or damaged file, and for a pickle that holds more than tensors.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            return dict(load_file(path))
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise CheckpointError(f"There are no weights at {path}.") from None
+    except pickle.UnpicklingError:
+        raise CheckpointError(
+            f"{path} is refused: it holds objects that could run code, not tensors alone. Save the model's "
+            f"state_dict(), best as safetensors."
+        ) from None
+    except (SafetensorError, RuntimeError, EOFError, OSError) as error:
+        raise CheckpointError(f"{path} cannot be read as weights: {' '.join(str(error).split())[:150]}") from None
+    if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
+        state = state["state_dict"]
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise CheckpointError(f"{path} holds no state dict. Save model.state_dict(), best as safetensors.")
+    return state
+
+
+class OnnxModel(nn.Module):
+    """A network in ONNX, run by onnxruntime: outputs without gradients, for black-box attacks only.
+
+    Its first input takes the samples, its first output gives the logits. An evaluation of it is an upper bound.
+    """
+
+    differentiable = False
+
+    def __init__(self, path: str | Path) -> None:
+        super().__init__()
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise MissingExtraError("onnxruntime", "onnx") from error
+        if not Path(path).is_file():
+            raise ConfigError(f"There is no ONNX file at {path}.")
+        self.path = Path(path)
+        self.sha256 = hashlib.sha256(self.path.read_bytes()).hexdigest()
+        try:
+            self._session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime raises types of its own for each kind of damage
+            raise CheckpointError(f"{path} cannot be read as ONNX: {' '.join(str(error).split())[:150]}") from None
+        self._input = self._session.get_inputs()[0]
+        self._type = np.float64 if "double" in self._input.type else np.float32
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the first output, in the dtype and on the device of x."""
+        fixed = self._input.shape[0]
+        size = fixed if isinstance(fixed, int) else max(1, len(x))
+        samples = x.detach().cpu().numpy().astype(self._type)
+        rows = [self._run(samples[i : i + size], size) for i in range(0, len(samples), size)]
+        return torch.from_numpy(np.concatenate(rows)).to(x)
+
+    def _run(self, samples: Any, size: int) -> Any:
+        """Run one batch, filled up where the file fixes the batch size."""
+        short = size - len(samples)
+        padded = np.concatenate([samples, np.repeat(samples[-1:], short, 0)]) if short else samples
+        return self._session.run(None, {self._input.name: padded})[0][: len(samples)]
+
+    def extra_repr(self) -> str:
+        """Name the file and its content."""
+        return f"{self.path.name}, sha256={self.sha256}"
