@@ -98,7 +98,7 @@ def jacobian(f: Differentiable, x: Tensor, chunk: int = 1) -> Tensor:
             rows = [pull_back(column, point, create=create, retain=True) for column in h.unbind(1)]
             return torch.stack(rows, 1)
         eye = torch.eye(h.shape[1], dtype=h.dtype, device=h.device)
-        parts = [_pull_back_rows(h, point, rows, create) for rows in eye.split(chunk)]
+        parts = [_pull_back_rows(h, point, rows, create) for rows in torch.split(eye, chunk)]
         return torch.cat(parts).movedim(0, 1)
 
 
@@ -138,7 +138,7 @@ def curvature(
     if which not in codes:
         raise ConfigError(f"Unknown eigenvalue {which!r}. Use magnitude, largest or smallest.")
     check_batch(x)
-    values = [_extreme_eigenvalue(g, sample, codes[which], tol) for sample in x.detach().split(1)]
+    values = [_extreme_eigenvalue(g, sample, codes[which], tol) for sample in torch.split(x.detach(), 1)]
     return torch.tensor(values, dtype=x.dtype, device=x.device)
 
 
@@ -217,9 +217,10 @@ def pull_back(
             "numpy, or no_grad inside the function."
         )
     weight = torch.ones_like(h) if u is None else u
-    (gradient,) = torch.autograd.grad(
+    found: tuple[Tensor | None, ...] = torch.autograd.grad(
         h, x, weight, create_graph=create, retain_graph=create or retain, allow_unused=True
     )
+    gradient = found[0]
     if gradient is None and unused_is_zero:
         return torch.zeros_like(x)
     if gradient is None:
@@ -243,7 +244,7 @@ def probe(x: Tensor, generator: torch.Generator) -> Tensor:
 def basis(x: Tensor, chunk: int) -> Iterator[tuple[Tensor, Tensor]]:
     """Unit vectors of the input space, ``chunk`` at a time: copies of the batch and their directions."""
     n = x[0].numel()
-    for indices in torch.arange(n, device=x.device).split(chunk):
+    for indices in torch.split(torch.arange(n, device=x.device), chunk):
         directions = torch.zeros(len(indices), n, dtype=x.dtype, device=x.device)
         directions[torch.arange(len(indices)), indices] = 1
         shape = (len(indices) * len(x), *x.shape[1:])

@@ -53,8 +53,9 @@ def gaussian_energy(
         raise ModelError(f"The layers do not fit: {layer1.out_features} hidden units, then {layer2.in_features}.")
     if not deviation > 0 or nodes < 1:
         raise ConfigError("deviation must be positive and nodes at least 1.")
-    W, V = layer1.weight, layer2.weight
-    centre = torch.zeros(len(W), dtype=W.dtype, device=W.device) if layer1.bias is None else layer1.bias
+    W: Tensor = layer1.weight
+    V: Tensor = layer2.weight
+    centre = W.new_zeros(len(W)) if layer1.bias is None else layer1.bias + 0
     if mean is not None:
         centre = centre + W @ mean
     points, weights = _gauss_hermite(nodes, W)

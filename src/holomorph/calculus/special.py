@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F  # noqa: N812
+import torch.nn.functional as F
 from torch import Tensor
 
 from holomorph.errors import DomainError
@@ -91,7 +91,10 @@ def erf(z: Tensor) -> Tensor:
     >>> erf(torch.tensor([1j], dtype=torch.complex128)).imag.item()  # 1.6504257587975428...
     1.65042575879754...
     """
-    return _ComplexErf.apply(z) if z.is_complex() else torch.erf(z)
+    if not z.is_complex():
+        return torch.erf(z)
+    result: Tensor = _ComplexErf.apply(z)  # type: ignore[no-untyped-call]
+    return result
 
 
 def gelu(z: Tensor, approximate: str = "none") -> Tensor:

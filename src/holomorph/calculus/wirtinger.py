@@ -1,4 +1,4 @@
-r"""The Wirtinger derivatives $\partial = \frac12(\partial_x - i\partial_y)$, $\bar\partial = \frac12(\partial_x + i\partial_y)$."""
+r"""Wirtinger derivatives: $\partial = \frac12(\partial_x - i\partial_y)$, $\bar\partial = \frac12(\partial_x + i\partial_y)$."""
 
 from __future__ import annotations
 
@@ -60,7 +60,9 @@ def cauchy_riemann_residual(
         point = _complex_leaf(z)
         h = output_of(f, point).flatten(1)
         pairs = [_row((h * _complex_probe(h, source)).sum(1), point, create) for _ in range(probes)]
-    return sum(_mean_square(b) for _, b in pairs) / sum(_mean_square(a) for a, _ in pairs)
+    return (
+        torch.stack([_mean_square(b) for _, b in pairs]).sum() / torch.stack([_mean_square(a) for a, _ in pairs]).sum()
+    )
 
 
 def _row(h: Tensor, z: Tensor, create: bool) -> tuple[Tensor, Tensor]:

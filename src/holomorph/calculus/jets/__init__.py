@@ -130,7 +130,7 @@ def complex(model: Differentiable, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor
         raise NotHolomorphicError(f"In {where}: {error}") from None
     if not isinstance(result, ComplexJet):
         raise NotDifferentiableError(
-            "The output does not depend on the input. Look for detach(), argmax, rounding, or numpy inside the function."
+            "The output does not depend on the input. Look for detach(), rounding, or numpy inside the function."
         )
     return result.value, result.imaginary
 

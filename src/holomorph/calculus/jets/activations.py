@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F  # noqa: N812
+import torch.nn.functional as F
 from torch import Tensor
 
 _aten = torch.ops.aten
@@ -68,7 +68,8 @@ class _DualActivation(torch.autograd.Function):
 
 def dual_activation(phi: Activation, a: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
     r"""$(\phi(a), \phi'(a)\,t)$ with one node in the graph; twice differentiable."""
-    return _DualActivation.apply(a, t, phi)
+    pair: tuple[Tensor, Tensor] = _DualActivation.apply(a, t, phi)  # type: ignore[no-untyped-call]
+    return pair
 
 
 def _gelu(approximate: str = "none") -> Activation:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 import torch
-import torch.nn.functional as F  # noqa: N812
+import torch.nn.functional as F
 from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
@@ -31,10 +31,10 @@ LINEAR = frozenset(
     index_select interpolate mT T mean moveaxis movedim narrow neg pad permute pixel_shuffle pixel_unshuffle positive
     ravel repeat repeat_interleave reshape reshape_as roll select split squeeze sum swapaxes swapdims t take_along_dim
     tensor_split tile to trace transpose tril triu type_as unbind unflatten unfold unsqueeze upsample view
-    view_as""".split()
+    view_as""".split()  # noqa: SIM905
 )
 #: Linear up to a bias, which only the value gets.
-AFFINE = frozenset("linear conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d".split())
+AFFINE = frozenset("linear conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d".split())  # noqa: SIM905
 JOINING = frozenset({"cat", "concat", "concatenate", "stack", "hstack", "vstack"})
 ADDING = frozenset({"add", "sub", "subtract", "rsub", "radd"})
 PRODUCTS = frozenset({"mul", "multiply", "rmul", "matmul", "rmatmul", "mm", "bmm", "mv", "dot", "einsum", "outer"})
@@ -44,7 +44,7 @@ DROPOUTS = frozenset({"dropout", "dropout1d", "dropout2d", "dropout3d", "feature
 INSPECTING = frozenset(
     """dim element_size empty_like format full_like get_device is_complex is_contiguous is_floating_point len
     ndimension nelement new_empty new_full new_ones new_tensor new_zeros numel ones_like rand_like randn_like repr size
-    storage_offset stride str zeros_like""".split()
+    storage_offset stride str zeros_like""".split()  # noqa: SIM905
 )
 _INPLACE_OPERATORS = {"iadd": "add", "isub": "sub", "imul": "mul", "itruediv": "div", "imatmul": "matmul"}
 
@@ -57,7 +57,7 @@ class Carrier(Tensor):
     @staticmethod
     def __new__(cls, value: Tensor, *parts: Tensor | None) -> Self:
         """Make the wrapper: it has the value's shape, type and device, and no storage."""
-        return Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]
+        return Tensor._make_wrapper_subclass(
             cls, value.shape, strides=value.stride(), dtype=value.dtype, device=value.device
         )
 
@@ -72,8 +72,8 @@ class Carrier(Tensor):
             return func(*tree_map(_value, arguments), **tree_map(_value, named))
         if name in {"setitem", "set", "copy", "requires_grad", "backward"} or named.get("out") is not None:
             raise ModelError(
-                f"{name} writes into a tensor inside a jet, which is not supported. Use an operation that returns a new "
-                f"tensor."
+                f"{name} writes into a tensor inside a jet, which is not supported. Use an operation that "
+                f"returns a new tensor."
             )
         written = _written_to(func, name, arguments, named)
         if written is not None:
@@ -84,7 +84,9 @@ class Carrier(Tensor):
         return result if written is None else written.become(result)
 
     @classmethod
-    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(  # type: ignore[override]
+        cls, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
         """What arrives here went past every torch function: compiled code or a custom autograd function."""
         raise ModelError(
             f"A jet cannot follow {func}: it is called below torch's functions. Use another energy method."
@@ -111,7 +113,7 @@ class Carrier(Tensor):
         if name in JOINING:
             return cls.join(call, func, args, kwargs)
         if name in ADDING:
-            return cls.add(name, call, args, kwargs)
+            return cls.add_up(name, call, args, kwargs)
         return cls.nonlinear(name, func, args, kwargs)
 
     def push(self, on_value: Call, on_parts: Call) -> Any:
@@ -145,7 +147,7 @@ class Carrier(Tensor):
         return self
 
     @classmethod
-    def add(cls, name: str, call: Call, args: list[Any], kwargs: dict[str, Any]) -> Any:
+    def add_up(cls, name: str, call: Call, args: list[Any], kwargs: dict[str, Any]) -> Any:
         """Sums and differences of jets with jets, tensors and numbers."""
         alpha = float(kwargs.get("alpha", 1.0))
         factors = {"sub": (1.0, -alpha), "subtract": (1.0, -alpha), "rsub": (-alpha, 1.0)}.get(name, (1.0, alpha))

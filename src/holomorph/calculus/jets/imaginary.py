@@ -21,7 +21,8 @@ _HOLOMORPHIC_IN_TORCH = (
     PRODUCTS
     | QUOTIENTS
     | frozenset(
-        "exp sin cos tan sinh cosh tanh log sqrt rsqrt reciprocal square pow log1p expm1 asinh atan prod cumprod".split()
+        """exp sin cos tan sinh cosh tanh log sqrt rsqrt reciprocal square pow log1p expm1 asinh atan prod
+        cumprod""".split()  # noqa: SIM905
     )
 )
 

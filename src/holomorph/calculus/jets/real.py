@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
-from holomorph.calculus.jets.activations import Activation, activation_of, dual_activation
 from holomorph.calculus.elementary import forward_mode
+from holomorph.calculus.jets.activations import Activation, activation_of, dual_activation
 from holomorph.calculus.jets.carrier import PRODUCTS, Call, Carrier, slots
 
 _SMOOTH = object()  # stands for an output that has derivatives
@@ -127,7 +127,7 @@ def _forward_mode(call: Call, jets: list[Jet]) -> Any:
     seconds: list[Tensor | None] = [None] * len(smooth)
     if jets[0].second is not None:
         bent = [s.sum(0) for s in _each(twice, *(j.first for j in jets))]
-        seconds = [p + q for p, q in zip(along(*(j.second for j in jets)), bent, strict=True)]  # type: ignore[misc]
+        seconds = [p + q for p, q in zip(along(*(j.second for j in jets if j.second is not None)), bent, strict=True)]
     made = iter([Jet(v, t, s) for v, t, s in zip(smooth, firsts, seconds, strict=True)])
     return tree_unflatten([next(made) if leaf is _SMOOTH else leaf for leaf in rest], spec[0])
 
