@@ -10,11 +10,31 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from holomorph import calculus, data, errors, exact, framework, nn, rules
+    from holomorph.comparison import compare
     from holomorph.evaluation.attack import attack
     from holomorph.evaluation.audit import audit
     from holomorph.evaluation.evaluate import evaluate
     from holomorph.report.render import report
-    from holomorph.rules import Dirichlet, Plain
+    from holomorph.rules import (
+        AWP,
+        CURE,
+        LLR,
+        NFGSM,
+        PGD,
+        TRADES,
+        Dirichlet,
+        FiniteEnergy,
+        FreeAT,
+        GaussianNoise,
+        GradAlign,
+        Growing,
+        Hardy,
+        Harmonic,
+        JacobianPenalty,
+        Plain,
+        Sum,
+        WeaklyHarmonic,
+    )
     from holomorph.training.fit import fit
     from holomorph.types import ThreatModel
 
@@ -23,21 +43,55 @@ _HOMES = {
     "ThreatModel": "holomorph.types",
     "attack": "holomorph.evaluation.attack",
     "audit": "holomorph.evaluation.audit",
+    "compare": "holomorph.comparison",
     "evaluate": "holomorph.evaluation.evaluate",
+    "AWP": "holomorph.rules",
+    "CURE": "holomorph.rules",
     "Dirichlet": "holomorph.rules",
+    "FiniteEnergy": "holomorph.rules",
+    "FreeAT": "holomorph.rules",
+    "GaussianNoise": "holomorph.rules",
+    "GradAlign": "holomorph.rules",
+    "Growing": "holomorph.rules",
+    "Hardy": "holomorph.rules",
+    "Harmonic": "holomorph.rules",
+    "JacobianPenalty": "holomorph.rules",
+    "LLR": "holomorph.rules",
+    "NFGSM": "holomorph.rules",
+    "PGD": "holomorph.rules",
     "Plain": "holomorph.rules",
+    "Sum": "holomorph.rules",
+    "TRADES": "holomorph.rules",
+    "WeaklyHarmonic": "holomorph.rules",
     "fit": "holomorph.training.fit",
     "report": "holomorph.report.render",
 }
 _PACKAGES = ("calculus", "data", "errors", "exact", "framework", "nn", "rules")
 
 __all__ = [
+    "AWP",
+    "CURE",
+    "LLR",
+    "NFGSM",
+    "PGD",
+    "TRADES",
     "Dirichlet",
+    "FiniteEnergy",
+    "FreeAT",
+    "GaussianNoise",
+    "GradAlign",
+    "Growing",
+    "Hardy",
+    "Harmonic",
+    "JacobianPenalty",
     "Plain",
+    "Sum",
     "ThreatModel",
+    "WeaklyHarmonic",
     "attack",
     "audit",
     "calculus",
+    "compare",
     "data",
     "errors",
     "evaluate",

@@ -7,7 +7,7 @@ import warnings
 
 import typer
 
-from holomorph.cli import audit, evaluate, report, train  # each with a function of the same name
+from holomorph.cli import audit, compare, evaluate, report, train  # each with a function of the same name
 from holomorph.cli.common import say, sentence
 from holomorph.errors import HolomorphError, HolomorphWarning
 
@@ -18,7 +18,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (train, evaluate, report, audit):
+for command in (train, evaluate, compare, report, audit):
     name = command.__name__.rpartition(".")[2]
     app.command(name)(getattr(command, name))
 

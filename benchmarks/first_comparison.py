@@ -1,0 +1,35 @@
+"""All rules on the digits, by ``compare``: three seeds, equal epochs, PGD on the validation samples.
+
+Run ``python benchmarks/first_comparison.py``; started again it goes on. Writes results/first_comparison.json and .md.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from holomorph.comparison import compare, frontiers, table
+from holomorph.data import load
+from holomorph.progress import shown
+from holomorph.rules import RULES
+from holomorph.types import ThreatModel
+
+RESULTS = Path(__file__).parent / "results"
+RUNS = Path(os.environ.get("HOLOMORPH_RUNS", Path(__file__).parent.parent / "runs" / "benchmarks"))
+
+#: The threat that rules are trained for, and two that they have not seen.
+THREATS = (ThreatModel("inf", 0.1), ThreatModel(2, 0.5), ThreatModel(1, 2.0))
+
+
+def main() -> None:
+    with shown():
+        record = compare(
+            load("digits"), sorted(RULES), THREATS, budget="20epochs", seeds=3, out=RUNS / "digits", batch_size=64
+        )
+    record.save(RESULTS / "first_comparison.json")
+    (RESULTS / "first_comparison.md").write_text(table(record) + "\n")
+    frontiers(record, RESULTS / "first_comparison")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,93 @@
+"""Which samples withstand: PGD while rules are being tuned, the full evaluation for a claim."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from holomorph.calculus.measures import SampleLoss
+from holomorph.nn.contract import evaluating
+from holomorph.progress import track
+from holomorph.records.comparison import UNION
+from holomorph.rules.ascent import attack
+from holomorph.seeding import generator
+from holomorph.types import ThreatModel
+
+#: What stands in the record.
+NAMES = {"val": "PGD, 40 steps, 2 restarts: for tuning, not a claim", "test": "the full evaluation (AutoAttack, FMN)"}
+
+
+@dataclass(frozen=True)
+class Withstood:
+    """By figure (clean, every threat, union), True where a sample is right; and the checks that failed."""
+
+    right: dict[str, Tensor]
+    failed_checks: tuple[str, ...] = ()
+
+
+def tuning(
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    threats: Sequence[ThreatModel],
+    *,
+    steps: int = 40,
+    restarts: int = 2,
+    batch_size: int = 500,
+) -> Withstood:
+    """Attack by PGD on the cross-entropy: quick, and an upper bound of the robust accuracy.
+
+    >>> model = nn.Linear(2, 2)
+    >>> model.weight.data, model.bias.data = torch.eye(2), torch.zeros(2)
+    >>> x, y = torch.tensor([[0.9, 0.1], [0.52, 0.48]]), torch.tensor([0, 0])
+    >>> tuning(model, x, y, [ThreatModel("inf", 0.1)]).right["inf:0.1"]
+    tensor([ True, False])
+    """
+    with evaluating(model):
+        with torch.no_grad():
+            clean = torch.cat([model(part).argmax(1) for part in torch.split(x, batch_size)]) == y
+        right = {"clean": clean}
+        for threat in threats:
+            right[str(threat)] = clean.clone()
+            alive = clean.nonzero()[:, 0]
+            for restart in range(restarts):
+                draws = generator(restart, f"pgd/{threat}")
+                for rows in track(torch.split(alive, batch_size), f"PGD, {threat}"):
+                    labels = y[rows]
+                    moved = attack(_loss(model, labels), x[rows], threat, draws, steps=steps)
+                    with torch.no_grad():
+                        right[str(threat)][rows] = model(moved).argmax(1) == labels
+                alive = right[str(threat)].nonzero()[:, 0]
+    return Withstood(_with_union(right))
+
+
+def full(
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    threats: Sequence[ThreatModel],
+    *,
+    resume: Path | None = None,
+    seed: int = 0,
+) -> Withstood:
+    """Evaluate as :func:`holomorph.evaluate` does: what a claim rests on."""
+    from holomorph.evaluation.evaluate import evaluate
+
+    record = evaluate(model, x, y, threats, seed=seed, resume=resume)
+    right = {"clean": torch.tensor(record.answers) == torch.tensor(record.labels)}
+    for result in record.threats:
+        right[str(result.threat)] = torch.tensor([name is None for name in result.broken_by])
+    return Withstood(_with_union(right), tuple(check.name for check in record.failed))
+
+
+def _loss(model: nn.Module, y: Tensor) -> SampleLoss:
+    return lambda z: cross_entropy(model(z), y, reduction="none")
+
+
+def _with_union(right: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {**right, UNION: torch.stack(list(right.values())).all(0)}

@@ -1,0 +1,236 @@
+"""``compare``: every rule trained under an equal budget, attacked by all threats, and set side by side."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import sys
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import nn
+
+from holomorph.comparison import attacks
+from holomorph.comparison.budget import Budget
+from holomorph.comparison.statistics import with_figures
+from holomorph.data import Splits
+from holomorph.errors import ConfigError
+from holomorph.nn import classifiers
+from holomorph.progress import track
+from holomorph.records.comparison import ComparisonRecord, RunResult
+from holomorph.rules import Rule, parse
+from holomorph.seeding import seed_for
+from holomorph.training.fit import fit
+from holomorph.types import Record, ThreatModel
+from holomorph.versions import versions
+
+
+class _Kept(Record):
+    """A finished run, as the comparison's folder keeps it."""
+
+    KIND: ClassVar[str] = "comparison-run"
+
+    plan: dict[str, Any]
+    result: RunResult
+
+
+def compare(
+    data: Splits,
+    rules: Sequence[str],
+    threats: ThreatModel | Sequence[ThreatModel],
+    *,
+    budget: str = "6epochs",
+    seeds: int = 3,
+    split: Literal["val", "test"] = "val",
+    out: str | Path,
+    model: str = "auto",
+    activation: str = "gelu",
+    n: int | None = None,
+    batch_size: int = 256,
+    lr: float = 2e-3,
+    **training: Any,
+) -> ComparisonRecord:
+    r"""Train each rule under an equal budget and attack all of them alike.
+
+    Runs of one seed share the model's start and the order of the batches. A run that is finished is kept in
+    ``out`` and never repeated; a comparison that was killed goes on where it was and ends with the same numbers.
+
+    Parameters
+    ----------
+    data:
+        Training samples, and those of the split to attack.
+    rules:
+        As on the command line: ``"plain"``, ``"dirichlet(weight=2,power=2)"``, ``"nfgsm + 0.1*finite"``.
+    threats:
+        Rules are trained for the first; all are attacked, and their union counted.
+    budget:
+        Of one training: ``"6epochs"``, ``"90s"``, ``"10m"``. Times are turned into epochs by a short trial.
+    seeds:
+        How many runs of each rule, seeded 0, 1, ...
+    split:
+        ``"val"``: PGD with 40 steps, for tuning. ``"test"``: the full evaluation, for finalists.
+    out:
+        Folder of the runs.
+    model, activation:
+        As in ``holomorph.nn.classifiers.build``; ``"auto"`` takes the CNN for images.
+    n:
+        Attack the first n samples only.
+    batch_size, lr, training:
+        For ``fit``, the same for every rule.
+
+    Raises
+    ------
+    ConfigError
+        Before any training, for rules, budgets or settings that cannot be used.
+
+    Source: docs/rules.md.
+
+    Examples
+    --------
+    >>> from holomorph.data import load
+    >>> record = compare(load("digits"), ["plain", "nfgsm"], ThreatModel("inf", 0.1),
+    ...                  budget="1epochs", seeds=1, out=tmp_path, model="mlp", n=50)  # doctest: +SKIP
+    """
+    plan = _Plan(
+        data=data,
+        threats=(threats,) if isinstance(threats, ThreatModel) else tuple(threats),
+        budget=Budget.parse(budget),
+        split=split,
+        folder=Path(out),
+        model=("cnn" if len(data.shape) == 3 else "mlp") if model == "auto" else model,
+        activation=activation,
+        samples=n,
+        training={"batch_size": batch_size, "lr": lr, **training},
+    )
+    plan.check(rules, seeds)
+    started = datetime.now(UTC).isoformat(timespec="seconds")
+    runs: dict[str, list[RunResult]] = {text: [] for text in rules}
+    for seed, text in track(list(itertools.product(range(seeds), rules)), "comparing"):
+        runs[text].append(plan.run(text, seed))
+    record = ComparisonRecord(
+        data=data.name,
+        model=plan.model,
+        activation=activation,
+        training=plan.training,
+        budget=budget,
+        seeds=seeds,
+        trained_for=plan.threats[0],
+        threats=plan.threats,
+        split=split,
+        attack=attacks.NAMES[split],
+        samples=len(runs[rules[0]][0].right["clean"]),
+        versions=versions("lightning-fabric", "numpy"),
+        command=" ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        started=started,
+    )
+    record = with_figures(record, {text: plan.rule(text, 0) for text in rules}, runs)
+    record.save(plan.folder / "comparison.json")
+    return record
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """Everything that is the same for all runs."""
+
+    data: Splits
+    threats: tuple[ThreatModel, ...]
+    budget: Budget
+    split: Literal["val", "test"]
+    folder: Path
+    model: str
+    activation: str
+    samples: int | None
+    training: dict[str, Any]
+
+    def check(self, rules: Sequence[str], seeds: int) -> None:
+        """Refuse what would fail later, before the first training."""
+        if not rules or len(set(rules)) < len(rules):
+            raise ConfigError("Name at least one rule, and each rule once.")
+        if not self.threats:
+            raise ConfigError("Name at least one threat, for instance inf:8/255.")
+        if seeds < 1:
+            raise ConfigError(f"seeds is {seeds}; run each rule at least once.")
+        if self.split not in attacks.NAMES:
+            raise ConfigError(f"The split is {self.split!r}; use 'val' for tuning and 'test' for finalists.")
+        for text in rules:
+            self.rule(text, 0)
+        self.network(0)
+
+    def rule(self, text: str, seed: int) -> Rule:
+        """Make a rule for the first threat."""
+        return parse(text, self.threats[0], seed=seed)
+
+    def network(self, seed: int) -> nn.Module:
+        """Make the untrained model; rules of one seed start from the same weights."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed_for(seed, "model"))
+            return classifiers.build(self.model, self.data.shape, self.data.classes, activation=self.activation)
+
+    def run(self, text: str, seed: int) -> RunResult:
+        """Train and attack, or return what was found before."""
+        folder = self.folder / _slug(text) / f"seed-{seed}"
+        kept, asked = folder / f"run-{self.split}.json", self._asked(text)
+        if kept.is_file():
+            before = _Kept.load(kept)
+            if before.plan != asked:
+                odd = next(key for key in asked if before.plan.get(key) != asked[key])
+                raise ConfigError(
+                    f"{folder} holds a run with {odd} = {before.plan.get(odd)}, not {asked[odd]}. Use another folder."
+                )
+            return before.result
+        epochs = self._epochs(folder, text, seed)
+        model = self.network(seed)
+        trained = fit(
+            model, self.data, self.rule(text, seed), epochs=epochs, out=folder, seed=seed, resume=True, **self.training
+        )
+        x, y = (part[: self.samples] for part in self.data.part(self.split))
+        if self.split == "val":
+            found = attacks.tuning(model, x, y, self.threats)
+        else:
+            found = attacks.full(model, x, y, self.threats, resume=folder / "attacks", seed=seed)
+        shares = {name: right.double().mean().item() for name, right in found.right.items()}
+        result = RunResult(
+            seed=seed,
+            epochs=epochs,
+            seconds=trained.seconds,
+            clean=shares.pop("clean"),
+            robust=shares,
+            right={name: "".join("01"[int(r)] for r in right) for name, right in found.right.items()},
+            failed_checks=found.failed_checks,
+        )
+        _Kept(plan=asked, result=result).save(kept)
+        return result
+
+    def _asked(self, text: str) -> dict[str, Any]:
+        return {
+            "rule": text,
+            "data": self.data.name,
+            "threats": ",".join(map(str, self.threats)),
+            "budget": f"{self.budget.epochs} epochs" if self.budget.epochs else f"{self.budget.seconds} s",
+            "model": self.model,
+            "activation": self.activation,
+            "samples": self.samples,
+            "training": {key: value for key, value in self.training.items() if value is not None},
+        }
+
+    def _epochs(self, folder: Path, text: str, seed: int) -> int:
+        """Take the number that an interrupted run began with, or find one."""
+        note = folder.parent / "epochs.txt"
+        if note.is_file():
+            return int(note.read_text())
+        rule = self.rule(text, seed)
+        epochs = self.budget.epochs_for(rule, self.network(seed), self.data, self.training["batch_size"])
+        note.parent.mkdir(parents=True, exist_ok=True)
+        note.write_text(str(epochs))
+        return epochs
+
+
+def _slug(text: str) -> str:
+    """A folder's name that a person can read and that no two rules share."""
+    words = re.sub(r"[^A-Za-z0-9.]+", "-", text).strip("-")[:60]
+    return words if words == text else f"{words}-{zlib.crc32(text.encode()):08x}"

@@ -1,0 +1,91 @@
+"""What a comparison of rules found: one entry a rule, one a run, and the paired differences."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from holomorph.types import Interval, Record, ThreatModel
+
+#: The name under which the figures of all threats at once stand.
+UNION = "union"
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
+
+
+class RunResult(_Part):
+    """One training and its evaluation."""
+
+    seed: int
+    epochs: int
+    seconds: float = Field(description="wall time of the training")
+    clean: float
+    robust: dict[str, float] = Field(description="by threat, and for the union of all threats")
+    right: dict[str, str] = Field(description="clean, by threat, union: one character a sample, 1 where it is right")
+    failed_checks: tuple[str, ...] = Field(default=(), description="of the full evaluation: figures not to be trusted")
+
+
+class RuleResult(_Part):
+    """One rule over all seeds; intervals from samples and seeds drawn with replacement."""
+
+    text: str = Field(description="the rule as it was asked for, for instance dirichlet(weight=2)")
+    settings: dict[str, Any]
+    cost: float = Field(description="passes a sample relative to plain training, by the rule's own count")
+    seconds: float = Field(description="mean wall time of a training")
+    figures: dict[str, Interval] = Field(description="clean, by threat, union: accuracies")
+    runs: tuple[RunResult, ...]
+
+
+class Difference(_Part):
+    """The accuracy of one rule minus that of another, on the same samples and seeds."""
+
+    first: str
+    second: str
+    figure: str = Field(description="clean, a threat, or union")
+    interval: Interval
+
+    @property
+    def clear(self) -> bool:
+        """Whether the interval leaves 0 out."""
+        return self.interval.low > 0 or self.interval.high < 0
+
+
+class ComparisonRecord(Record):
+    """The outcome of :func:`holomorph.compare`.
+
+    >>> ComparisonRecord.KIND
+    'comparison'
+    """
+
+    KIND: ClassVar[str] = "comparison"
+
+    data: str
+    model: str
+    activation: str = "gelu"
+    training: dict[str, Any] = Field(description="batch size, learning rate, optimizer, ...")
+    budget: str = Field(description="of each training: 6epochs, 10m, ...")
+    seeds: int
+    trained_for: ThreatModel
+    threats: tuple[ThreatModel, ...]
+    split: Literal["val", "test"]
+    attack: str = Field(description="what the robust accuracies were measured with")
+    samples: int
+    rules: tuple[RuleResult, ...] = ()
+    differences: tuple[Difference, ...] = ()
+    versions: dict[str, str] = Field(default_factory=dict)
+    device: str = "cpu"
+    command: str = ""
+    started: str = Field(default="", description="UTC, ISO 8601")
+
+    @property
+    def figures(self) -> tuple[str, ...]:
+        """The columns: clean, every threat, and the union where there is more than one threat."""
+        threats = [str(threat) for threat in self.threats]
+        return ("clean", *threats, UNION) if len(threats) > 1 else ("clean", *threats)
+
+    def difference(self, first: str, second: str, figure: str) -> Difference:
+        """Look a pair up."""
+        return next(d for d in self.differences if (d.first, d.second, d.figure) == (first, second, figure))
