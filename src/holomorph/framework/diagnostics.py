@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from holomorph.calculus.derivatives import input_gradient
+from holomorph.calculus.energy import dirichlet_energy
 from holomorph.calculus.measures import Ball, Measure, Samples
 from holomorph.calculus.norms import norm
 from holomorph.calculus.observables import observable
+from holomorph.framework.agreement import bootstrap
+from holomorph.nn.contract import evaluating
 from holomorph.progress import track
 from holomorph.records.diagnostics import DiagnosticsRecord, Energy, Gradients
-from holomorph.types import Interval, ThreatModel, check_batch
+from holomorph.types import Differentiable, ThreatModel, check_batch
 
 #: The observables whose energy is reported.
 OBSERVED = ("probabilities", "logits", "loss")
 
 _PLACES: tuple[Literal["samples", "ball"], ...] = ("samples", "ball")
-_RESAMPLES = 1000
 
 
 def diagnose(
@@ -91,50 +94,28 @@ def _gradients(
 ) -> Gradients:
     generator = torch.Generator().manual_seed(seed)
     measures: dict[str, Measure] = {"samples": Samples(), "ball": Ball(threat)}
-    squares: dict[tuple[str, str], list[Tensor]] = {(o, p): [] for o in OBSERVED for p in _PLACES}
+    squares: dict[tuple[str, str], list[Tensor]] = {(what, place): [] for what in OBSERVED for place in _PLACES}
     norms: list[Tensor] = []
-    batches = range(0, len(x), batch_size)
-    with _evaluation_mode(model):
-        for start in track(batches, f"input gradients of the {name}"):
+    with evaluating(model), torch.no_grad():
+        for start in track(range(0, len(x), batch_size), f"input gradients of the {name}"):
             xs, ys = x[start : start + batch_size], y[start : start + batch_size]
+            norms.append(norm(input_gradient(_of_model(model, "loss", ys), xs), threat.q))
             for place in _PLACES:
-                point = measures[place].draw(xs, generator).detach().requires_grad_()
-                outputs = model(point)
+                points = measures[place].draw(xs, generator)
                 for what in OBSERVED:
-                    rows = _gradient_rows(observable(what)(outputs, ys), point)
-                    squares[what, place].append(torch.stack([norm(row, 2.0).square() for row in rows]).sum(0))
-                    if what == "loss" and place == "samples":
-                        norms.append(norm(rows[0], threat.q))
+                    squares[what, place].append(dirichlet_energy(_of_model(model, what, ys), points).each)
     energies = tuple(
-        Energy(observable=what, place=place, interval=_bootstrap(torch.cat(squares[what, place]), seed))
-        for what in OBSERVED
-        for place in _PLACES
+        Energy(observable=what, place=place, interval=bootstrap(np.mean, _numbers(figures), seed=seed))
+        for (what, place), figures in squares.items()
     )
-    return Gradients(norms=tuple(torch.cat(norms).tolist()), energies=energies)
+    return Gradients(norms=tuple(_numbers(norms)), energies=energies)
 
 
-def _gradient_rows(g: Tensor, x: Tensor) -> list[Tensor]:
-    """The gradient of each component of g, one tensor of the shape of x for each."""
-    components = [g] if g.ndim == 1 else list(g.unbind(1))
-    return [torch.autograd.grad(component.sum(), x, retain_graph=True)[0] for component in components]
+def _of_model(model: nn.Module, what: str, y: Tensor) -> Differentiable:
+    """The observable as a function of the input, (batch, components)."""
+    observe = observable(what)
+    return lambda x: observe(model(x), y).reshape(len(x), -1)
 
 
-def _bootstrap(values: Tensor, seed: int, level: float = 0.95) -> Interval:
-    """The mean with a percentile bootstrap interval: energies have heavy tails, a normal interval may go below 0."""
-    v = values.detach().double().cpu()
-    generator = torch.Generator().manual_seed(seed)
-    draws = torch.randint(len(v), (_RESAMPLES, len(v)), generator=generator)
-    ends = torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=torch.float64)
-    low, high = v[draws].mean(1).quantile(ends).tolist()
-    return Interval(value=v.mean().item(), low=low, high=high, level=level)
-
-
-@contextmanager
-def _evaluation_mode(model: nn.Module) -> Iterator[None]:
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes.items():
-            module.training = training
+def _numbers(batches: list[Tensor]) -> NDArray[np.float64]:
+    return torch.cat(batches).double().cpu().numpy()
