@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from contextlib import nullcontext
 from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from holomorph.calculus.elementary import forward_mode
 from holomorph.errors import ConfigError, DomainError, ModelError, NotDifferentiableError
@@ -184,8 +186,10 @@ def check_direction(x: Tensor, v: Tensor) -> None:
 
 
 def output_of(f: Differentiable, x: Tensor) -> Tensor:
-    """f(x), checked to be one row of numbers a sample."""
-    h = f(x)
+    """f(x), checked to be one row of numbers a sample; attention in the form that has second derivatives."""
+    twice = torch.is_grad_enabled() and x.requires_grad
+    with sdpa_kernel(SDPBackend.MATH) if twice else nullcontext():
+        h = f(x)
     if not isinstance(h, Tensor) or h.ndim == 0 or len(h) != len(x):
         got = tuple(h.shape) if isinstance(h, Tensor) else type(h).__name__
         raise ModelError(f"The function gave {got} for a batch of {len(x)}. It must return one row for each sample.")

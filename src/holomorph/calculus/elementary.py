@@ -162,8 +162,8 @@ class ElementaryOperations(TorchFunctionMode):
 def forward_mode(f: Callable[..., Any], points: tuple[Tensor, ...], directions: tuple[Tensor, ...]) -> tuple[Any, Any]:
     """``torch.func.jvp`` made safe: elementary operations, and a graph, without which some derivatives are missing."""
     with torch.enable_grad(), ElementaryOperations():
-        value, tangent = torch.func.jvp(f, points, directions)
-    return value, tangent
+        result = torch.func.jvp(f, points, directions)
+    return result[0], result[1]
 
 
 def _affine(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:

@@ -1,4 +1,4 @@
-r"""Wirtinger derivatives: $\partial = \frac12(\partial_x - i\partial_y)$, $\bar\partial = \frac12(\partial_x + i\partial_y)$."""
+r"""The Wirtinger derivatives $\partial$ and $\bar\partial = (\partial_x + i\partial_y)/2$."""
 
 from __future__ import annotations
 
@@ -60,9 +60,8 @@ def cauchy_riemann_residual(
         point = _complex_leaf(z)
         h = output_of(f, point).flatten(1)
         pairs = [_row((h * _complex_probe(h, source)).sum(1), point, create) for _ in range(probes)]
-    return (
-        torch.stack([_mean_square(b) for _, b in pairs]).sum() / torch.stack([_mean_square(a) for a, _ in pairs]).sum()
-    )
+    d, dbar = torch.stack([a for a, _ in pairs], 1), torch.stack([b for _, b in pairs], 1)
+    return _mean_square(dbar) / _mean_square(d)
 
 
 def _row(h: Tensor, z: Tensor, create: bool) -> tuple[Tensor, Tensor]:

@@ -27,7 +27,9 @@ class Activation(NamedTuple):
 
     def times_slope(self, t: Tensor, a: Tensor, y: Tensor) -> Tensor:
         r"""$\phi'(a)\,t$."""
-        return self.pull(t, a, y) if self.pull is not None else t * self.slope(a, y)
+        if self.pull is not None and not torch.is_grad_enabled():  # not all of these kernels can be differentiated
+            return self.pull(t, a, y)
+        return t * self.slope(a, y)
 
 
 def activation_of(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Activation | None:

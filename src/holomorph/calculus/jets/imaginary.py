@@ -12,9 +12,10 @@ from typing import Any, Self
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_map
 
 from holomorph.calculus import special
-from holomorph.calculus.jets.carrier import PRODUCTS, QUOTIENTS, Call, Carrier, slots
+from holomorph.calculus.jets.carrier import PRODUCTS, QUOTIENTS, Call, Carrier
 from holomorph.errors import NotHolomorphicError
 
 _HOLOMORPHIC_IN_TORCH = (
@@ -22,7 +23,7 @@ _HOLOMORPHIC_IN_TORCH = (
     | QUOTIENTS
     | frozenset(
         """exp sin cos tan sinh cosh tanh log sqrt rsqrt reciprocal square pow log1p expm1 asinh atan prod
-        cumprod""".split()  # noqa: SIM905
+        cumprod rtruediv rdiv rpow exp2""".split()  # noqa: SIM905
     )
 )
 
@@ -86,12 +87,18 @@ class ComplexJet(Carrier):
                 f"{name} is not complex differentiable (or has no complex form here). Use analytic activations such as "
                 f"GELU, SiLU, tanh, softplus, and average instead of maximum pooling."
             )
-        call, carriers = slots(func, args, kwargs)
-        return _apart(call(*(c.z for c in carriers)))
+        args, kwargs = tree_map(_promoted, (args, kwargs))
+        return _apart(func(*args, **kwargs))
 
 
 def _together(a: Any) -> Any:
     return a.z if isinstance(a, ComplexJet) else a
+
+
+def _promoted(leaf: Any) -> Any:
+    if isinstance(leaf, ComplexJet):
+        return leaf.z
+    return leaf.to(leaf.dtype.to_complex()) if isinstance(leaf, Tensor) and leaf.is_floating_point() else leaf
 
 
 def _apart(result: Any) -> Any:

@@ -1,0 +1,113 @@
+import math
+
+import mpmath
+import pytest
+import torch
+
+from holomorph.calculus import special
+from holomorph.errors import DomainError
+
+GRID = torch.complex(*torch.meshgrid(torch.linspace(-6, 6, 17), torch.linspace(-3, 3, 13), indexing="ij"))
+GRID = torch.cat(
+    [GRID.flatten().to(torch.complex128), torch.tensor([1e-9 + 1e-12j, 2 + 1e-10j, 1e-3 + 3j, 0.99, 1.01j])]
+)
+
+
+def mp_gelu(z):
+    return z / 2 * mpmath.erfc(-z / mpmath.sqrt(2))
+
+
+def mp_softplus(z):
+    return mpmath.log(1 + mpmath.exp(z))
+
+
+def mp_sigmoid(z):
+    return 1 / (1 + mpmath.exp(-z))
+
+
+PAIRS = [
+    (special.erf, mpmath.erf),
+    (special.erfc, mpmath.erfc),
+    (special.gelu, mp_gelu),
+    (special.softplus, mp_softplus),
+    (special.sigmoid, mp_sigmoid),
+    (special.silu, lambda z: z * mp_sigmoid(z)),
+]
+
+
+def reference(f, z):
+    with mpmath.workdps(30):
+        return torch.tensor([complex(f(mpmath.mpc(c.real, c.imag))) for c in z.tolist()], dtype=torch.complex128)
+
+
+@pytest.mark.parametrize(("ours", "theirs"), PAIRS)
+def test_values_agree_with_mpmath(ours, theirs):
+    expected = reference(theirs, GRID)
+    error = (ours(GRID) - expected).abs() / expected.abs().clamp_min(1e-12)
+    assert error.max() < 1e-13
+
+
+@pytest.mark.parametrize(("ours", "theirs"), PAIRS)
+def test_single_precision(ours, theirs):
+    z = GRID[GRID.abs() < 4]
+    expected = reference(theirs, z)
+    error = (ours(z.to(torch.complex64)) - expected).abs() / expected.abs().clamp_min(1e-3)
+    assert error.max() < 2e-4
+
+
+@pytest.mark.parametrize(("ours", "theirs"), PAIRS)
+def test_derivatives_agree_with_mpmath(ours, theirs):
+    z = torch.tensor([0.3 + 0.4j, -1.2 + 0.9j, 2.1 - 1.1j], dtype=torch.complex128, requires_grad=True)
+    first = torch.autograd.grad(ours(z).sum(), z, torch.tensor(1 + 0j, dtype=z.dtype), create_graph=True)[0].conj()
+    second = torch.autograd.grad(first.sum(), z, torch.tensor(1 + 0j, dtype=z.dtype))[0].conj()
+    for got, order in ((first, 1), (second, 2)):
+        expected = reference(lambda w, n=order: mpmath.diff(theirs, w, n), z.detach())
+        assert (got - expected).abs().max() < 1e-10
+
+
+@pytest.mark.parametrize("f", [special.erf, special.gelu, special.softplus, special.silu, special.sigmoid])
+def test_gradcheck_once_and_twice(f):
+    z = torch.tensor([0.3 + 0.4j, -1.2 + 0.9j], dtype=torch.complex128, requires_grad=True)
+    assert torch.autograd.gradcheck(f, z)
+    assert torch.autograd.gradgradcheck(f, z)
+
+
+def test_gelu_by_tanh_extends_the_real_one():
+    x = torch.linspace(-4, 4, 9, dtype=torch.float64)
+    ours = special.gelu(x + 0j, approximate="tanh")
+    torch.testing.assert_close(ours.real, torch.nn.functional.gelu(x, approximate="tanh"))
+
+
+@pytest.mark.parametrize(
+    "f", [special.erf, special.gelu, special.sigmoid, special.silu, special.softplus, lambda z: special.softmax(z, 0)]
+)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.complex128])
+def test_no_overflow_far_out_on_the_real_line(f, dtype):
+    x = torch.tensor([-1e4, -800.0, 0.0, 800.0, 1e4], dtype=dtype, requires_grad=True)
+    y = f(x)
+    gradient = torch.autograd.grad(y.real.sum() if y.is_complex() else y.sum(), x)[0]
+    assert torch.isfinite(torch.view_as_real(y) if y.is_complex() else y).all()
+    assert torch.isfinite(torch.view_as_real(gradient) if gradient.is_complex() else gradient).all()
+
+
+def test_softmax_and_its_logarithm_agree_with_the_definition():
+    z = torch.randn(4, 5, dtype=torch.complex128, generator=torch.Generator().manual_seed(0))
+    plain = z.exp() / z.exp().sum(1, keepdim=True)
+    torch.testing.assert_close(special.softmax(z, 1), plain)
+    torch.testing.assert_close(special.log_softmax(z, 1).exp(), plain)
+    torch.testing.assert_close(special.logsumexp(z, 1).exp(), z.exp().sum(1))
+    torch.testing.assert_close(special.softmax(z + 1000, 1), plain)
+
+
+def test_softmax_gradients():
+    z = torch.randn(2, 3, dtype=torch.complex128, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    for f in (special.softmax, special.log_softmax, special.logsumexp):
+        assert torch.autograd.gradcheck(lambda t, f=f: f(t, 1), z)
+
+
+def test_softplus_refuses_its_branch_points():
+    with pytest.raises(DomainError, match="smaller radius"):
+        special.softplus(torch.tensor([1j * math.pi]))
+    special.softplus(torch.tensor([0.99j * math.pi]))
+    with pytest.raises(DomainError):
+        special.softplus(torch.tensor([1j * math.pi / 2]), beta=2.0)
