@@ -121,7 +121,7 @@ def _plain(value: Any) -> Any:
     if value is None or isinstance(value, str | int | float | bool):
         return value
     if isinstance(value, ThreatModel):
-        return value.model_dump()
+        return value.model_dump(mode="json")
     if isinstance(value, Rule):
         return {"rule": value.name, **value.settings()}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):

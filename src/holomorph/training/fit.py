@@ -16,10 +16,11 @@ from holomorph import progress
 from holomorph.data import Splits, check_labels
 from holomorph.errors import ConfigError
 from holomorph.nn.contract import check_logits
-from holomorph.records.training import TrainRecord
+from holomorph.records.training import Epoch, TrainRecord
 from holomorph.rules.base import Rule
 from holomorph.training import checkpoint
 from holomorph.training.batches import Training, make_batches
+from holomorph.training.folder import prepare_folder
 from holomorph.training.loop import Loop, Settings
 from holomorph.types import ThreatModel, write_atomically
 from holomorph.versions import versions
@@ -120,45 +121,17 @@ def run(loop: Loop, validation: tuple[Tensor, Tensor] | None, folder: Path | Non
             loop.restore(newest)
         elif not loop.history:
             loop.save()
-    loggers = _loggers(folder) if folder is not None and loop.fabric.is_global_zero else []
+    loggers = _loggers(folder, loop.history) if folder is not None and loop.fabric.is_global_zero else []
     epochs = loop.settings.epochs
     with progress.bar(f"training, {loop.rule.name}", total=epochs * len(loop.batches)) as bar:
         bar.advance(len(loop.history) * len(loop.batches))
         while len(loop.history) < epochs:
             epoch = loop.run_epoch(validation, bar)
             loop.save()
-            shown = {"loss": epoch.loss, "lr": epoch.lr, "seconds": epoch.seconds, **epoch.measured}
-            if epoch.validation_accuracy is not None:
-                shown["validation_accuracy"] = epoch.validation_accuracy
             for logger in loggers:
-                logger.log_metrics(shown, epoch.number)
-                logger.save()
+                _log(logger, epoch)
     for logger in loggers:
         logger.finalize("success")
-
-
-def prepare_folder(folder: Path, *, resume: bool, force: bool) -> None:
-    """Make the run's folder, or say why it cannot be used.
-
-    Raises
-    ------
-    ConfigError
-        If it exists and neither ``resume`` nor ``force`` was asked for, is no run, or cannot be written.
-    """
-    try:
-        occupied = folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
-        if occupied and not resume:
-            if not force:
-                raise ConfigError(f"{folder} exists. Choose another, or give --force to replace it, or --resume.")
-            if not any((folder / name).exists() for name in ("config.json", "train.json", "checkpoints")):
-                raise ConfigError(f"{folder} is no run of holomorph and will not be replaced. Choose another.")
-            shutil.rmtree(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".writable"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise ConfigError(f"The folder {folder} cannot be written ({error.strerror}). Choose another.") from error
 
 
 def check_same_run(loop: Loop) -> None:
@@ -181,14 +154,24 @@ def check_same_run(loop: Loop) -> None:
             )
 
 
-def _loggers(folder: Path) -> list[Any]:
+def _loggers(folder: Path, history: list[Epoch]) -> list[Any]:
+    """TensorBoard and CSV logs; the CSV file is written anew, with the epochs that a resumed run has behind it."""
     from lightning_fabric.loggers.csv_logs import CSVLogger
     from lightning_fabric.loggers.tensorboard import TensorBoardLogger
 
-    return [
-        TensorBoardLogger(folder.parent, name=folder.name, version=""),
-        CSVLogger(folder, name="logs", version=""),
-    ]
+    shutil.rmtree(folder / "logs", ignore_errors=True)
+    table = CSVLogger(folder, name="logs", version="")
+    for epoch in history:
+        _log(table, epoch)
+    return [TensorBoardLogger(folder.parent, name=folder.name, version=""), table]
+
+
+def _log(logger: Any, epoch: Epoch) -> None:
+    shown = {"loss": epoch.loss, "lr": epoch.lr, "seconds": epoch.seconds, **epoch.measured}
+    if epoch.validation_accuracy is not None:
+        shown["validation_accuracy"] = epoch.validation_accuracy
+    logger.log_metrics(shown, epoch.number)
+    logger.save()
 
 
 def _record(loop: Loop, train: Training, started: str) -> TrainRecord:

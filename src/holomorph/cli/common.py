@@ -1,0 +1,41 @@
+"""What the commands share: the words they print and the options they repeat."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+#: Where a command speaks to a person; records and figures go to files.
+console = Console(stderr=True, highlight=False, soft_wrap=True)
+
+Threats = Annotated[
+    str, typer.Option("--threat", help="NORM:EPS, several with commas: inf:8/255,2:0.5.", metavar="NORM:EPS")
+]
+Seed = Annotated[int, typer.Option("--seed", help="Feeds every random generator.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bars.")]
+
+
+def say(text: str) -> None:
+    """Print one line to standard error."""
+    console.print(text, markup=False)
+
+
+def sentence(error: Exception) -> str:
+    """Put an error on one line."""
+    return " ".join(str(error).split())
+
+
+def percent(fraction: float) -> str:
+    """Write a fraction for a person.
+
+    >>> percent(0.9125)
+    '91.2 %'
+    """
+    return f"{100 * fraction:.1f} %"
+
+
+def parse_box(values: tuple[float, float] | None) -> tuple[float, float] | None:
+    """Treat the option's empty value as none given."""
+    return None if values is None or values == (0.0, 0.0) else values

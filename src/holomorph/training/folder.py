@@ -1,0 +1,132 @@
+"""The run folder: what a training was asked to do, its weights and its records, in known places."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from pydantic import Field
+from torch import nn
+
+from holomorph.data import Splits, load
+from holomorph.errors import ConfigError, DataError
+from holomorph.nn import classifiers
+from holomorph.rules import Rule, parse
+from holomorph.seeding import seed_for
+from holomorph.training import checkpoint
+from holomorph.types import Record, ThreatModel
+
+
+class RunConfig(Record):
+    """Everything needed to build the run's data, model and rule again; saved as ``config.json``.
+
+    >>> config = RunConfig(data="digits", model="cnn", shape=(1, 8, 8), classes=10, rule="plain",
+    ...                    threat=ThreatModel("inf", 0.1))
+    >>> type(config.build_model()).__name__
+    'CNN'
+    """
+
+    KIND: ClassVar[str] = "run"
+
+    data: str
+    data_dir: str | None = None
+    model: str
+    activation: str = "gelu"
+    shape: tuple[int, ...] = Field(description="shape of one sample")
+    classes: int
+    rule: str = Field(description="as written on the command line, for instance dirichlet(weight=2)")
+    threat: ThreatModel
+    training: dict[str, Any] = Field(default_factory=dict, description="epochs, batch_size, lr, optimizer, ema, ...")
+    seed: int = 0
+    twin: bool = True
+
+    def build_model(self) -> nn.Module:
+        """Make the untrained model, from a start that depends on the seed only."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed_for(self.seed, "model"))
+            return classifiers.build(self.model, self.shape, self.classes, activation=self.activation)
+
+    def build_rule(self) -> Rule:
+        """Make the rule."""
+        return parse(self.rule, self.threat, seed=self.seed)
+
+    def load_data(self) -> Splits:
+        """Load the data set."""
+        return load(self.data, data_dir=self.data_dir, box=self.threat.box)
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """A folder written by ``holomorph train``."""
+
+    path: Path
+
+    @classmethod
+    def open(cls, path: str | Path) -> RunFolder:
+        """Open an existing run.
+
+        Raises
+        ------
+        ConfigError
+            If there is no run at the path.
+        """
+        folder = cls(Path(path))
+        if not (folder.path / "config.json").is_file():
+            raise ConfigError(
+                f"{path} is no run folder: it has no config.json. Make one with: holomorph train --out {path}"
+            )
+        return folder
+
+    @property
+    def config(self) -> RunConfig:
+        """What the run was asked to do."""
+        return RunConfig.load(self.path / "config.json")
+
+    @property
+    def has_twin(self) -> bool:
+        """Whether an undefended twin was trained."""
+        return (self.path / "twin.safetensors").is_file()
+
+    def load_model(self, name: str = "model") -> nn.Module:
+        """Load the trained ``"model"`` or its ``"twin"``, in evaluation mode.
+
+        Raises
+        ------
+        DataError
+            If the run has no such weights yet.
+        CheckpointError
+            If they are damaged or of another architecture.
+        """
+        path = self.path / f"{name}.safetensors"
+        if not path.is_file():
+            raise DataError(f"{path} is missing: the training was not finished. Go on with: holomorph train --resume")
+        model = self.config.build_model()
+        checkpoint.load_into(model, checkpoint.load_tensors(path), str(path))
+        return model.eval()
+
+
+def prepare_folder(folder: Path, *, resume: bool, force: bool) -> None:
+    """Make the run's folder, or say why it cannot be used.
+
+    Raises
+    ------
+    ConfigError
+        If it exists and neither ``resume`` nor ``force`` was asked for, is no run, or cannot be written.
+    """
+    try:
+        occupied = folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
+        if occupied and not resume:
+            if not force:
+                raise ConfigError(f"{folder} exists. Choose another, or give --force to replace it, or --resume.")
+            if not any((folder / name).exists() for name in ("config.json", "train.json", "checkpoints")):
+                raise ConfigError(f"{folder} is no run of holomorph and will not be replaced. Choose another.")
+            shutil.rmtree(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise ConfigError(f"The folder {folder} cannot be written ({error.strerror}). Choose another.") from error

@@ -1,0 +1,125 @@
+import gzip
+import struct
+
+import numpy as np
+import pytest
+import torch
+
+from holomorph.data import Splits, check_labels, load, sources
+from holomorph.errors import ConfigError, DataError
+
+
+def write_idx(folder, compress, n=(5010, 10)):
+    generator = np.random.default_rng(0)
+    for part, count in zip(("train", "t10k"), n, strict=True):
+        images = generator.integers(0, 256, (count, 28, 28), dtype=np.uint8)
+        labels = (np.arange(count) % 10).astype(np.uint8)
+        for name, array in ((f"{part}-images-idx3-ubyte", images), (f"{part}-labels-idx1-ubyte", labels)):
+            content = struct.pack(f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, *array.shape) + array.tobytes()
+            path = folder / (name + (".gz" if compress else ""))
+            path.write_bytes(gzip.compress(content, 1) if compress else content)
+
+
+def npz(path, **changes):
+    x = np.random.default_rng(0).normal(size=(20, 3))
+    arrays = {"x_train": x, "y_train": np.arange(20) % 2, "x_test": x[:5], "y_test": np.arange(5) % 2, **changes}
+    np.savez(path, **{k: v for k, v in arrays.items() if v is not None})
+    return f"npz:{path}"
+
+
+def test_digits_are_split_by_class_always_the_same_way():
+    one, two = load("digits"), load("digits")
+    assert torch.equal(one.x_train, two.x_train)
+    assert [len(one.part(p)[0]) for p in ("train", "val", "test")] == [1077, 360, 360]
+    for part in ("train", "val", "test"):
+        x, y = one.part(part)
+        shares = torch.bincount(y) / len(y)
+        assert (shares - 0.1).abs().max() < 0.01
+        assert x.min() >= 0
+        assert x.max() <= 1
+
+
+@pytest.mark.parametrize("compress", [True, False])
+def test_fashion_mnist_from_idx_files(tmp_path, compress):
+    write_idx(tmp_path, compress)
+    splits = load("fashion-mnist", data_dir=tmp_path)
+    assert splits.shape == (1, 28, 28)
+    assert [len(splits.part(p)[0]) for p in ("train", "val", "test")] == [10, 5000, 10]
+    assert splits.y_train.tolist() == list(range(10))
+
+
+def test_missing_files_name_all_three_ways(tmp_path):
+    with pytest.raises(DataError, match=r"dataset-fashion-mnist.*--data-dir FOLDER.*fetch_openml"):
+        load("fashion-mnist", data_dir=tmp_path)
+
+
+def test_a_failed_download_names_all_three_ways(tmp_path, monkeypatch):
+    monkeypatch.setattr(sources, "DEBIAN_FASHION", tmp_path)
+    monkeypatch.setenv("SCIKIT_LEARN_DATA", str(tmp_path))
+    monkeypatch.setattr("sklearn.datasets.fetch_openml", lambda *_, **__: (_ for _ in ()).throw(OSError("no route")))
+    with pytest.raises(DataError, match=r"Fashion-MNIST was not found.*--data-dir FOLDER.*no route"):
+        load("fashion-mnist")
+
+
+def test_a_truncated_file_is_refused(tmp_path):
+    write_idx(tmp_path, compress=True)
+    path = tmp_path / "train-images-idx3-ubyte.gz"
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(DataError, match="is not a whole IDX file"):
+        load("fashion-mnist", data_dir=tmp_path)
+
+
+def test_npz_of_any_shape_takes_the_box_from_the_data(tmp_path):
+    splits = load(npz(tmp_path / "a.npz"))
+    assert splits.shape == (3,)
+    assert splits.box == (float(min(splits.x_train.min(), splits.x_val.min())),
+                          float(max(splits.x_train.max(), splits.x_val.max())))  # fmt: skip
+    assert len(splits.x_train) + len(splits.x_val) == 20
+
+
+@pytest.mark.parametrize(
+    ("changes", "box", "message"),
+    [
+        ({"y_test": None}, None, "lacks y_test. It must hold x_train, y_train, x_test, y_test."),
+        ({"x_train": np.full((20, 3), np.nan)}, None, "NaN or infinite"),
+        ({"x_train": np.array([["a"] * 3] * 20)}, None, "are not numbers"),
+        ({"y_train": np.arange(20) / 2}, None, "must be whole numbers 0..K-1"),
+        ({"y_train": np.arange(19) % 2}, None, "x_train has 20 samples but y_train has 19 labels"),
+        ({"x_test": np.zeros((0, 3)), "y_test": np.zeros(0, int)}, None, "x_test is empty"),
+        ({"y_train": np.zeros(20, int)}, None, "there is one class only"),
+        ({"y_train": np.arange(20) % 2 - 1}, None, "Labels range over -1..0"),
+        ({"y_test": np.arange(5)}, None, "Labels range over 0..4; they must lie in 0..1."),
+        ({"x_test": np.zeros((5, 4))}, None, "The test samples have shape (4,), the others (3,)."),
+        ({"x_train": np.full((20, 3), 200.0)}, (0.0, 1.0), "Divide 8-bit images by 255."),
+    ],
+)
+def test_an_unusable_npz_is_refused(tmp_path, changes, box, message):
+    with pytest.raises(DataError) as error:
+        load(npz(tmp_path / "a.npz", **changes), box=box)
+    assert message in str(error.value)
+
+
+def test_an_npz_with_pickled_objects_is_not_opened(tmp_path):
+    np.savez(tmp_path / "a.npz", x_train=np.array([{}], dtype=object))
+    with pytest.raises(DataError, match="cannot be read as an npz file of plain arrays"):
+        load(f"npz:{tmp_path / 'a.npz'}")
+
+
+def test_a_missing_npz_and_an_unknown_name():
+    with pytest.raises(DataError, match=r"There is no file nowhere\.npz\."):
+        load("npz:nowhere.npz")
+    with pytest.raises(ConfigError, match=r"Unknown data set 'digit'\. Did you mean 'digits'\?"):
+        load("digit")
+
+
+def test_labels_that_start_at_one_get_a_hint():
+    with pytest.raises(DataError, match="They seem to start at 1: subtract 1"):
+        check_labels(torch.tensor([1, 2, 3]), classes=3)
+    with pytest.raises(DataError, match="one whole number a sample"):
+        check_labels(torch.tensor([[1.0, 0.0]]))
+
+
+def test_splits_check_every_part():
+    x, y = torch.rand(4, 2), torch.tensor([0, 1, 0, 1])
+    with pytest.raises(DataError, match="outside the box"):
+        Splits("a", x, y, x, y, x + 1, y, (0.0, 1.0), 2)

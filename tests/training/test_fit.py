@@ -1,0 +1,244 @@
+import csv
+import json
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from holomorph.errors import CheckpointError, ConfigError, DataError, HolomorphWarning, ModelError, TrainingError
+from holomorph.records.training import TrainRecord
+from holomorph.rules import Dirichlet, Plain
+from holomorph.training.fit import fit
+from holomorph.types import ThreatModel
+
+THREAT = ThreatModel("inf", 0.1)
+
+
+def same(one: nn.Module, two: nn.Module) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(one.state_dict().values(), two.state_dict().values(), strict=True))
+
+
+def test_training_learns_and_is_determined_by_the_seed(task, make_model):
+    one, two, other = make_model(), make_model(), make_model()
+    record = fit(one, task, Plain(), epochs=8, batch_size=20, lr=0.1, validation=task)
+    fit(two, task, Plain(), epochs=8, batch_size=20, lr=0.1)
+    fit(other, task, Plain(), epochs=8, batch_size=20, lr=0.1, seed=1)
+    assert record.history[-1].validation_accuracy > 0.95
+    assert same(one, two)
+    assert not same(one, other)
+
+
+def test_the_callers_random_stream_is_left_alone(task, make_model):
+    model = make_model(dropout=0.5)
+    torch.manual_seed(7)
+    expected = torch.rand(3)
+    torch.manual_seed(7)
+    fit(model, task, Plain(), epochs=1)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_the_run_folder_holds_the_record_the_weights_and_the_logs(task, make_model, tmp_path):
+    out = tmp_path / "run"
+    record = fit(make_model(), task, Dirichlet(THREAT), epochs=3, out=out)
+    assert TrainRecord.load(out / "train.json") == record
+    assert record.threat == THREAT
+    assert record.rule_settings["weight"] == Dirichlet(THREAT).weight
+    rows = list(csv.DictReader((out / "logs" / "metrics.csv").open()))
+    assert [row["step"] for row in rows] == ["1", "2", "3"]
+    assert float(rows[-1]["energy"]) >= 0
+    assert list(out.glob("events*"))
+    assert (out / "model.safetensors").stat().st_size > 0
+
+
+class Interrupts(Plain):
+    """Stops the training from outside, once."""
+
+    calls = 0
+
+    def loss(self, model, x, y):
+        self.calls += 1
+        if self.calls == 25:
+            raise KeyboardInterrupt
+        return super().loss(model, x, y)
+
+
+class Noisy(Plain):
+    """Draws from the rule's own generator at every call."""
+
+    def loss(self, model, x, y):
+        return super().loss(model, x + 0.1 * torch.randn(x.shape, generator=self.generator), y)
+
+
+class NoisyInterrupts(Noisy, Interrupts):
+    pass
+
+
+@pytest.mark.parametrize("ema", [None, 0.9])
+def test_an_interrupted_run_resumes_to_the_same_numbers(task, make_model, tmp_path, ema):
+    settings = {"epochs": 4, "batch_size": 20, "ema": ema}
+    whole = make_model(dropout=0.3)
+    expected = fit(whole, task, Noisy(), **settings)
+    with pytest.raises(KeyboardInterrupt):
+        fit(make_model(dropout=0.3), task, NoisyInterrupts(), out=tmp_path / "run", **settings)
+    resumed = make_model(seed=5, dropout=0.3)
+    record = fit(resumed, task, Noisy(), out=tmp_path / "run", resume=True, **settings)
+    assert same(resumed, whole)
+    assert [e.loss for e in record.history] == [e.loss for e in expected.history]
+
+
+def test_resuming_with_other_settings_is_refused(task, make_model, tmp_path):
+    fit(make_model(), task, Plain(), epochs=1, out=tmp_path / "run")
+    with pytest.raises(ConfigError, match=r"was started with lr = 0\.002, not 0\.1\."):
+        fit(make_model(), task, Plain(), epochs=1, lr=0.1, out=tmp_path / "run", resume=True)
+
+
+def test_an_existing_folder_is_refused_without_force(task, make_model, tmp_path):
+    fit(make_model(), task, Plain(), epochs=1, out=tmp_path / "run")
+    with pytest.raises(ConfigError, match=r"exists\. Choose another, or give --force to replace it, or --resume\."):
+        fit(make_model(), task, Plain(), epochs=1, out=tmp_path / "run")
+    fit(make_model(), task, Plain(), epochs=2, out=tmp_path / "run", force=True)
+    assert TrainRecord.load(tmp_path / "run" / "train.json").epochs == 2
+
+
+def test_force_does_not_replace_what_is_no_run(task, make_model, tmp_path):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(ConfigError, match=r"is no run of holomorph and will not be replaced\."):
+        fit(make_model(), task, Plain(), epochs=1, out=tmp_path, force=True)
+    assert (tmp_path / "thesis.tex").read_text() == "years of work"
+
+
+def test_a_folder_that_cannot_be_written(task, make_model, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match="cannot be written"):
+        fit(make_model(), task, Plain(), epochs=1, out=tmp_path / "file" / "run")
+
+
+def test_averaged_weights_are_the_moving_average(task, make_model):
+    class Records(Plain):
+        seen: list
+
+        def loss(self, model, x, y):
+            self.seen.append(model.module[0].weight.detach().clone())
+            return super().loss(model, x, y)
+
+    rule = Records()
+    rule.seen = []
+    model = make_model()
+    fit(model, task, rule, epochs=2, batch_size=50, ema=0.5)
+    mean = rule.seen[1]  # the average starts with the weights after the first step
+    for weight in rule.seen[2:]:
+        mean = 0.5 * mean + 0.5 * weight
+    plain = make_model()
+    fit(plain, task, Plain(), epochs=2, batch_size=50)
+    torch.testing.assert_close(model[0].weight, 0.5 * mean + 0.5 * plain[0].weight)
+
+
+@pytest.mark.parametrize("kind", ["dataset", "loader"])
+def test_data_sets_and_loaders(task, make_model, kind):
+    data = TensorDataset(*task)
+    train = DataLoader(data, 50, shuffle=True) if kind == "loader" else data
+    one, two = make_model(), make_model()
+    record = fit(one, train, Plain(), epochs=2, batch_size=50)
+    fit(two, train, Plain(), epochs=2, batch_size=50)
+    assert record.samples == 200
+    assert same(one, two)
+
+
+@pytest.mark.parametrize(
+    ("train", "message"),
+    [
+        ((torch.rand(0, 2), torch.zeros(0, dtype=torch.long)), "There are no samples."),
+        ((torch.rand(3, 2), torch.tensor([0, 1])), "There are 3 samples but 2 labels."),
+        ((torch.rand(2, 2), torch.tensor([0, 0])), "there is one class only"),
+        ((torch.rand(2, 2), torch.tensor([-1, 0])), "Labels range over -1..0"),
+        ((torch.rand(2, 2), torch.tensor([0.0, 1.0])), "Labels must be one whole number a sample"),
+        ((torch.rand(2, 2) * torch.inf, torch.tensor([0, 1])), "NaN or infinite"),
+        ((torch.rand(2, 2),), "Give the training data as (samples, labels)"),
+        ([1, 2], "Cannot train on list."),
+        (DataLoader(TensorDataset(torch.rand(4, 2))), "must yield pairs"),
+    ],
+)
+def test_unusable_data_is_refused_before_anything_is_written(make_model, tmp_path, train, message):
+    with pytest.raises(DataError) as error:
+        fit(make_model(), train, Plain(), out=tmp_path / "run")
+    assert message in str(error.value)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (nn.Linear(3, 2), "cannot take samples of shape (2,)"),
+        (nn.Linear(2, 1), "one logit a class"),
+        (nn.Flatten(0), "maps 4 samples to shape (8,)"),
+    ],
+)
+def test_a_model_of_the_wrong_shape_is_refused(task, tmp_path, model, message):
+    with pytest.raises(ModelError) as error:
+        fit(model, task, Plain(), out=tmp_path / "run")
+    assert message in str(error.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_probabilities_are_warned_of(task):
+    model = nn.Sequential(nn.Linear(2, 2), nn.Softmax(1))
+    with pytest.warns(HolomorphWarning, match="Return logits: leave the softmax out"):
+        fit(model, task, Plain(), epochs=1)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"epochs": 0}, "epochs is 0"),
+        ({"batch_size": 0}, "batch_size is 0"),
+        ({"lr": 0.0}, "learning rate is 0.0"),
+        ({"ema": 1.0}, "ema is 1.0"),
+        ({"optimizer": "adm"}, "Did you mean 'adam'"),
+    ],
+)
+def test_settings_outside_their_domain_are_refused(task, make_model, settings, message):
+    with pytest.raises(ConfigError) as error:
+        fit(make_model(), task, Plain(), **settings)
+    assert message in str(error.value)
+
+
+def test_a_frozen_model_is_refused(task, make_model):
+    with pytest.raises(ConfigError, match="has no parameter to train"):
+        fit(make_model().requires_grad_(False), task, Plain())
+
+
+def test_a_loss_that_is_not_finite_stops_with_the_step_and_the_last_checkpoint(task, make_model, tmp_path):
+    class Explodes(Plain):
+        def loss(self, model, x, y):
+            return super().loss(model, x, y) * (torch.nan if self.progress > 0.6 else 1.0)
+
+    with pytest.raises(TrainingError, match=r"The loss became nan at step \d+ \(learning rate .*epoch-0002\.json"):
+        fit(make_model(), task, Explodes(), epochs=4, batch_size=20, out=tmp_path / "run")
+    assert (tmp_path / "run" / "checkpoints" / "epoch-0002.safetensors").exists()
+
+
+def test_damaged_checkpoints_are_refused(task, make_model, tmp_path):
+    fit(make_model(), task, Plain(), epochs=1, out=tmp_path / "run")
+    tensors = tmp_path / "run" / "checkpoints" / "epoch-0001.safetensors"
+    content = tensors.read_bytes()
+    for damaged in (content[:-10], content[:-1] + bytes([content[-1] ^ 1])):
+        tensors.write_bytes(damaged)
+        with pytest.raises(CheckpointError, match="it was cut short or changed"):
+            fit(make_model(), task, Plain(), epochs=1, out=tmp_path / "run", resume=True)
+    tensors.write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"of another architecture: '0\.weight' has shape \(16, 2\)"):
+        fit(nn.Sequential(nn.Linear(2, 8), nn.Tanh(), nn.Dropout(), nn.Linear(8, 2)), task, Plain(), epochs=1,
+            out=tmp_path / "run", resume=True)  # fmt: skip
+    tensors.with_suffix(".json").write_text("{")
+    with pytest.raises(CheckpointError, match="is no whole checkpoint"):
+        fit(make_model(), task, Plain(), epochs=1, out=tmp_path / "run", resume=True)
+
+
+def test_checkpoints_of_the_last_two_epochs_are_kept_and_hold_no_code(task, make_model, tmp_path):
+    fit(make_model(), task, Plain(), epochs=4, out=tmp_path / "run")
+    names = sorted(p.name for p in (tmp_path / "run" / "checkpoints").iterdir())
+    assert names == ["epoch-0003.json", "epoch-0003.safetensors", "epoch-0004.json", "epoch-0004.safetensors",
+                     "settings.json"]  # fmt: skip
+    state = json.loads((tmp_path / "run" / "checkpoints" / "epoch-0004.json").read_text())
+    assert state["epoch"] == 4
