@@ -44,7 +44,7 @@ def test_the_run_folder_holds_the_record_the_weights_and_the_logs(task, make_mod
     assert TrainRecord.load(out / "train.json") == record
     assert record.threat == THREAT
     assert record.rule_settings["weight"] == Dirichlet(THREAT).weight
-    rows = list(csv.DictReader((out / "logs" / "metrics.csv").open()))
+    rows = list(csv.DictReader((out / "logs" / "metrics.csv").read_text().splitlines()))
     assert [row["step"] for row in rows] == ["1", "2", "3"]
     assert float(rows[-1]["energy"]) >= 0
     assert list(out.glob("events*"))
