@@ -11,6 +11,7 @@ from holomorph.errors import ConfigError, unknown_name
 from holomorph.rules.ascent import Ascent
 from holomorph.rules.awp import AWP
 from holomorph.rules.base import Rule
+from holomorph.rules.cauchy_riemann import CauchyRiemann
 from holomorph.rules.combinators import Growing, Sum
 from holomorph.rules.cure import CURE
 from holomorph.rules.dirichlet import Dirichlet
@@ -19,6 +20,7 @@ from holomorph.rules.free import FreeAT
 from holomorph.rules.gradalign import GradAlign
 from holomorph.rules.hardy import Hardy
 from holomorph.rules.harmonic import Harmonic
+from holomorph.rules.holomorphic import Holomorphic, MaximumMargin
 from holomorph.rules.jacobian import JacobianPenalty
 from holomorph.rules.llr import LLR
 from holomorph.rules.nfgsm import NFGSM
@@ -30,7 +32,16 @@ from holomorph.rules.weakly_harmonic import WeaklyHarmonic
 from holomorph.types import ThreatModel
 
 #: The learning rules of the analytic framework.
-OURS: tuple[type[Rule], ...] = (Dirichlet, FiniteEnergy, Harmonic, WeaklyHarmonic, Hardy)
+OURS: tuple[type[Rule], ...] = (
+    Dirichlet,
+    FiniteEnergy,
+    Harmonic,
+    WeaklyHarmonic,
+    Hardy,
+    Holomorphic,
+    MaximumMargin,
+    CauchyRiemann,
+)
 
 #: What a user would pick instead.
 RIVALS: tuple[type[Rule], ...] = (
