@@ -1,7 +1,7 @@
 """Rules against each other under an equal budget: choosing a rule becomes a measurement."""
 
-from holomorph.comparison.compare import compare
 from holomorph.comparison.plots import frontiers
+from holomorph.comparison.runs import compare
 from holomorph.comparison.table import table
 
 __all__ = ["compare", "frontiers", "table"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -74,11 +75,12 @@ def full(
     *,
     resume: Path | None = None,
     seed: int = 0,
+    **settings: Any,
 ) -> Withstood:
-    """Evaluate as :func:`holomorph.evaluate` does: what a claim rests on."""
+    """Evaluate as :func:`holomorph.evaluate` does, which takes the further settings: what a claim rests on."""
     from holomorph.evaluation.evaluate import evaluate
 
-    record = evaluate(model, x, y, threats, seed=seed, resume=resume)
+    record = evaluate(model, x, y, threats, seed=seed, resume=resume, **settings)
     right = {"clean": torch.tensor(record.answers) == torch.tensor(record.labels)}
     for result in record.threats:
         right[str(result.threat)] = torch.tensor([name is None for name in result.broken_by])

@@ -33,7 +33,7 @@ def bootstrap(right: Mapping[str, Matrix], *, draws: int = 1000, seed: int = 0) 
     Source: Efron and Tibshirani 1993.
 
     >>> ones = np.ones((2, 5))
-    >>> bootstrap({"a": ones})["a"].mean()
+    >>> float(bootstrap({"a": ones})["a"].mean())
     1.0
     """
     shapes = {matrix.shape for matrix in right.values()}

@@ -1,0 +1,184 @@
+"""Comparisons on two blobs in the plane: small enough to run for real."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+
+import pytest
+import torch
+
+from holomorph.comparison import attacks, compare, frontiers, table
+from holomorph.data import Splits
+from holomorph.errors import ConfigError
+from holomorph.records.comparison import ComparisonRecord
+from holomorph.types import ThreatModel
+
+THREATS = [ThreatModel("inf", 0.1), ThreatModel(2, 0.1)]
+RULES = ["plain", "nfgsm", "finite(weight=0.3)"]
+
+
+@pytest.fixture(scope="module")
+def blobs():
+    generator = torch.Generator().manual_seed(0)
+    y = torch.arange(240) % 2
+    centre = torch.tensor([[0.35, 0.35], [0.65, 0.65]])[y]
+    x = (centre + 0.08 * torch.randn(240, 2, generator=generator)).clamp(0, 1)
+    return Splits("blobs", x[:160], y[:160], x[160:200], y[160:200], x[200:], y[200:], (0.0, 1.0), 2)
+
+
+def run(blobs, out, **settings):
+    return compare(blobs, RULES, THREATS, budget="8epochs", seeds=2, out=out, batch_size=32, lr=1e-2, **settings)
+
+
+@pytest.fixture(scope="module")
+def finished(blobs, tmp_path_factory):
+    out = tmp_path_factory.mktemp("comparison")
+    return run(blobs, out), out
+
+
+def accuracies(record):
+    return [(r.text, run.seed, run.epochs, run.right) for r in record.rules for run in r.runs]
+
+
+def test_every_rule_is_trained_and_attacked(finished):
+    record, out = finished
+    assert [r.text for r in record.rules] == RULES
+    assert record.figures == ("clean", "inf:0.1", "2:0.1", "union")
+    for rule in record.rules:
+        assert [r.seed for r in rule.runs] == [0, 1]
+        assert rule.figures["clean"].value > 0.8
+        for one in rule.runs:
+            union = [a == b == "1" for a, b in zip(one.right["inf:0.1"], one.right["2:0.1"], strict=True)]
+            assert one.robust["union"] == sum(union) / 40
+            assert one.robust["union"] <= one.robust["inf:0.1"] <= one.clean
+        value = rule.figures["union"]
+        assert value.low <= value.value <= value.high
+        assert value.value == pytest.approx(sum(r.robust["union"] for r in rule.runs) / 2)
+    loaded = ComparisonRecord.load(out / "comparison.json")
+    assert loaded.model_dump_json() == record.model_dump_json()
+
+
+def test_differences_are_paired_and_antisymmetric(finished):
+    record, _ = finished
+    one, other = (record.difference(*pair, "union").interval for pair in (RULES[:2], RULES[1::-1]))
+    assert one.value == pytest.approx(-other.value)
+    assert one.low == pytest.approx(-other.high)
+    width = {r.text: r.figures["union"].high - r.figures["union"].low for r in record.rules}
+    assert one.high - one.low < width["plain"] + width["nfgsm"]
+
+
+def test_a_killed_comparison_ends_with_the_same_numbers(blobs, finished, tmp_path, monkeypatch):
+    from holomorph.training.loop import Loop
+
+    whole, epochs = Loop.run_epoch, []
+
+    def run_epoch(self, *arguments):
+        if len(epochs) == 21:  # in the middle of the third run
+            raise KeyboardInterrupt
+        epochs.append(1)
+        return whole(self, *arguments)
+
+    monkeypatch.setattr(Loop, "run_epoch", run_epoch)
+    with pytest.raises(KeyboardInterrupt):
+        run(blobs, tmp_path)
+    monkeypatch.undo()
+    assert len(list(tmp_path.glob("*/seed-*/run-val.json"))) == 2
+    assert accuracies(run(blobs, tmp_path)) == accuracies(finished[0])
+
+
+def test_finished_runs_are_not_repeated_nor_mixed(blobs, finished, monkeypatch):
+    record, out = finished
+    monkeypatch.setattr("holomorph.comparison.runs.fit", None)  # would fail if a run were trained again
+    assert accuracies(run(blobs, out)) == accuracies(record)
+    with pytest.raises(ConfigError, match=r"holds a run with activation = gelu, not tanh\. Use another folder"):
+        run(blobs, out, activation="tanh")
+
+
+def test_the_test_split_gets_the_evaluation(blobs, tmp_path, monkeypatch):
+    # the real evaluation with its quick settings: the full ones take 20 s
+    monkeypatch.setattr("holomorph.comparison.attacks.full", partial(attacks.full, quick=True, checks=False))
+    record = compare(
+        blobs, ["nfgsm"], THREATS[0], budget="4epochs", seeds=1, split="test", out=tmp_path, n=4, batch_size=32, lr=1e-2
+    )
+    assert record.samples == 4
+    assert record.figures == ("clean", "inf:0.1")
+    assert "AutoAttack" in record.attack
+    assert (tmp_path / "nfgsm" / "seed-0" / "attacks").is_dir()
+    rule = record.rules[0]
+    assert rule.runs[0].robust["inf:0.1"] <= rule.runs[0].clean
+
+
+def test_a_failed_check_is_kept_with_the_run(blobs):
+    class Quantised(torch.nn.Module):
+        """Right almost everywhere and without a gradient anywhere."""
+
+        def forward(self, x):
+            high = (x.sum(1) > 1).float()
+            return torch.stack([1 - high, high], 1) + 0 * x.sum(1, keepdim=True)
+
+    found = attacks.full(Quantised(), blobs.x_test[:4], blobs.y_test[:4], THREATS[:1], quick=True)
+    assert any("gradient" in name for name in found.failed_checks)
+
+
+def test_table_and_plots(finished, tmp_path):
+    record, _ = finished
+    text = table(record)
+    lines = text.splitlines()
+    assert lines[0] == "| rule | clean | inf:0.1 | 2:0.1 | union of all | time | passes |"
+    assert len(lines) == 2 + len(RULES)
+    ranked = sorted(record.rules, key=lambda r: -r.figures["union"].value)
+    assert f"`{ranked[0].text}` *" in lines[2]
+    assert f"{100 * ranked[0].figures['clean'].value:.1f} (" in lines[2]
+    for path in frontiers(record, tmp_path):
+        assert path.read_text().count("<svg") == 1
+
+
+def test_time_budgets_are_noted_and_kept(blobs, tmp_path):
+    record = compare(
+        blobs, ["plain", "free(repeats=4)"], THREATS[0], budget="0.2s", seeds=1, out=tmp_path, batch_size=80
+    )
+    epochs = {rule.text: rule.runs[0].epochs for rule in record.rules}
+    assert epochs["plain"] > epochs["free(repeats=4)"] >= 1
+    assert int((tmp_path / "plain" / "epochs.txt").read_text()) == epochs["plain"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"rules": ["plain", "pdg"]}, "Unknown rule 'pdg'. Did you mean 'pgd'"),
+        ({"rules": ["plain", "plain"]}, "each rule once"),
+        ({"rules": []}, "at least one rule"),
+        ({"budget": "6"}, "Cannot read the budget '6'"),
+        ({"budget": "0.5epochs"}, "Cannot read the budget"),
+        ({"seeds": 0}, "at least once"),
+        ({"split": "train"}, "use 'val' for tuning"),
+        ({"threats": []}, "at least one threat"),
+        ({"model": "cn"}, "Unknown model 'cn'"),
+    ],
+)
+def test_mistakes_are_refused_before_anything_is_written(blobs, tmp_path, settings, message):
+    arguments = {"rules": ["plain"], "threats": THREATS, "out": tmp_path / "new", **settings}
+    with pytest.raises(ConfigError) as caught:
+        compare(blobs, **arguments)
+    assert message in str(caught.value)
+    assert not (tmp_path / "new").exists()
+
+
+def test_command(blobs, tmp_path, capsys):
+    import numpy as np
+
+    from holomorph.cli import main
+
+    arrays = {f"{a}_{part}": getattr(blobs, f"{a}_{part}").numpy() for a in "xy" for part in ("train", "val", "test")}
+    np.savez(tmp_path / "blobs.npz", **arrays)
+    command = f"compare --data npz:{tmp_path}/blobs.npz --box 0 1 --rules plain,finite(weight=0.3,squared=0) --seeds 1"
+    with pytest.raises(SystemExit) as stop:
+        main(
+            [*command.split(), "--budget", "2epochs", "--threat", "inf:0.05", "--out", str(tmp_path / "out"), "--quiet"]
+        )
+    assert stop.value.code == 0
+    assert "| `finite(weight=0.3,squared=0)`" in capsys.readouterr().out
+    saved = json.loads((tmp_path / "out" / "comparison.json").read_text())
+    assert saved["kind"] == "comparison"
+    assert (tmp_path / "out" / "frontier-cost.svg").is_file()
