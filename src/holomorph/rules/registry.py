@@ -38,9 +38,6 @@ OURS: tuple[type[Rule], ...] = (
     Harmonic,
     WeaklyHarmonic,
     Hardy,
-    Holomorphic,
-    MaximumMargin,
-    CauchyRiemann,
 )
 
 #: What a user would pick instead.
@@ -58,7 +55,13 @@ RIVALS: tuple[type[Rule], ...] = (
     JacobianPenalty,
 )
 
+#: Rules for any classifier.
 RULES: dict[str, type[Rule]] = {rule.name: rule for rule in OURS + RIVALS}
+
+#: Rules for networks that show a complex hypothesis (``holomorph.nn.networks``).
+COMPLEX: dict[str, type[Rule]] = {rule.name: rule for rule in (Holomorphic, MaximumMargin, CauchyRiemann)}
+
+_ALL = {**RULES, **COMPLEX}
 
 #: The measures that a text may name; all but the samples need the threat.
 MEASURES: dict[str, type[Any]] = {"samples": Samples, "ball": Ball, "ascent": Ascent}
@@ -75,9 +78,9 @@ def build(name: str, threat: ThreatModel, **settings: Any) -> Rule:
     >>> build("dirichlet", ThreatModel("inf", 0.1), weight=2.0).weight
     2.0
     """
-    if name not in RULES:
-        raise unknown_name("rule", name, RULES)
-    rule = RULES[name]
+    if name not in _ALL:
+        raise unknown_name("rule", name, _ALL)
+    rule = _ALL[name]
     known = {f.name for f in dataclasses.fields(rule) if f.init} - {"threat"}
     for key in settings:
         if key not in known:
@@ -109,7 +112,7 @@ def parse(text: str, threat: ThreatModel, **defaults: Any) -> Rule:
         return _rule(ast.parse(text.strip(), mode="eval").body, threat, defaults)
     except (SyntaxError, _UnreadableError):
         if text.strip().replace("-", "_").isidentifier():
-            raise unknown_name("rule", text.strip(), RULES) from None
+            raise unknown_name("rule", text.strip(), _ALL) from None
         raise ConfigError(
             f"Cannot read the rule {text!r}. Write it as NAME or NAME(setting=value, ...), sums as A + 0.5*B."
         ) from None
@@ -133,7 +136,7 @@ def _rule(node: ast.expr, threat: ThreatModel, defaults: dict[str, Any]) -> Rule
         return Growing(inner, **{**_shared(Growing, defaults), **settings})
     if node.args:
         raise _UnreadableError
-    rule = RULES.get(node.func.id)
+    rule = _ALL.get(node.func.id)
     return build(node.func.id, threat, **{**(_shared(rule, defaults) if rule else {}), **settings})
 
 
