@@ -1,0 +1,133 @@
+"""Explain a model: margins, energies, harmonicity and the shape of its boundary, in one record."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from holomorph.errors import DataError, ModelError
+from holomorph.evaluation.subject import Subject, under_attack
+from holomorph.framework.boundary import boundary
+from holomorph.framework.foretelling import foretell
+from holomorph.framework.harmonicity import harmonicity
+from holomorph.framework.spikes import spikes
+from holomorph.progress import track
+from holomorph.records.explanation import ExplanationRecord
+from holomorph.types import ThreatModel, check_batch
+from holomorph.versions import versions
+
+
+def explain(
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    *,
+    threat: ThreatModel,
+    reference: Tensor | None = None,
+    steps: int = 100,
+    thorough: bool = False,
+    batch_size: int = 100,
+    seed: int = 0,
+    out: str | Path | None = None,
+    name: str = "",
+    data: str = "",
+) -> ExplanationRecord:
+    """Measure on a model what the theory says about its adversarial examples.
+
+    Parameters
+    ----------
+    model:
+        Maps (batch, ...) in the threat's box to logits (batch, K), differentiably. Left as it was found.
+    x, y:
+        Samples and labels, preferably ones the model was not trained on; 200 to 500 are enough.
+    threat:
+        What a perturbation may be: norm, radius and box.
+    reference:
+        Further samples for the neighbours that span the samples' tangent space; x itself unless given.
+    steps:
+        Of the attacks that the margins are compared with.
+    thorough:
+        Add slower attacks to that comparison.
+    batch_size:
+        Samples at a time.
+    seed:
+        Of everything random.
+    out:
+        A file that keeps each part once it is done; a run stopped halfway goes on from there.
+    name, data:
+        For the record.
+
+    Raises
+    ------
+    DataError
+        For samples outside the box, one class only, or fewer than 12 samples.
+    ModelError
+        If the output is not logits of at least two classes.
+
+    Source: docs/mathematics.md, sections 2, 3, 5 and 6; docs/explanations.md.
+
+    Examples
+    --------
+    >>> x = torch.rand(40, 2)
+    >>> model = nn.Sequential(nn.Linear(2, 8), nn.Tanh(), nn.Linear(8, 2))
+    >>> record = explain(model, x, (x[:, 0] > x[:, 1]).long(), threat=ThreatModel("inf", 0.1), steps=10)
+    >>> [agreement.estimate for agreement in record.margins.agreements]
+    ['first order', 'analytic']
+    """
+    started = time.perf_counter()
+    check_batch(x, y, box=threat.box)
+    if len(x) < 12 or len(set(y.tolist())) < 2:
+        raise DataError("An explanation needs at least 12 samples of at least two classes.")
+    options: dict[str, Any] = {"batch_size": batch_size, "seed": seed}
+    with under_attack(model):
+        subject = Subject(model)
+        if subject.logits(x[:2]).shape[1] < 2:
+            raise ModelError("The model has a single class. An explanation needs a rival to every class.")
+        parts: dict[str, Callable[[], Any]] = {
+            "margins": lambda: foretell(subject, x, y, threat, steps=steps, thorough=thorough, **options),
+            "energies": lambda: spikes(subject, x, y, threat, **options),
+            "harmonicity": lambda: harmonicity(subject, x, y, threat, **options),
+            "boundary": lambda: boundary(subject, x, y, threat, reference=reference, **options),
+        }
+        empty = ExplanationRecord(
+            model=name or type(model).__name__,
+            data=data,
+            threat=threat,
+            samples=len(x),
+            seed=seed,
+            fingerprint=_fingerprint(model, x, y, f"{threat} {threat.box} {steps} {thorough} {seed}"),
+            clean=float((subject.answers(x) == y).float().mean()),
+            versions=versions("foolbox", "pyautoattack"),
+        )
+        return _filled(empty, parts, None if out is None else Path(out), started)
+
+
+def _filled(
+    record: ExplanationRecord, parts: dict[str, Callable[[], Any]], out: Path | None, started: float
+) -> ExplanationRecord:
+    """Work out the parts that are missing, saving after each."""
+    before = 0.0
+    if out is not None and out.exists():
+        earlier = ExplanationRecord.load(out)
+        if earlier.fingerprint == record.fingerprint:
+            record, before = earlier, earlier.seconds
+    todo = [name for name in parts if getattr(record, name) is None]
+    for part in track(todo, "explaining"):
+        record = record.model_copy(update={part: parts[part]()})
+        record = record.model_copy(update={"seconds": before + time.perf_counter() - started})
+        if out is not None:
+            record.save(out)
+    return record
+
+
+def _fingerprint(model: nn.Module, x: Tensor, y: Tensor, settings: str) -> str:
+    digest = hashlib.sha256(settings.encode())
+    for tensor in (*model.state_dict().values(), x, y):
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:16]

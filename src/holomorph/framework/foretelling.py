@@ -1,0 +1,154 @@
+"""Do margins foretell attacks? Estimated distances to the boundary against the smallest perturbations found."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from holomorph.calculus.norms import norm
+from holomorph.errors import DataError
+from holomorph.evaluation.autoattack import AutoAttackStage
+from holomorph.evaluation.base import Attack
+from holomorph.evaluation.foolbox import FoolboxAttack, minimal_norm
+from holomorph.evaluation.subject import Subject
+from holomorph.framework.agreement import Array, bootstrap, spearman
+from holomorph.framework.margins import Margin, analytic, first_order
+from holomorph.progress import bar
+from holomorph.records.explanation import Agreement, Margins
+from holomorph.types import ThreatModel
+
+#: How many rivals the estimates look at.
+_RIVALS = 3
+
+_GRID = 41
+
+
+class _Timed(NamedTuple):
+    values: Array
+    seconds: float
+
+
+def foretell(
+    model: Subject,
+    x: Tensor,
+    y: Tensor,
+    threat: ThreatModel,
+    *,
+    steps: int = 100,
+    thorough: bool = False,
+    batch_size: int = 100,
+    seed: int = 0,
+) -> Margins:
+    """Compare first-order and analytic margins with the best of the attacks, sample by sample and as a curve.
+
+    The attacks: FMN, in l_2 DDN as well; ``thorough`` adds FAB (three targets) and in l_2 the boundary attack. What
+    they find is an upper bound of the true distance, so an estimate below it need not be wrong.
+
+    Parameters
+    ----------
+    model, x, y, threat:
+        As for :func:`holomorph.explain`; the threat's radius ends the curve's grid at twice its length at least.
+    steps:
+        Iterations of each attack; the boundary attack makes ten times as many.
+
+    Raises
+    ------
+    DataError
+        If no sample is answered rightly.
+
+    Source: docs/mathematics.md, sections 5 and 6.
+    """
+    found, fmn = _attacked(model, x, y, threat, _attacks(threat, x, steps, thorough), batch_size, seed)
+    right = found > 0
+    if right.sum() < 2:
+        raise DataError(
+            "Fewer than two samples are answered rightly; there are no margins to compare. Train the model."
+        )
+    first = _estimated(lambda a, b: first_order(model, a, b, threat, rivals=_RIVALS), x, y, batch_size)
+    many = _estimated(lambda a, b: analytic(model, a, b, threat, rivals=_RIVALS), x, y, batch_size)
+    finite = found[np.isfinite(found)]
+    grid = np.linspace(0.0, max(2 * threat.radius, float(np.quantile(finite, 0.95))), _GRID)
+    pairs: list[tuple[Literal["first order", "analytic"], _Timed]] = [("first order", first), ("analytic", many)]
+    return Margins(
+        threat=threat,
+        attacks=tuple(a.name for a in _attacks(threat, x, steps, thorough)),
+        steps=steps,
+        found=tuple(found.tolist()),
+        first_order=tuple(first.values.tolist()),
+        analytic=tuple(many.values.tolist()),
+        eps=tuple(grid.tolist()),
+        attacked_accuracy=tuple(survivors(found, grid).tolist()),
+        first_order_accuracy=tuple(survivors(first.values, grid).tolist()),
+        analytic_accuracy=tuple(survivors(many.values, grid).tolist()),
+        agreements=tuple(_agreement(name, e, found, grid, fmn, seed) for name, e in pairs),
+    )
+
+
+def survivors(distances: Array, grid: Array) -> Array:
+    """Return the share of samples whose distance exceeds each eps: the accuracy under attack.
+
+    >>> survivors(np.array([0.0, 0.1, np.inf]), np.array([0.0, 0.2]))
+    array([0.66666667, 0.33333333])
+    """
+    return np.asarray((distances[None, :] > grid[:, None]).mean(1))
+
+
+def _agreement(
+    name: Literal["first order", "analytic"], estimate: _Timed, found: Array, grid: Array, fmn: float, seed: int
+) -> Agreement:
+    right = (found > 0) & np.isfinite(found)
+    e, d = estimate.values[right], found[right]
+    return Agreement(
+        estimate=name,
+        spearman=bootstrap(spearman, e, d, seed=seed),
+        relative_error=bootstrap(lambda a, b: float(np.median(np.abs(a - b) / b)), e, d, seed=seed),
+        curve_gap=bootstrap(
+            lambda a, b: float(np.abs(survivors(a, grid) - survivors(b, grid)).max()), estimate.values, found, seed=seed
+        ),
+        seconds=estimate.seconds,
+        faster=fmn / max(estimate.seconds, 1e-9),
+    )
+
+
+def _attacks(threat: ThreatModel, x: Tensor, steps: int, thorough: bool) -> list[Attack]:
+    attacks: list[Attack] = [*minimal_norm(threat, steps)]
+    if thorough:
+        low, high = threat.box
+        far = (high - low) * (0.999 if threat.norm == "inf" else x[0].numel() ** (1 / threat.p))
+        attacks.append(AutoAttackStage("fab-t", ThreatModel(threat.norm, far, threat.box), classes=4, steps=steps))
+        if threat.norm == "2":
+            attacks.append(FoolboxAttack("boundary", threat, 10 * steps))
+    return attacks
+
+
+def _attacked(
+    model: Subject, x: Tensor, y: Tensor, threat: ThreatModel, attacks: list[Attack], batch_size: int, seed: int
+) -> tuple[Array, float]:
+    """The least distance at which the model, run again, is wrong; and the seconds that FMN took."""
+    least = torch.where(model.answers(x) == y, torch.full_like(x.flatten(1)[:, 0], math.inf), 0.0)
+    seconds = 0.0
+    batches = [slice(i, i + batch_size) for i in range(0, len(x), batch_size)]
+    with bar("attacks", total=len(attacks) * len(batches)) as progress:
+        for attack in attacks:
+            progress.describe(f"margins found by {attack.name} ({threat})")
+            for part in batches:
+                started = time.perf_counter()
+                made = attack(model, x[part], y[part], seed).clamp(*threat.box)
+                seconds += (time.perf_counter() - started) * (attack.name == "fmn")
+                distance = norm(made - x[part], threat.p)
+                fooled = model.answers(made) != y[part]
+                least[part] = torch.where(fooled, torch.minimum(least[part], distance), least[part])
+                progress.advance()
+    return np.asarray(least.double().cpu().numpy()), seconds
+
+
+def _estimated(estimate: Callable[[Tensor, Tensor], Margin], x: Tensor, y: Tensor, batch_size: int) -> _Timed:
+    started = time.perf_counter()
+    parts = [estimate(x[i : i + batch_size], y[i : i + batch_size]).distance for i in range(0, len(x), batch_size)]
+    return _Timed(np.asarray(torch.cat(parts).double().cpu().numpy()), time.perf_counter() - started)
