@@ -245,15 +245,17 @@ def probe(x: Tensor, generator: torch.Generator) -> Tensor:
     return (flat * (math.sqrt(flat.shape[1]) / flat.norm(dim=1, keepdim=True))).reshape(x.shape)
 
 
+def unit_directions(x: Tensor) -> Tensor:
+    """The unit vectors of the input space, the same for all samples; (n, *x.shape), a view of an (n, n) matrix."""
+    n = x[0].numel()
+    return torch.eye(n, dtype=x.dtype, device=x.device).reshape(n, 1, *x.shape[1:]).expand(n, *x.shape)
+
+
 def basis(x: Tensor, chunk: int) -> Iterator[tuple[Tensor, Tensor]]:
     """Unit vectors of the input space, ``chunk`` at a time: copies of the batch and their directions."""
-    n = x[0].numel()
-    for indices in torch.split(torch.arange(n, device=x.device), chunk):
-        directions = torch.zeros(len(indices), n, dtype=x.dtype, device=x.device)
-        directions[torch.arange(len(indices)), indices] = 1
-        shape = (len(indices) * len(x), *x.shape[1:])
-        many = x.expand(len(indices), *x.shape).reshape(shape)
-        yield many, directions.repeat_interleave(len(x), 0).reshape(shape)
+    for directions in torch.split(unit_directions(x), chunk):
+        shape = (len(directions) * len(x), *x.shape[1:])
+        yield x.expand(len(directions), *x.shape).reshape(shape), directions.reshape(shape)
 
 
 def _pull_back_rows(h: Tensor, x: Tensor, rows: Tensor, create: bool) -> Tensor:

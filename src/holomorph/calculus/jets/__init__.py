@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from holomorph.calculus.derivatives import check_direction
+from holomorph.calculus.derivatives import check_direction, unit_directions
 from holomorph.calculus.jets.imaginary import ComplexJet
 from holomorph.calculus.jets.real import Jet
 from holomorph.errors import NotDifferentiableError, NotHolomorphicError
@@ -75,9 +75,7 @@ def value_gradient_laplacian(model: Differentiable, x: Tensor) -> tuple[Tensor, 
     (tensor([2.]), tensor([[2.],
             [2.]]), tensor([4.]))
     """
-    n = x[0].numel()
-    unit = torch.eye(n, dtype=x.dtype, device=x.device).reshape(n, 1, *x.shape[1:]).expand(n, *x.shape)
-    return push_forward(model, x, unit, order=2)
+    return push_forward(model, x, unit_directions(x), order=2)
 
 
 def push_forward(model: Differentiable, x: Tensor, directions: Tensor, order: int) -> tuple[Tensor, Tensor, Tensor]:
