@@ -94,8 +94,8 @@ class NumericalPgd:
 
     @property
     def access(self) -> Access:
-        """Belongs to the white-box side: it is there to find what a hidden gradient would have."""
-        return "white box"
+        """Reads outputs only; where it beats the attacks with gradients, the gradients are masked."""
+        return "black box"
 
     def settings(self) -> dict[str, Any]:
         """The settings that matter to the strength."""

@@ -24,8 +24,8 @@ def plan(threat: ThreatModel, traits: Traits, *, quick: bool = False, twin: Subj
     if not traits.differentiable:
         return [*_without_gradients(threat, traits, quick=quick), *transfer]
     if quick:
-        return [AutoAttackStage("apgd-ce", threat, traits.classes, steps=50), Pgd(threat, "scaled", steps=50),
-                *minimal_norm(threat, steps=50)]  # fmt: skip
+        cheap = [AutoAttackStage("apgd-ce", threat, traits.classes, steps=50), Pgd(threat, "scaled", steps=50)]
+        return [*cheap, *minimal_norm(threat, steps=50), NumericalPgd(threat, limit=32)]
     chain: list[Attack] = list((randomised if traits.randomised else standard)(threat, traits.classes))
     if traits.classes < 4:  # the targeted ratio loss is undefined: our margin loss in its place
         chain.insert(1, Pgd(threat, "margin", steps=100, restarts=2))

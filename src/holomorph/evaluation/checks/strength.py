@@ -42,13 +42,13 @@ class RandomNoise:
     name: ClassVar[str] = "random noise"
     guards: ClassVar[str] = "gradient attacks weaker than chance"
     source: ClassVar[str] = "Carlini et al. 2019; Athalye et al. 2018"
-    draws: ClassVar[int] = 100
 
     def look(self, e: Evidence) -> Finding:
         """Draw inside the ball and, for l_inf, from its corners; count what only noise broke."""
         generator, white = e.generator(self.number), e.ledger.white[e.rows]
         broken = torch.zeros_like(white)
-        for draw in range(self.draws):
+        draws = 30 if e.found.quick else 100
+        for draw in range(draws):
             e_noise = _draw(e, generator, corner=draw % 2 == 1)
             points = into_threat(e.x, e.x + e_noise, e.threat)
             broken |= e.subject.answers(points) != e.y
@@ -57,7 +57,7 @@ class RandomNoise:
         return Finding(
             graded(only, 0.0, 0.01),
             only,
-            f"{self.draws} draws break {percent(float(broken.double().mean()))} of the probe, "
+            f"{draws} draws break {percent(float(broken.double().mean()))} of the probe, "
             f"{percent(only)} that no white-box attack broke.",
         )
 
@@ -99,7 +99,7 @@ class Unbounded:
     source: ClassVar[str] = "Carlini et al. 2019; Athalye et al. 2018"
 
     def look(self, e: Evidence) -> Finding:
-        """Attack within the diameter of the box, with three restarts; less than 1 % may survive."""
+        """Attack within the diameter of the box, with three starts in the threat's ball; less than 1 % may survive."""
         low, high = e.threat.box
         features = e.x[0].numel()
         width = (high - low) * {"inf": 1.0, "2": math.sqrt(features), "1": float(features)}[e.threat.norm]
@@ -110,7 +110,7 @@ class Unbounded:
             if not left.any():
                 break
             x, y = e.x[left], e.y[left]
-            drawn = low + torch.rand(x.shape, generator=generator, dtype=x.dtype).to(x.device) * (high - low)
+            drawn = x + random_in_ball(x, e.threat.p, e.threat.radius, generator)
             run = e.ascend(x, y, steps=60, loss="margin", threat=threat, start=drawn if restart else None)
             left[left.clone()] = ~run.found
         share = float(left.double().mean())

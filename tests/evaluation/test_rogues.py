@@ -1,0 +1,122 @@
+"""Models built to fool an evaluation: each trips its check, and none gets away with its robustness."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from conftest import THREAT, Scene, train
+from rogues import (
+    BatchDependent,
+    Detached,
+    Learns,
+    Loud,
+    Noisy,
+    OptimisesInside,
+    Probabilities,
+    Quantising,
+    Reversed,
+    Shattered,
+    WrongRange,
+    ZeroGradient,
+)
+from torch import nn
+
+from holomorph.evaluation.evaluate import evaluate
+from holomorph.records.evaluation import EvaluationRecord
+from holomorph.types import ThreatModel
+
+SAMPLES = 32
+
+#: What fails (or, for probabilities, warns), and how far above the honest figure the reported one may lie.
+GALLERY: dict[str, tuple[type[nn.Module], set[int], float]] = {
+    "zero gradient": (ZeroGradient, {2, 5, 8}, 0.04),
+    "reversed gradient": (Reversed, {2, 5}, 0.04),
+    "logits times 1000": (Loud, {8}, 0.0),
+    "probabilities": (Probabilities, {13}, 0.0),
+    "noise": (Noisy, {10, 14}, 1.0),
+    "quantising": (Quantising, {2, 5, 8}, 0.0),
+    "optimises inside": (OptimisesInside, {15}, 0.04),
+    "detached": (Detached, {9}, 0.04),
+    "depends on the batch": (BatchDependent, {17}, 1.0),
+    "learns while attacked": (Learns, {18}, 0.0),
+    "shattered gradient": (Shattered, {2}, 0.04),
+}
+
+
+@pytest.fixture(scope="module")
+def honest(scene: Scene) -> EvaluationRecord:
+    return evaluate(scene.honest, scene.x[:SAMPLES], scene.y[:SAMPLES], THREAT, quick=True, twin=scene.twin)
+
+
+def tripped(record: EvaluationRecord) -> set[int]:
+    return {check.number for check in record.checks if check.verdict in ("warn", "fail")}
+
+
+def test_the_honest_network_trips_nothing(honest: EvaluationRecord) -> None:
+    assert tripped(honest) == set()
+    assert honest.trustworthy
+    assert len(honest.checks) == 23
+    assert [check.number for check in honest.checks] == list(range(1, 24))
+    assert honest.robust < honest.clean
+
+
+@pytest.mark.parametrize("name", GALLERY)
+def test_a_rogue_trips_its_check_and_is_bounded(name: str, scene: Scene, honest: EvaluationRecord) -> None:
+    rogue, numbers, slack = GALLERY[name]
+    record = evaluate(rogue(scene.honest), scene.x[:SAMPLES], scene.y[:SAMPLES], THREAT, quick=True)
+    assert numbers <= tripped(record)
+    assert record.trustworthy == (name == "probabilities")
+    assert record.robust <= honest.robust + slack
+
+
+def test_a_wrong_range_leaves_the_twin_unbroken(scene: Scene) -> None:
+    threat = ThreatModel("inf", THREAT.eps, (0.0, 255.0))
+    x, y = 255 * scene.x[:SAMPLES], scene.y[:SAMPLES]
+    record = evaluate(WrongRange(scene.honest), x, y, threat, quick=True, twin=WrongRange(scene.twin))
+    assert tripped(record) == {22}
+    assert record.robust == record.clean
+
+
+def test_every_check_says_what_it_saw_and_where_it_comes_from(honest: EvaluationRecord) -> None:
+    for check in honest.checks:
+        assert check.reason.endswith(".")
+        assert check.guards
+        assert check.source
+        assert (check.figure is None) == (check.verdict == "not run")
+
+
+def test_catastrophic_overfitting_shows_in_the_alignment() -> None:
+    """A kinked model whose gradient turns round inside the ball, as after single-step training gone wrong."""
+
+    class Kinked(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            wave = (x * 60).sin().sum(1)
+            return torch.stack([1 + wave, -1 - wave], 1)
+
+    x = torch.rand(32, 20, generator=torch.Generator().manual_seed(0))
+    record = evaluate(Kinked(), x, Kinked()(x).argmax(1), THREAT, quick=True)
+    alignment = record.checks[20]
+    assert alignment.name == "gradient alignment"
+    assert alignment.verdict == "fail"
+    assert alignment.figure is not None
+    assert abs(alignment.figure) < 0.1
+
+
+def test_a_convolutional_network_under_the_full_evaluation_trips_nothing(scene: Scene) -> None:
+    def network() -> nn.Module:
+        torch.manual_seed(0)
+        layers = nn.Conv2d(1, 16, 3, stride=2), nn.GELU(), nn.Flatten(), nn.Linear(144, 10)
+        return train(*digits(), 0.1, 30, nn.Sequential(nn.Unflatten(1, (1, 8, 8)), *layers))
+
+    record = evaluate(network(), scene.x[:8], scene.y[:8], ThreatModel("inf", 0.05))
+    assert tripped(record) == set(), [c for c in record.checks if c.verdict in ("warn", "fail")]
+    names = [attack.name for attack in record.attacks]
+    assert names[:4] == ["apgd-ce", "apgd-t", "fab-t", "square"]
+    assert not record.upper_bound
+
+
+def digits() -> tuple[torch.Tensor, torch.Tensor]:
+    from sklearn.datasets import load_digits
+
+    x, y = load_digits(return_X_y=True)
+    return torch.tensor(x[:1400] / 16, dtype=torch.float32), torch.tensor(y[:1400])
