@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from holomorph.evaluation.attack import attack
     from holomorph.evaluation.audit import audit
     from holomorph.evaluation.evaluate import evaluate
+    from holomorph.framework.explain import explain
+    from holomorph.framework.transfer import transfer
     from holomorph.report.render import report
     from holomorph.rules import (
         AWP,
@@ -63,6 +65,8 @@ _HOMES = {
     "Sum": "holomorph.rules",
     "TRADES": "holomorph.rules",
     "WeaklyHarmonic": "holomorph.rules",
+    "explain": "holomorph.framework.explain",
+    "transfer": "holomorph.framework.transfer",
     "fit": "holomorph.training.fit",
     "report": "holomorph.report.render",
 }
@@ -96,11 +100,13 @@ __all__ = [
     "errors",
     "evaluate",
     "exact",
+    "explain",
     "fit",
     "framework",
     "nn",
     "report",
     "rules",
+    "transfer",
 ]
 
 

@@ -14,6 +14,8 @@ from holomorph.types import Record
 KINDS = {
     "training": ("holomorph.records.training", "TrainRecord"),
     "evaluation": ("holomorph.records.evaluation", "EvaluationRecord"),
+    "explanation": ("holomorph.records.explanation", "ExplanationRecord"),
+    "transfer": ("holomorph.records.transfer", "TransferRecord"),
     "diagnostics": ("holomorph.records.diagnostics", "DiagnosticsRecord"),
 }
 

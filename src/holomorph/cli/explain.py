@@ -1,0 +1,76 @@
+"""``holomorph explain``: what a model's adversarial examples are, measured against the theory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from holomorph import progress
+from holomorph.cli.common import Quiet, Seed, percent, say
+from holomorph.cli.evaluate import find
+from holomorph.records.explanation import ExplanationRecord
+from holomorph.types import ThreatModel
+
+
+def explain(
+    model: Annotated[str, typer.Argument(help="A run folder, or package.module:factory.")],
+    threat: Annotated[str | None, typer.Option("--threat", help="NORM:EPS; a run has its own by default.")] = None,
+    weights: Annotated[Path | None, typer.Option(help="Weights of a factory's model; they run no code.")] = None,
+    data: Annotated[str, typer.Option("--data", help="digits, fashion-mnist or npz:PATH (a run has its own).")] = "",
+    data_dir: Annotated[Path | None, typer.Option(help="Folder with the IDX files of Fashion-MNIST.")] = None,
+    box: Annotated[tuple[float, float] | None, typer.Option(help="LOW HIGH of the inputs of an npz file.")] = None,
+    n: Annotated[int, typer.Option("--n", help="Test samples to look at.")] = 500,
+    steps: Annotated[int, typer.Option(help="Steps of the attacks that the margins are compared with.")] = 100,
+    thorough: Annotated[bool, typer.Option("--thorough", help="Compare with slower attacks as well.")] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="Where the record goes; by default into the run folder. Goes on from it.")
+    ] = None,
+    seed: Seed = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Measure margins, energies, harmonicity and the boundary of a model beside what attacks really do."""
+    from holomorph.framework.explain import explain as measure
+
+    found = find(model, weights=weights, data=data, data_dir=data_dir, box=box)
+    folder = Path(model)
+    target = out or (folder / "explanation.json" if folder.is_dir() else Path("explanation.json"))
+    splits = found.splits
+    with progress.shown(enabled=not quiet):
+        record = measure(
+            found.model,
+            splits.x_test[:n],
+            splits.y_test[:n],
+            threat=ThreatModel.parse(threat, splits.box) if threat else found.threats[0],
+            reference=splits.x_train[:5000],
+            steps=steps,
+            thorough=thorough,
+            seed=seed,
+            out=target,
+            name=found.name,
+            data=splits.name,
+        )
+    for line in summary(record):
+        say(line)
+    say(f"The record lies at {target}")
+
+
+def summary(record: ExplanationRecord) -> list[str]:
+    """What was found, in a few lines."""
+    lines = [f"Clean accuracy {percent(record.clean)} on {record.samples} samples."]
+    if record.margins is not None:
+        lines += [
+            f"Margins, {a.estimate}: rank correlation {a.spearman.value:.3f} with the attacks, curve within "
+            f"{percent(a.curve_gap.value)}, {a.faster:.0f} times faster than FMN."
+            for a in record.margins.agreements
+        ]
+    if record.energies is not None:
+        lines.append(f"Spike index {record.energies.spike_index.value:.2f}: energy on the balls over the samples.")
+    if record.harmonicity is not None:
+        gap = record.harmonicity.mean_value_gap[-1].value
+        lines.append(f"Mean-value gap {gap:.3f} of the slope: 0 for harmonic logits.")
+    if record.boundary is not None:
+        share, chance = record.boundary.tangent_share.value, record.boundary.chance
+        lines.append(f"{percent(share)} of the boundary's normal lies along the samples ({percent(chance)} by chance).")
+    return lines

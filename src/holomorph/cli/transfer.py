@@ -1,0 +1,72 @@
+"""``holomorph transfer``: which runs' adversarial examples fool which others, and what the gradients foretell."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from holomorph import progress
+from holomorph.cli.common import Quiet, Seed, percent, say
+from holomorph.errors import ConfigError
+from holomorph.records.transfer import TransferRecord
+from holomorph.types import ThreatModel
+
+
+def transfer(
+    runs: Annotated[list[Path], typer.Argument(help="Two or more run folders on the same data.")],
+    threat: Annotated[str, typer.Option("--threat", help="NORM:EPS, several of one norm with commas.")] = "inf:0.05",
+    n: Annotated[int, typer.Option("--n", help="Test samples.")] = 200,
+    steps: Annotated[int, typer.Option(help="Steps of each attack.")] = 50,
+    out: Annotated[Path, typer.Option(help="Where the record goes.")] = Path("transfer.json"),
+    data_dir: Annotated[Path | None, typer.Option(help="Folder with the IDX files of Fashion-MNIST.")] = None,
+    seed: Seed = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Make adversarial examples on each run, try them on each other, and score the gradients' prediction."""
+    from holomorph.framework.transfer import transfer as measure
+    from holomorph.training.folder import RunFolder
+
+    folders = {str(path): RunFolder.open(path) for path in runs}
+    kinds = {(folder.config.data, folder.config.shape) for folder in folders.values()}
+    if len(kinds) > 1:
+        raise ConfigError("The runs were trained on different data. Examples transfer between models of the same data.")
+    config = next(iter(folders.values())).config
+    splits = (config if data_dir is None else config.model_copy(update={"data_dir": str(data_dir)})).load_data()
+    threats = ThreatModel.parse_many(threat, splits.box)
+    if len({t.norm for t in threats}) > 1:
+        raise ConfigError("Give threats of one norm; run the command once for each norm.")
+    with progress.shown(enabled=not quiet):
+        record = measure(
+            {name: folder.load_model() for name, folder in folders.items()},
+            splits.x_test[:n],
+            splits.y_test[:n],
+            threat=threats[0],
+            eps=[t.radius for t in threats],
+            steps=steps,
+            seed=seed,
+        )
+    record.save(out)
+    for line in summary(record):
+        say(line)
+    say(f"The record lies at {out}")
+
+
+def summary(record: TransferRecord) -> list[str]:
+    """What was found, in a few lines."""
+    lines = []
+    for attacked in record.attacked:
+        pairs = [v for i, row in enumerate(attacked.success) for j, v in enumerate(row) if i != j]
+        mean = percent(sum(pairs) / len(pairs))
+        lines.append(
+            f"{attacked.attack} at {attacked.eps:g}: {mean} of right answers fooled by another model's examples."
+        )
+    for score in record.scores:
+        lines.append(
+            f"Order {score.order} against {score.attack} at {score.eps:g}: R^2 {score.determination.value:.2f}, "
+            f"centred {score.determination_centred.value:.2f}, shuffled control {score.shuffled:.2f}."
+        )
+    vacuous = sum(near.vacuous for near in record.nearness)
+    lines.append(f"The parallelogram bound says nothing for {vacuous} of {len(record.nearness)} pairs.")
+    return lines
