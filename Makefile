@@ -28,7 +28,7 @@ docs: $(READY)
 
 $(READY): constraints.txt pyproject.toml
 	test -x $(BIN)/python || $$(command -v $(PYTHON) || command -v python3) -m venv .venv
-	$(BIN)/python -m pip install --quiet $(PIP_EXTRA) -c constraints.txt -e '.[dev,docs]'
+	$(BIN)/python -m pip install --quiet --no-compile $(PIP_EXTRA) -c constraints.txt -e '.[dev,docs]'
 	touch $@
 
 clean:
