@@ -32,6 +32,9 @@ def train(
     optimizer: Annotated[str, typer.Option(help="adam, adamw or sgd.")] = "adam",
     weight_decay: Annotated[float, typer.Option(help="Weight decay.")] = 0.0,
     ema: Annotated[float, typer.Option(help="Decay of averaged weights; 0 keeps none.")] = 0.0,
+    guard: Annotated[
+        bool, typer.Option("--guard", help="After catastrophic overfitting go back and double the weight.")
+    ] = False,
     twin: Annotated[bool, typer.Option("--twin/--no-twin", help="Also train an undefended twin.")] = True,
     data_dir: Annotated[Path | None, typer.Option(help="Folder with the IDX files of Fashion-MNIST.")] = None,
     box: Annotated[tuple[float, float] | None, typer.Option(help="LOW HIGH of the inputs of an npz file.")] = None,
@@ -48,6 +51,7 @@ def train(
         "optimizer": optimizer,
         "weight_decay": weight_decay,
         "ema": ema or None,
+        "guard": guard,
     }
     folder = RunFolder(out)
     splits, config = _plan(data, data_dir, box, rule, threat, model, activation, settings, seed, twin)
@@ -104,7 +108,7 @@ def _train_both(folder: RunFolder, splits: Splits, config: RunConfig) -> TrainRe
     if config.twin:
         twin_path = folder.path / "twin"
         plain = fit(config.build_model(), splits, Plain(seed=config.seed), out=twin_path, resume=True,
-                    seed=config.seed, **config.training)  # fmt: skip
+                    seed=config.seed, **{**config.training, "guard": False})  # fmt: skip
         (twin_path / "model.safetensors").replace(folder.path / "twin.safetensors")
         record = record.model_copy(
             update={

@@ -48,6 +48,8 @@ class Rule(ABC):
     measured:
         What the last call saw (energy, margin, ...): detached scalars, read only when a log is written,
         so that no device waits for a print.
+    doublings:
+        How often :meth:`strengthen` was called.
     """
 
     name: ClassVar[str]
@@ -55,6 +57,7 @@ class Rule(ABC):
     label_smoothing: float = 0.0
     progress: float = field(default=1.0, init=False, repr=False)
     measured: dict[str, Tensor] = field(default_factory=dict, init=False, repr=False)
+    doublings: int = field(default=0, init=False, repr=False)
 
     def __post_init__(self) -> None:
         self.generator = torch.Generator().manual_seed(self.seed)
@@ -100,6 +103,26 @@ class Rule(ABC):
         """What one sample of one step costs."""
 
     @property
+    def defends_against(self) -> ThreatModel | None:
+        """The threat the rule trains for, if there is one."""
+        return getattr(self, "threat", None)
+
+    @property
+    def can_strengthen(self) -> bool:
+        """Whether the rule has a weight."""
+        return getattr(self, "weight", 0) > 0
+
+    def strengthen(self) -> None:
+        """Double the weight."""
+        self.doublings += 1
+        if getattr(self, "weight", 0) > 0:
+            setattr(self, "weight", 2 * getattr(self, "weight"))  # noqa: B009, B010  # not every rule has one
+
+    def reseed(self, seed: int) -> None:
+        """Let the rule draw anew; several processes must not draw the same points."""
+        self.generator.manual_seed(seed)
+
+    @property
     def replays(self) -> int:
         """How often a training loop takes each batch in turn, one optimizer step each."""
         return 1
@@ -110,11 +133,13 @@ class Rule(ABC):
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint must keep so that a resumed run draws the same points."""
-        return {"generator": self.generator.get_state().tolist()}
+        return {"generator": self.generator.get_state().tolist(), "doublings": self.doublings}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what :meth:`state_dict` returned."""
         self.generator.set_state(torch.tensor(state["generator"], dtype=torch.uint8))
+        for _ in range(self.doublings, state["doublings"]):
+            Rule.strengthen(self)
 
 
 def _plain(value: Any) -> Any:

@@ -67,6 +67,27 @@ class Sum(Rule):
         return Cost(sum(c.forward for c in costs), sum(c.backward for c in costs))
 
     @property
+    def defends_against(self) -> ThreatModel | None:
+        """The first threat among the rules."""
+        return next((rule.defends_against for rule in self.rules if rule.defends_against is not None), None)
+
+    @property
+    def can_strengthen(self) -> bool:
+        """Whether one of the rules can be strengthened."""
+        return any(rule.can_strengthen for rule in self.rules)
+
+    def strengthen(self) -> None:
+        """Strengthen every rule that has a weight."""
+        self.doublings += 1
+        for rule in self.rules:
+            rule.strengthen()
+
+    def reseed(self, seed: int) -> None:
+        """Let every rule draw anew."""
+        for number, rule in enumerate(self.rules):
+            rule.reseed(seed + number)
+
+    @property
     def replays(self) -> int:
         """The largest of the rules' own."""
         return max(rule.replays for rule in self.rules)
@@ -150,6 +171,20 @@ class Growing(Rule):
     def cost(self) -> Cost:
         """That of the rule."""
         return self.rule.cost
+
+    @property
+    def can_strengthen(self) -> bool:
+        """Whether the rule can be strengthened."""
+        return self.rule.can_strengthen
+
+    def strengthen(self) -> None:
+        """Strengthen the rule."""
+        self.doublings += 1
+        self.rule.strengthen()
+
+    def reseed(self, seed: int) -> None:
+        """Let the rule draw anew."""
+        self.rule.reseed(seed)
 
     @property
     def replays(self) -> int:

@@ -21,6 +21,7 @@ from holomorph.rules.base import Rule
 from holomorph.training import checkpoint
 from holomorph.training.batches import Training, make_batches
 from holomorph.training.folder import prepare_folder
+from holomorph.training.guard import make_guard
 from holomorph.training.loop import Loop, Settings
 from holomorph.types import ThreatModel, write_atomically
 from holomorph.versions import versions
@@ -39,6 +40,7 @@ def fit(
     optimizer: str = "adam",
     weight_decay: float = 0.0,
     ema: float | None = None,
+    guard: bool = False,
     seed: int = 0,
     resume: bool = False,
     force: bool = False,
@@ -65,6 +67,9 @@ def fit(
         ``"adam"``, ``"adamw"`` or ``"sgd"``.
     ema:
         Decay of an exponential moving average of the weights, for instance 0.99.
+    guard:
+        When the gradients' alignment collapses (catastrophic overfitting), go back to the last checkpoint and double
+        the rule's weight; without it there is a warning only.
     resume:
         Go on from the last checkpoint in ``out``; the numbers are those of a run that was never stopped.
     force:
@@ -102,6 +107,8 @@ def fit(
         prepare_folder(folder, resume=resume, force=force)
     started = datetime.now(UTC).isoformat(timespec="seconds")
     loop = Loop(fabric, model, rule, batches, settings, folder / "checkpoints" if folder else None)
+    sample = (fabric.to_device(x), fabric.to_device(y))
+    loop.guard = make_guard(rule, sample, restore=guard, on_disk=folder is not None)
     run(loop, validation, folder)
     if loop.averaged is not None:
         model.load_state_dict(loop.averaged.module.state_dict())
@@ -127,6 +134,7 @@ def run(loop: Loop, validation: tuple[Tensor, Tensor] | None, folder: Path | Non
         bar.advance(len(loop.history) * len(loop.batches))
         while len(loop.history) < epochs:
             epoch = loop.run_epoch(validation, bar)
+            loop.mend()
             loop.save()
             for logger in loggers:
                 _log(logger, epoch)

@@ -23,6 +23,7 @@ from holomorph.rules.base import Rule
 from holomorph.seeding import seed_for
 from holomorph.training import checkpoint
 from holomorph.training.batches import Batches
+from holomorph.training.guard import Guard
 
 OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "adam": torch.optim.Adam,
@@ -69,6 +70,8 @@ class Loop:
         The moving average of the weights, if one is kept.
     history:
         The epochs done.
+    guard:
+        What watches the network after each epoch, if the rule has a threat.
     """
 
     fabric: Fabric
@@ -78,6 +81,7 @@ class Loop:
     settings: Settings
     folder: Path | None = None
     history: list[Epoch] = field(default_factory=list)
+    guard: Guard | None = None
 
     def __post_init__(self) -> None:
         s = self.settings
@@ -108,6 +112,8 @@ class Loop:
         with self._own_randomness(number):
             loss, measured = self._train(number, bar)
         seconds = time.perf_counter() - start
+        if self.guard is not None:
+            measured |= self.guard.measure(self.module)
         accuracy = self.accuracy(*validation, self.settings.batch_size) if validation else None
         epoch = Epoch(
             number=number,
@@ -160,6 +166,8 @@ class Loop:
         """Seed the global stream, which dropout draws from, for this epoch; the caller's own is left as it was."""
         with torch.random.fork_rng():
             torch.manual_seed(seed_for(self.settings.seed, f"noise/{number}/{self.fabric.global_rank}"))
+            if self.fabric.world_size > 1:
+                self.rule.reseed(seed_for(self.rule.seed, f"rule/{number}/{self.fabric.global_rank}"))
             yield
 
     def accuracy(self, x: Tensor, y: Tensor, batch_size: int) -> float:
@@ -190,6 +198,16 @@ class Loop:
         }
         checkpoint.save_checkpoint(self.folder, f"epoch-{len(self.history):04d}", tensors, rest)
         checkpoint.prune(self.folder)
+
+    def mend(self) -> None:
+        """After a collapse warn, or go back to the last checkpoint with twice the weight."""
+        if self.guard is None or not self.guard.collapsed(self.history):
+            return
+        self.guard.react(self.history, self.rule)
+        newest = checkpoint.latest(self.folder) if self.folder is not None and self.guard.restore else None
+        if newest is not None:
+            self.restore(newest)
+            self.rule.strengthen()
 
     def restore(self, path: Path) -> None:
         """Take up the run where a checkpoint left it."""
