@@ -4,21 +4,48 @@ from __future__ import annotations
 
 import sys
 import warnings
+from typing import Annotated
 
 import typer
 
-from holomorph.cli import audit, compare, evaluate, report, train  # each with a function of the same name
+from holomorph.cli import (  # each with a function of the same name
+    audit,
+    compare,
+    evaluate,
+    explain,
+    report,
+    run,
+    train,
+    transfer,
+)
 from holomorph.cli.common import say, sentence
 from holomorph.errors import HolomorphError, HolomorphWarning
+from holomorph.versions import versions
 
 app = typer.Typer(
     name="holomorph",
-    help="Train classifiers that withstand adversarial examples, attack them honestly, and see why they withstand.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (train, evaluate, compare, report, audit):
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(", ".join(f"{name} {number}" for name, number in versions("foolbox", "pyautoattack").items()))
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the versions and exit.", is_eager=True, callback=_version)
+    ] = False,
+) -> None:
+    """Train classifiers that withstand adversarial examples, attack them honestly, and see why they withstand."""
+
+
+for command in (run, train, evaluate, compare, report, audit, explain, transfer):
     name = command.__name__.rpartition(".")[2]
     app.command(name)(getattr(command, name))
 

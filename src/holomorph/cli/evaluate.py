@@ -44,7 +44,7 @@ def evaluate(
     from holomorph.evaluation.evaluate import evaluate as attack
     from holomorph.evaluation.export import robustbench as export
 
-    found = _run(model, data_dir) if Path(model).is_dir() else _other(model, weights, twin, data, data_dir, box)
+    found = find(model, weights=weights, twin=twin, data=data, data_dir=data_dir, box=box)
     threats = ThreatModel.parse_many(threat, found.splits.box) if threat else found.threats
     target = out or (Path(model) / "evaluation.json" if Path(model).is_dir() else Path("evaluation.json"))
     state = target.with_suffix(".state")
@@ -69,6 +69,8 @@ def evaluate(
             training_cost=found.training_cost,
             source=found.source,
         )
+        if out is None and Path(model).is_dir():
+            _diagnose(found, Path(model), seed)
     record.save(target)
     shutil.rmtree(state, ignore_errors=True)
     if robustbench is not None:
@@ -77,6 +79,19 @@ def evaluate(
         say(line)
     if strict and record.failed:
         raise typer.Exit(3)
+
+
+#: Samples whose gradients go into the report's histogram; more would not change the picture.
+DIAGNOSED = 500
+
+
+def _diagnose(found: Found, folder: Path, seed: int) -> None:
+    """Measure the input gradients of a run's model beside its twin's, for the report."""
+    from holomorph.framework.diagnostics import diagnose
+
+    x, y = found.splits.x_test[:DIAGNOSED], found.splits.y_test[:DIAGNOSED]
+    record = diagnose(found.model, x, y, threat=found.threats[0], twin=found.twin, seed=seed)
+    record.save(folder / "diagnostics.json")
 
 
 @dataclass(frozen=True)
@@ -90,6 +105,19 @@ class Found:
     threats: list[ThreatModel]
     training_cost: float | None
     source: dict[str, str]
+
+
+def find(
+    model: str,
+    *,
+    weights: Path | None = None,
+    twin: Path | None = None,
+    data: str = "",
+    data_dir: Path | None = None,
+    box: tuple[float, float] | None = None,
+) -> Found:
+    """Find what a command's first argument names: a run folder, a factory, or an ONNX file."""
+    return _run(model, data_dir) if Path(model).is_dir() else _other(model, weights, twin, data, data_dir, box)
 
 
 def _run(path: str, data_dir: Path | None) -> Found:
