@@ -38,6 +38,15 @@ class HolomorphicNetwork(nn.Module):
         super().__init__()
         self.embedding, self.body, self.readout = embedding, body, readout
 
+    def _start_small(self) -> None:
+        """Halve the initial weights: entire activations grow exponentially off the reals, and so would their sums."""
+        with torch.no_grad():
+            for module in self.body.modules():
+                if isinstance(module, ComplexLinear | ComplexConv2d):
+                    for weight in (module.weight_real, module.weight_imag):
+                        if weight is not None:
+                            weight.mul_(0.5)
+
     @property
     def codes(self) -> Tensor:
         """The value that h should take on each class, (classes, outputs)."""
@@ -68,7 +77,8 @@ class HolomorphicMLP(HolomorphicNetwork):
     width, depth:
         Of the hidden layers.
     activation:
-        A name in :data:`holomorph.nn.activations.ACTIVATIONS`; ``scale`` is its scale.
+        A name in :data:`holomorph.nn.activations.ACTIVATIONS`; ``scale`` is its scale, which keeps its growth in
+        hand. Inputs should be of size about 1.
     embedding, readout:
         Names or objects; see :func:`holomorph.nn.embedding.embedding`, :func:`holomorph.nn.readout.readout`.
     real_weights:
@@ -88,7 +98,7 @@ class HolomorphicMLP(HolomorphicNetwork):
         width: int = 32,
         depth: int = 2,
         activation: str = "sin",
-        scale: float | None = None,
+        scale: float = 2.0,
         embedding: str | Embedding = "pairing",
         readout: str | Readout = "real",
         real_weights: bool = False,
@@ -100,6 +110,7 @@ class HolomorphicMLP(HolomorphicNetwork):
             layers += [ComplexLinear(size_in, size_out, real=real_weights), _activation(activation, scale)]
         last = width if depth else inputs
         super().__init__(embed, nn.Sequential(*layers, ComplexLinear(last, read.outputs, real=real_weights)), read)
+        self._start_small()
 
 
 class HolomorphicCNN(HolomorphicNetwork):
@@ -118,7 +129,7 @@ class HolomorphicCNN(HolomorphicNetwork):
         *,
         width: int = 16,
         activation: str = "sin",
-        scale: float | None = None,
+        scale: float = 2.0,
         embedding: str | Embedding = "complexification",
         readout: str | Readout = "real",
         real_weights: bool = False,
@@ -140,6 +151,7 @@ class HolomorphicCNN(HolomorphicNetwork):
             ComplexLinear(4 * width, read.outputs, real=real),
         )
         super().__init__(embed, body, read)
+        self._start_small()
 
 
 def nearest_pole(network: nn.Module, z: Tensor) -> float:

@@ -1,5 +1,6 @@
 """Estimators for scikit-learn: holomorphic hypotheses by exact solvers, and robustly trained networks."""
 
 from holomorph.sklearn.holomorphic import HolomorphicClassifier
+from holomorph.sklearn.robust import RobustClassifier
 
-__all__ = ["HolomorphicClassifier"]
+__all__ = ["HolomorphicClassifier", "RobustClassifier"]

@@ -9,23 +9,24 @@ import numpy as np
 import torch
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
-from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, check_random_state, validate_data
-from torch import Tensor
+from torch import Tensor, nn
 
 from holomorph.calculus.measures import Ball, Samples
 from holomorph.errors import ConfigError, unknown_name
 from holomorph.exact import FockKernel, PolynomialHolomorphic
 from holomorph.exact.classifier import ExactClassifier
+from holomorph.nn.classifiers import Normalise
 from holomorph.nn.embedding import embedding as make_embedding
-from holomorph.nn.readout import make_codes
-from holomorph.types import ThreatModel
+from holomorph.nn.networks import HolomorphicMLP
+from holomorph.nn.readout import CodeReadout, make_codes
+from holomorph.rules.holomorphic import Holomorphic
+from holomorph.seeding import seed_for
+from holomorph.sklearn.common import TorchClassifier, learned_threat, train
 
 SOLVERS = ("fock", "polynomial", "network")
 
 
-class HolomorphicClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn is untyped
+class HolomorphicClassifier(TorchClassifier):
     r"""A classifier whose hypothesis is a complex-valued holomorphic function of the embedded features.
 
     $$\min_h \tfrac1N\sum_i |h(z_i) - c_{y_i}|^2 + \rho\,(\text{norm}^2 + \lambda\,\text{energy}),\qquad
@@ -51,8 +52,9 @@ class HolomorphicClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mis
         Of the polynomials.
     eps : float or None
         Polynomials and networks take the energy in l_2 balls of this radius around the samples; None: at them.
-    width, depth, activation, epochs, lr : network only
-        Its size, activation and training.
+    width, depth, activation, epochs, lr :
+        Size, activation and training of the network, whose risk is the cross-entropy of the distances to the codes
+        and whose energy is taken in units of ``eps`` (0.1 if None).
     random_state : int, RandomState or None
         Seeds the points drawn, landmarks and initial weights.
 
@@ -91,8 +93,8 @@ class HolomorphicClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mis
         width: int = 32,
         depth: int = 2,
         activation: str = "sin",
-        epochs: int = 200,
-        lr: float = 1e-2,
+        epochs: int = 100,
+        lr: float = 2e-2,
         random_state: Any = None,
     ) -> None:
         self.solver = solver
@@ -114,17 +116,11 @@ class HolomorphicClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mis
         """Fit to features (samples, n) and labels (samples,)."""
         if self.solver not in SOLVERS:
             raise unknown_name("solver", self.solver, SOLVERS)
-        X, y = validate_data(self, X, y, dtype=np.float64)
-        check_classification_targets(y)
-        self.classes_, index = np.unique(y, return_inverse=True)
-        if len(self.classes_) < 2:
-            raise ValueError("HolomorphicClassifier needs samples of at least two classes; there is one class only.")
-        x, labels = torch.tensor(X), torch.tensor(index)
-        seed = int(check_random_state(self.random_state).randint(2**31))
+        x, labels, seed = self._check_training(X, y)
         name = self.codes if self.codes != "auto" else "signs" if len(self.classes_) == 2 else "one-hot"
         codes = make_codes(name, len(self.classes_))
         if self.solver == "network":
-            self.model_: torch.nn.Module = self._fit_network(x, labels, codes, seed)
+            self.model_ = self._fit_network(x, labels, name, seed)
         else:
             self.model_ = self._fit_exact(x, labels, codes, seed)
         return self
@@ -139,7 +135,7 @@ class HolomorphicClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mis
             model = ExactClassifier(solver, embedding, codes)
             solver.fit(model.embed(x), targets)
         else:
-            measure = Samples() if self.eps is None else Ball(_threat(x, self.eps), clip=False)
+            measure = Samples() if self.eps is None else Ball(learned_threat(x, 2, self.eps, None), clip=False)
             solver = PolynomialHolomorphic(
                 self.degree, self.weight, self.ridge, embedding, measure, scale=self.scale, seed=seed
             )
@@ -148,19 +144,28 @@ class HolomorphicClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mis
         model.sharpness.fill_(_sharpness(model, x, labels))
         return model
 
-    def decision_function(self, X: Any) -> np.ndarray:
-        """Half the difference of the logits, (samples,), for two classes; the logits, (samples, classes), for more."""
-        logits = self._logits(X)
-        return (logits[:, 1] - logits[:, 0]) / 2 if len(self.classes_) == 2 else logits
-
-    def predict(self, X: Any) -> np.ndarray:
-        """The label whose code is nearest to h."""
-        best = self._logits(X).argmax(1)
-        return self.classes_[best]
-
-    def predict_proba(self, X: Any) -> np.ndarray:
-        """Softmax of the logits; their common factor was fitted to the training samples by likelihood."""
-        return np.exp(log_softmax(self._logits(X), axis=1))
+    def _fit_network(self, x: Tensor, labels: Tensor, codes: Any, seed: int) -> nn.Module:
+        """Cross-entropy of the distances to the codes plus the energy, on features brought to unit size."""
+        centre = x.mean(0)
+        size = float((x - centre).square().mean().sqrt()) or 1.0
+        with torch.random.fork_rng():
+            torch.manual_seed(seed_for(seed, "weights"))
+            network = HolomorphicMLP(
+                (x.shape[1],),
+                len(self.classes_),
+                width=self.width,
+                depth=self.depth,
+                activation=self.activation,
+                embedding=self.embedding,
+                readout=CodeReadout(len(self.classes_), codes),
+            )
+        threat = learned_threat((x - centre) / size, 2, (self.eps or 0.1) / size, None)
+        rule = Holomorphic(threat, weight=self.weight, risk_of="logits", seed=seed_for(seed, "rule"))
+        if self.eps is None:
+            rule.measure = Samples()
+        inputs = (x - centre) / size
+        train(network, inputs, labels, rule, epochs=self.epochs, batch_size=32, lr=self.lr, seed=seed)
+        return nn.Sequential(Normalise(centre.tolist(), size), network).double().eval()
 
     def certified_radius(self, X: Any, norm: float | str = 2) -> np.ndarray:
         """A radius for each sample within which no perturbation changes :meth:`predict`; (samples,).
@@ -177,23 +182,11 @@ class HolomorphicClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mis
         ConfigError
             For the network solver, which has no certificate.
         """
-        check_is_fitted(self)
+        x = self._check_inputs(X)
         if not isinstance(self.model_, ExactClassifier):
             raise ConfigError("Networks have no certificate. Use solver='fock' or solver='polynomial'.")
-        x = torch.tensor(validate_data(self, X, dtype=np.float64, reset=False))
         p = math.inf if str(norm) == "inf" else float(norm)
         return torch.cat([self.model_.certified_radius(part, p=p) for part in torch.split(x, 1024)]).numpy()
-
-    def _logits(self, X: Any) -> np.ndarray:
-        check_is_fitted(self)
-        x = torch.tensor(validate_data(self, X, dtype=np.float64, reset=False))
-        with torch.no_grad():
-            return torch.cat([self.model_(part) for part in torch.split(x, 1024)]).numpy()
-
-
-def _threat(x: Tensor, eps: float) -> ThreatModel:
-    low, high = float(x.min()), float(x.max())
-    return ThreatModel(2, eps, (low, high if high > low else low + 1.0))
 
 
 def _sharpness(model: ExactClassifier, x: Tensor, labels: Tensor) -> float:

@@ -1,0 +1,76 @@
+"""What both estimators do: check data, number the labels, train a network, turn logits into answers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.special import log_softmax
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, check_random_state, validate_data
+from torch import Tensor, nn
+
+from holomorph.records.training import TrainRecord
+from holomorph.rules.base import Rule
+from holomorph.training.fit import fit
+from holomorph.types import ThreatModel
+
+
+class TorchClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn is untyped
+    """A classifier whose fitted form is ``model_``, a torch module from inputs (batch, n) to logits, in float64."""
+
+    model_: nn.Module
+    classes_: np.ndarray
+    random_state: Any
+
+    def predict(self, X: Any) -> np.ndarray:
+        """The label with the largest logit."""
+        best = self._logits(X).argmax(1)
+        return self.classes_[best]
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Softmax of the logits, (samples, classes)."""
+        return np.exp(log_softmax(self._logits(X), axis=1))
+
+    def decision_function(self, X: Any) -> np.ndarray:
+        """Half the difference of the logits, (samples,), for two classes; the logits, (samples, classes), for more."""
+        logits = self._logits(X)
+        return (logits[:, 1] - logits[:, 0]) / 2 if len(self.classes_) == 2 else logits
+
+    def _check_training(self, X: Any, y: Any) -> tuple[Tensor, Tensor, int]:
+        """Samples, labels 0..K-1 and a seed; scikit-learn asks for ValueError where data cannot be used."""
+        X, y = validate_data(self, X, y, dtype=np.float64)
+        check_classification_targets(y)
+        self.classes_, labels = np.unique(y, return_inverse=True)
+        if len(self.classes_) < 2:
+            raise ValueError(f"{type(self).__name__} needs samples of at least two classes; there is one class only.")
+        seed = int(check_random_state(self.random_state).randint(2**31))
+        return torch.tensor(X), torch.tensor(labels), seed
+
+    def _check_inputs(self, X: Any) -> Tensor:
+        check_is_fitted(self)
+        return torch.tensor(validate_data(self, X, dtype=np.float64, reset=False))
+
+    def _logits(self, X: Any) -> np.ndarray:
+        x = self._check_inputs(X)
+        with torch.no_grad():
+            return torch.cat([self.model_(part) for part in torch.split(x, 1024)]).numpy()
+
+
+def train(
+    model: nn.Module, x: Tensor, labels: Tensor, rule: Rule, *, epochs: int, batch_size: int, lr: float, seed: int
+) -> TrainRecord:
+    """Train in float64; the model ends in evaluation mode on the CPU."""
+    record = fit(model.double(), (x, labels), rule, epochs=epochs, batch_size=min(batch_size, len(x)), lr=lr, seed=seed)
+    model.cpu().eval()
+    return record
+
+
+def learned_threat(x: Tensor, norm: str | float, eps: float, box: tuple[float, float] | None) -> ThreatModel:
+    """The threat model in the units of the features, in the box given or in that of the data."""
+    if box is None:
+        low, high = float(x.min()), float(x.max())
+        box = (low, high) if high - low >= eps else (low - eps, high + eps)
+    return ThreatModel(norm, eps, box)
