@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from holomorph.errors import DataError, ModelError
+from holomorph.data.splits import check_labels
+from holomorph.errors import DataError
 from holomorph.evaluation.subject import Subject, under_attack
 from holomorph.framework.boundary import boundary
 from holomorph.framework.foretelling import foretell
@@ -75,7 +76,8 @@ def explain(
     Examples
     --------
     >>> x = torch.rand(40, 2)
-    >>> model = nn.Sequential(nn.Linear(2, 8), nn.Tanh(), nn.Linear(8, 2))
+    >>> model = nn.Linear(2, 2)
+    >>> _ = model.weight.data.copy_(torch.tensor([[-1.0, 1.0], [1.0, -1.0]])), model.bias.data.zero_()
     >>> record = explain(model, x, (x[:, 0] > x[:, 1]).long(), threat=ThreatModel("inf", 0.1), steps=10)
     >>> [agreement.estimate for agreement in record.margins.agreements]
     ['first order', 'analytic']
@@ -87,8 +89,7 @@ def explain(
     options: dict[str, Any] = {"batch_size": batch_size, "seed": seed}
     with under_attack(model):
         subject = Subject(model)
-        if subject.logits(x[:2]).shape[1] < 2:
-            raise ModelError("The model has a single class. An explanation needs a rival to every class.")
+        check_labels(y, subject.logits(x[:2]).shape[1])
         parts: dict[str, Callable[[], Any]] = {
             "margins": lambda: foretell(subject, x, y, threat, steps=steps, thorough=thorough, **options),
             "energies": lambda: spikes(subject, x, y, threat, **options),

@@ -60,16 +60,17 @@ def foretell(
     Raises
     ------
     DataError
-        If no sample is answered rightly.
+        If no two samples are answered rightly, or the attacks find nothing.
 
     Source: docs/mathematics.md, sections 5 and 6.
     """
     found, fmn = _attacked(model, x, y, threat, _attacks(threat, x, steps, thorough), batch_size, seed)
-    right = found > 0
-    if right.sum() < 2:
+    if (found > 0).sum() < 2:
         raise DataError(
-            "Fewer than two samples are answered rightly; there are no margins to compare. Train the model."
+            "Fewer than two samples are answered rightly: there are no margins to compare. Train the model."
         )
+    if (np.isfinite(found) & (found > 0)).sum() < 2:
+        raise DataError("The attacks found next to nothing to compare the margins with. Give them more steps.")
     first = _estimated(lambda a, b: first_order(model, a, b, threat, rivals=_RIVALS), x, y, batch_size)
     many = _estimated(lambda a, b: analytic(model, a, b, threat, rivals=_RIVALS), x, y, batch_size)
     finite = found[np.isfinite(found)]

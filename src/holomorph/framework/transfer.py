@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from holomorph.data.splits import check_labels
 from holomorph.errors import DataError, ModelError
 from holomorph.evaluation.subject import Subject, under_attack
 from holomorph.framework.effects import as_matrix, success
@@ -123,6 +124,7 @@ def _right(models: Mapping[str, nn.Module], x: Tensor, y: Tensor) -> NDArray[np.
         answers.append(logits.argmax(1) == y)
     if len(classes) > 1:
         raise ModelError(f"The models have different numbers of classes ({sorted(classes)}). Compare like with like.")
+    check_labels(y, classes.pop())
     return torch.stack(answers, 1).cpu().numpy()
 
 
