@@ -82,7 +82,8 @@ def vjp(f: Differentiable, x: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
 def jacobian(f: Differentiable, x: Tensor, chunk: int = 1) -> Tensor:
     r"""$J = \partial h_k/\partial x_j$; shape (batch, outputs, *x.shape[1:]), outputs flattened.
 
-    One backward pass for each output, ``chunk`` of them at once (more memory, fewer calls). Real outputs only;
+    One backward pass for each output, ``chunk`` of them at once on copies of the batch (more memory, fewer calls; for
+    small networks). Real outputs only;
     for complex functions see :func:`wirtinger`.
 
     Source: docs/mathematics.md, section 2.
@@ -95,12 +96,12 @@ def jacobian(f: Differentiable, x: Tensor, chunk: int = 1) -> Tensor:
     create = torch.is_grad_enabled()
     with torch.enable_grad():
         point = leaf(x)
-        h = output_of(f, point).flatten(1)
+        h = output_of(f, point).reshape(len(point), -1)
         if chunk == 1:
             rows = [pull_back(column, point, create=create, retain=True) for column in h.unbind(1)]
             return torch.stack(rows, 1)
-        eye = torch.eye(h.shape[1], dtype=h.dtype, device=h.device)
-        parts = [_pull_back_rows(h, point, rows, create) for rows in torch.split(eye, chunk)]
+        outputs = torch.arange(h.shape[1], device=x.device)
+        parts = [_rows_at_once(f, point, some, create) for some in torch.split(outputs, chunk)]
         return torch.cat(parts).movedim(0, 1)
 
 
@@ -258,8 +259,10 @@ def basis(x: Tensor, chunk: int) -> Iterator[tuple[Tensor, Tensor]]:
         yield x.expand(len(directions), *x.shape).reshape(shape), directions.reshape(shape)
 
 
-def _pull_back_rows(h: Tensor, x: Tensor, rows: Tensor, create: bool) -> Tensor:
-    """J^T u for several u at once; shape (rows, *x.shape)."""
-    weights = rows[:, None, :].expand(len(rows), *h.shape)
-    (gradients,) = torch.autograd.grad(h, x, weights, create_graph=create, retain_graph=True, is_grads_batched=True)
-    return gradients
+def _rows_at_once(f: Differentiable, x: Tensor, outputs: Tensor, create: bool) -> Tensor:
+    """The gradients of several outputs, each at its own copy of the batch; shape (outputs, *x.shape)."""
+    copies = len(outputs)
+    many = x.expand(copies, *x.shape).flatten(0, 1)
+    h = output_of(f, many).reshape(copies, len(x), -1)
+    picked = h[torch.arange(copies, device=x.device), :, outputs]
+    return pull_back(picked, many, create=create).reshape(copies, *x.shape)

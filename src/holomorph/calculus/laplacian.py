@@ -73,7 +73,7 @@ def _exact(f: Differentiable, x: Tensor, chunk: int) -> Tensor:
     for many, v in basis(x, chunk):
         with torch.enable_grad():
             point = leaf(many)
-            columns = output_of(f, point).flatten(1).unbind(1)
+            columns = output_of(f, point).reshape(len(point), -1).unbind(1)
             bends = [_second_derivative(h, point, v, create) for h in columns]
         parts.append(torch.stack(bends, 1).reshape(-1, len(x), len(columns)).sum(0))
     return torch.stack(parts).sum(0)

@@ -30,7 +30,7 @@ def wirtinger(f: Differentiable, z: Tensor) -> tuple[Tensor, Tensor]:
     create = torch.is_grad_enabled()
     with torch.enable_grad():
         point = _complex_leaf(z)
-        h = output_of(f, point).flatten(1)
+        h = output_of(f, point).reshape(len(point), -1)
         pairs = [_row(column, point, create) for column in h.unbind(1)]
     return torch.stack([a for a, _ in pairs], 1), torch.stack([b for _, b in pairs], 1)
 
@@ -58,7 +58,7 @@ def cauchy_riemann_residual(
     create = torch.is_grad_enabled()
     with torch.enable_grad():
         point = _complex_leaf(z)
-        h = output_of(f, point).flatten(1)
+        h = output_of(f, point).reshape(len(point), -1)
         pairs = [_row((h * _complex_probe(h, source)).sum(1), point, create) for _ in range(probes)]
     d, dbar = torch.stack([a for a, _ in pairs], 1), torch.stack([b for _, b in pairs], 1)
     return _mean_square(dbar) / _mean_square(d)
