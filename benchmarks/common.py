@@ -14,10 +14,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from holomorph.calculus.norms import random_in_ball
 from holomorph.data import Splits, load
 from holomorph.nn.classifiers import CNN
 from holomorph.rules import Rule
-from holomorph.rules.ascent import attack
+from holomorph.rules.ascent import ascend
 from holomorph.seeding import generator, seed_for
 from holomorph.training.fit import fit
 from holomorph.types import ThreatModel, write_atomically
@@ -26,6 +27,9 @@ from holomorph.versions import versions
 RESULTS = Path(__file__).parent / "results"
 RUNS = Path(os.environ.get("HOLOMORPH_RUNS", Path(__file__).parent.parent / "runs" / "benchmarks"))
 MONITORS = (ThreatModel("inf", 0.05), ThreatModel("inf", 0.1), ThreatModel(2, 1.5))
+
+#: Step of PGD relative to eps. For l_2, 2.5/40 leaves 5 points more alive than 1/5 does.
+STEP = {"inf": 2.5 / 40, "2": 0.2}
 
 
 @dataclass(frozen=True)
@@ -61,9 +65,10 @@ def pgd_survivors(
             if len(todo) == 0:
                 break
             labels = y[todo]
-            z = attack(
+            start = (x[todo] + random_in_ball(x[todo], threat.p, threat.radius, draws)).clamp(*threat.box)
+            z = ascend(
                 lambda z, labels=labels: nn.functional.cross_entropy(model(z), labels, reduction="none"),
-                x[todo], threat, draws, steps=steps,
+                x[todo], start, threat, steps=steps, step=STEP[threat.norm] * threat.radius,
             )  # fmt: skip
             with torch.no_grad():
                 right[right.clone()] = model(z).argmax(1) == labels
@@ -111,11 +116,15 @@ def run_rows(file: str, rows: Mapping[str, Row], *, split: str, samples: int = 1
     data = load("fashion-mnist")
     x, y = (part[:samples] for part in data.part(split))
     for name, row in rows.items():
-        if name in results["rows"]:
+        facts = results["rows"].get(name, {})
+        missing = [threat for threat in MONITORS if f"pgd40 {threat}" not in facts]
+        if not missing:
             continue
-        model, facts = train_row(name, row, data)
-        facts |= {"split": split, "samples": samples, "clean": clean_accuracy(model, *data.part(split))}
-        for threat in MONITORS:
+        model, trained = train_row(name, row, data)
+        facts = (
+            {"split": split, "samples": samples, "clean": clean_accuracy(model, *data.part(split))} | trained | facts
+        )
+        for threat in missing:
             restarts = 2 if threat.norm == "inf" and threat.radius >= 0.1 else 1
             facts[f"pgd40 {threat}"] = float(pgd_survivors(model, x, y, threat, restarts=restarts).float().mean())
         results["rows"][name] = facts

@@ -63,6 +63,8 @@ def _status(arguments: list[str]) -> int:
     warnings.simplefilter("always", HolomorphWarning)
     try:
         outcome = app(args=arguments, standalone_mode=False)
+        if outcome == INTERRUPTED:  # the parser has already caught the signal
+            raise KeyboardInterrupt
         return outcome if isinstance(outcome, int) else DONE
     except typer.Exit as stop:
         return stop.exit_code

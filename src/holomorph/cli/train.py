@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -13,6 +13,7 @@ from holomorph.data import Splits, load
 from holomorph.records.training import TrainRecord, TwinSummary
 from holomorph.rules import Plain
 from holomorph.training.folder import RunConfig, RunFolder, prepare_folder
+from holomorph.training.settings import Settings
 from holomorph.types import ThreatModel
 
 #: Epochs that bring the two known data sets to rest; small data needs more passes.
@@ -72,7 +73,7 @@ def _plan(
     threat: str,
     model: str,
     activation: str,
-    settings: dict[str, object],
+    settings: dict[str, Any],
     seed: int,
     twin: bool,
 ) -> tuple[Splits, RunConfig]:
@@ -97,6 +98,7 @@ def _plan(
     )
     config.build_rule()
     config.build_model()
+    Settings(**{key: value for key, value in settings.items() if key != "guard"})
     return splits, config
 
 

@@ -22,7 +22,8 @@ from holomorph.training import checkpoint
 from holomorph.training.batches import Training, make_batches
 from holomorph.training.folder import prepare_folder
 from holomorph.training.guard import make_guard
-from holomorph.training.loop import Loop, Settings
+from holomorph.training.loop import Loop
+from holomorph.training.settings import Settings
 from holomorph.types import ThreatModel, write_atomically
 from holomorph.versions import versions
 

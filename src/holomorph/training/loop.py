@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +16,7 @@ from torch.optim.lr_scheduler import OneCycleLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from holomorph import progress
-from holomorph.errors import ConfigError, TrainingError, unknown_name
+from holomorph.errors import ConfigError, TrainingError
 from holomorph.nn.contract import evaluating
 from holomorph.records.training import Epoch
 from holomorph.rules.base import Rule
@@ -24,36 +24,7 @@ from holomorph.seeding import seed_for
 from holomorph.training import checkpoint
 from holomorph.training.batches import Batches
 from holomorph.training.guard import Guard
-
-OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
-    "adam": torch.optim.Adam,
-    "adamw": torch.optim.AdamW,
-    "sgd": torch.optim.SGD,
-}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """How to train; everything that changes the numbers."""
-
-    epochs: int = 6
-    batch_size: int = 256
-    lr: float = 2e-3
-    optimizer: str = "adam"
-    weight_decay: float = 0.0
-    ema: float | None = None
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.optimizer not in OPTIMIZERS:
-            raise unknown_name("optimizer", self.optimizer, OPTIMIZERS)
-        for name, value in (("epochs", self.epochs), ("batch_size", self.batch_size)):
-            if value < 1:
-                raise ConfigError(f"{name} is {value}; it must be at least 1.")
-        if not self.lr > 0:
-            raise ConfigError(f"The learning rate is {self.lr}; it must be positive.")
-        if self.ema is not None and not 0 < self.ema < 1:
-            raise ConfigError(f"ema is {self.ema}; the decay of the averaged weights must lie between 0 and 1.")
+from holomorph.training.settings import OPTIMIZERS, Settings
 
 
 @dataclass

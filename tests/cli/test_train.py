@@ -1,0 +1,140 @@
+import json
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from holomorph.cli import _status
+from holomorph.records.training import TrainRecord
+from holomorph.rules import Plain
+from holomorph.training.folder import RunFolder
+
+
+def arguments(folder, *more):
+    return ["train", "--data", f"npz:{folder / 'data.npz'}", "--threat", "inf:0.05", "--epochs", "2",
+            "--quiet", "--out", str(folder / "run"), *more]  # fmt: skip
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """Two classes in the unit square, as the user's own file."""
+    monkeypatch.chdir(tmp_path)
+    x = np.random.default_rng(0).random((80, 2))
+    y = (x[:, 0] > x[:, 1]).astype(int)
+    np.savez(tmp_path / "data.npz", x_train=x, y_train=y, x_test=x[:20], y_test=y[:20])
+    return tmp_path
+
+
+def test_train_writes_a_run_with_a_twin_of_the_same_start(folder, capsys):
+    assert _status(arguments(folder)) == 0
+    heard = capsys.readouterr().err
+    assert "The inputs' box is taken from the data: [" in heard
+    assert "right on validation samples." in heard
+    run = RunFolder.open(folder / "run")
+    record = TrainRecord.load(folder / "run" / "train.json")
+    assert record.rule == "dirichlet"
+    assert record.model == "mlp"
+    assert record.measured_cost > 0
+    assert len(record.twin.history) == 2
+    untrained = run.config.build_model()
+    twin = run.load_model("twin")
+    Plain()(twin, torch.rand(4, 2), torch.tensor([0, 1, 0, 1]))
+    assert [p.shape for p in twin.parameters()] == [p.shape for p in untrained.parameters()]
+    assert not torch.equal(twin[1].weight, run.load_model()[1].weight)
+
+
+def test_no_twin(folder):
+    assert _status(arguments(folder, "--no-twin")) == 0
+    assert not RunFolder.open(folder / "run").has_twin
+    assert TrainRecord.load(folder / "run" / "train.json").measured_cost is None
+
+
+def test_the_same_seed_gives_the_same_weights_and_force_replaces(folder):
+    assert _status(arguments(folder, "--no-twin")) == 0
+    first = (folder / "run" / "model.safetensors").read_bytes()
+    assert _status(arguments(folder, "--no-twin")) == 2
+    assert _status(arguments(folder, "--no-twin", "--force")) == 0
+    assert (folder / "run" / "model.safetensors").read_bytes() == first
+    assert _status(arguments(folder, "--no-twin", "--force", "--seed", "1")) == 0
+    assert (folder / "run" / "model.safetensors").read_bytes() != first
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--rule", "dirichle"], "Unknown rule 'dirichle'. Did you mean 'dirichlet'?"),
+        (["--rule", "dirichlet(wait=2)"], "Did you mean 'weight'?"),
+        (["--rule", "dirichlet(weight"], "Write it as NAME or NAME(setting=value, ...)"),
+        (["--threat", "l7:1"], "Unknown norm 'l7'. Use inf, 2 or 1."),
+        (["--threat", "inf:50"], "exceeds the box"),
+        (["--threat", "inf:0"], "eps must be positive"),
+        (["--model", "cn"], "Unknown model 'cn'. Did you mean 'cnn'?"),
+        (["--model", "cnn"], "Use the model 'mlp'."),
+        (["--model", "nowhere:make"], "Name it as package.module:factory."),
+        (["--activation", "jelu"], "Unknown activation 'jelu'. Did you mean"),
+        (["--data", "digit"], "Did you mean 'digits'?"),
+        (["--box", "0", "0.5"], "outside the box [0, 0.5]"),
+        (["--epochs", "many"], "Invalid value for '--epochs'"),
+        (["--lr", "-1"], "The learning rate is -1.0; it must be positive."),
+        (["--optimizer", "adan"], "Unknown optimizer 'adan'. Did you mean 'adam'"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_nothing_is_written(folder, capsys, more, message):
+    assert _status(arguments(folder, *more)) == 2
+    heard = [line for line in capsys.readouterr().err.splitlines() if "box is taken from" not in line]
+    assert len(heard) == 1
+    assert message in heard[0]
+    assert not (folder / "run").exists()
+
+
+def test_bad_input_does_not_destroy_an_earlier_run(folder):
+    assert _status(arguments(folder, "--no-twin")) == 0
+    before = (folder / "run" / "model.safetensors").read_bytes()
+    assert _status(arguments(folder, "--force", "--rule", "nonsense")) == 2
+    assert _status(arguments(folder, "--force", "--lr", "-1")) == 2
+    assert (folder / "run" / "model.safetensors").read_bytes() == before
+
+
+def test_a_users_own_model(folder, capsys):
+    (folder / "mine.py").write_text("from torch import nn\ndef make(shape, classes):\n    return nn.Linear(2, 2)\n"
+                                    "def wrong():\n    return 3\n")  # fmt: skip
+    assert _status(arguments(folder, "--model", "mine:make", "--no-twin")) == 0
+    assert isinstance(RunFolder.open(folder / "run").load_model(), nn.Linear)
+    assert _status(arguments(folder, "--model", "mine:wrong", "--force")) == 2
+    assert "returned int, not a torch.nn.Module" in capsys.readouterr().err
+
+
+def test_a_run_that_is_not_there_or_not_finished(folder, capsys):
+    assert _status(["evaluate", "nowhere", "--data", "digits"]) == 2
+    assert _status(arguments(folder, "--no-twin")) == 0
+    (folder / "run" / "model.safetensors").unlink()
+    assert _status(["evaluate", str(folder / "run"), "--quiet"]) == 2
+    assert "the training was not finished" in capsys.readouterr().err
+
+
+def test_our_own_mistakes_exit_with_1_and_ask_for_a_report(folder, capsys, monkeypatch):
+    monkeypatch.setattr("holomorph.cli.train.RunConfig.build_model", lambda _: 1 / 0)
+    assert _status(arguments(folder)) == 1
+    assert "this is a mistake of ours" in capsys.readouterr().err
+
+
+def test_interrupting_leaves_a_checkpoint_that_resumes_to_the_same_weights(folder):
+    whole = arguments(folder, "--no-twin", "--batch-size", "8")
+    assert _status(whole) == 0
+    expected = (folder / "run" / "model.safetensors").read_bytes()
+    code = (
+        "import os, signal, sys\nimport holomorph.training.loop as loop\nkeep = loop.Loop.save\n"
+        "def save(self):\n    keep(self)\n    if len(self.history) == 1: os.kill(os.getpid(), signal.SIGINT)\n"
+        f"loop.Loop.save = save\nfrom holomorph.cli import main\nmain({[*whole, '--force']!r})\n"
+    )
+    stopped = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert stopped.returncode == 128 + signal.SIGINT
+    assert "with --resume goes on from there" in stopped.stderr
+    assert not (folder / "run" / "model.safetensors").exists()
+    assert _status([*whole, "--resume"]) == 0
+    assert (folder / "run" / "model.safetensors").read_bytes() == expected
+    assert json.loads((folder / "run" / "config.json").read_text())["kind"] == "run"
