@@ -17,6 +17,7 @@ KINDS = {
     "explanation": ("holomorph.records.explanation", "ExplanationRecord"),
     "transfer": ("holomorph.records.transfer", "TransferRecord"),
     "diagnostics": ("holomorph.records.diagnostics", "DiagnosticsRecord"),
+    "comparison": ("holomorph.records.comparison", "ComparisonRecord"),
 }
 
 
