@@ -13,11 +13,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
 from common import Row, run_rows
 from holomorph.calculus.measures import Ball, Samples
 from holomorph.rules import Dirichlet, Plain, Rule
+from holomorph.rules.passes import Passes
+from holomorph.rules.schedule import ramped
 from holomorph.types import ThreatModel
 
 THREAT = ThreatModel("inf", 0.1)
@@ -28,10 +29,11 @@ class RiskOnBalls(Dirichlet):
     """Risk on the balls, energy at the samples: the one cell of the table that no setting of the rule gives."""
 
     def loss(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-        risk = cross_entropy(model(Ball(self.threat).draw(x, self.generator)), y)
+        passes = Passes(model)
+        risk = self.risk(passes.first(Ball(self.threat).draw(x, self.generator)), y).mean()
         x = x.detach().requires_grad_()
-        energy = self._energy(model, x, model(x), y).mean()
-        return risk + self.weight * min(1.0, self.progress / self.ramp) * energy
+        energy = self._energy(passes, x, passes.again(x), y).mean()
+        return risk + ramped(self.weight, self.progress, self.ramp) * energy
 
 
 def dirichlet(energy: str, risk: str) -> Rule:
@@ -44,7 +46,7 @@ ROWS = {
     "plain": Row(Plain),
     "risk at samples, energy at samples": Row(lambda: dirichlet("samples", "samples")),
     "risk at samples, energy on balls": Row(lambda: dirichlet("ball", "samples")),
-    "risk on balls, energy at samples": Row(lambda: RiskOnBalls(THREAT)),
+    "risk on balls, energy at samples": Row(lambda: RiskOnBalls(THREAT, estimator="double-backward")),
     "risk on balls, no energy": Row(lambda: Dirichlet(THREAT, weight=0.0)),
 }
 
