@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from holomorph.calculus.norms import per_sample
 from holomorph.evaluation.base import Access
 from holomorph.evaluation.pgd import Loss, Pgd, ascend
 from holomorph.evaluation.subject import Subject
@@ -113,7 +114,7 @@ class NumericalPgd:
         generator = torch.Generator().manual_seed(seed)
         numerical = NumericalGradient(subject, self.difference, generator, self.directions)
         run = ascend(numerical, x[:few], y[:few], self.threat, steps=self.steps, loss=self.loss)
-        found = torch.where(run.found.reshape(-1, *(1,) * (x.ndim - 1)), run.wrong, run.best)
+        found = torch.where(per_sample(run.found, x), run.wrong, run.best)
         return torch.cat([found, x[few:]])
 
 
@@ -145,3 +146,46 @@ class Transferred:
     def __call__(self, subject: Subject, x: Tensor, y: Tensor, seed: int) -> Tensor:
         """Attack the source and propose what was found."""
         return Pgd(self.threat, "cross-entropy", steps=self.steps)(self.source, x, y, seed)
+
+
+@dataclass(frozen=True)
+class Bisected:
+    r"""The nearest adversarial input on a segment: ascent within twice the radius, then bisection back to x.
+
+    FMN and DDN now and then halt exactly on a flat boundary and find nothing; the accuracy-eps curve up to twice
+    eps must not depend on that.
+    """
+
+    threat: ThreatModel
+    steps: int = 40
+    halvings: int = 10
+
+    name = "pgd-bisected"
+    everyone = True
+
+    @property
+    def package(self) -> str:
+        """Our own package with its version."""
+        return f"holomorph {importlib.metadata.version('holomorph')}"
+
+    @property
+    def access(self) -> Access:
+        """Reads gradients."""
+        return "white box"
+
+    def settings(self) -> dict[str, Any]:
+        """The settings that matter to the strength."""
+        return {"steps": self.steps, "halvings": self.halvings, "loss": "scaled"}
+
+    def __call__(self, subject: Subject, x: Tensor, y: Tensor, seed: int) -> Tensor:
+        """Go far, then halve the way back while the answer stays wrong."""
+        low, high = self.threat.box
+        wide = 2 * self.threat.radius
+        wide = min(wide, high - low) if self.threat.norm == "inf" else wide
+        run = ascend(subject, x, y, ThreatModel(self.threat.norm, wide, (low, high)), steps=self.steps, loss="scaled")
+        inner, outer = torch.zeros_like(x.flatten(1)[:, 0]), torch.ones_like(x.flatten(1)[:, 0])
+        for _ in range(self.halvings):
+            middle = (inner + outer) / 2
+            wrong = subject.answers(x + per_sample(middle, x) * (run.wrong - x)) != y
+            inner, outer = torch.where(wrong, inner, middle), torch.where(wrong, middle, outer)
+        return x + per_sample(outer, x) * (run.wrong - x)

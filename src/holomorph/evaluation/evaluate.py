@@ -124,7 +124,7 @@ def evaluate(
 
     started = time.perf_counter()
     threats = [threat] if isinstance(threat, ThreatModel) else list(threat)
-    x, y = prepare(model, x, y, threats, n=min(n or len(x), QUICK) if quick else n)
+    x, y = prepare(model, x, y, threats, n=min(QUICK, len(x) if n is None else n) if quick else n)
     store = None if resume is None else Store(Path(resume), fingerprint(model) + fingerprint(twin))
     runner = Runner(seed, batch_size, store, fabric)
     with under_attack(model), under_attack(twin or model):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from holomorph.evaluation.adaptive import NumericalPgd, Transferred
+from holomorph.evaluation.adaptive import Bisected, NumericalPgd, Transferred
 from holomorph.evaluation.autoattack import AutoAttackStage, randomised, standard
 from holomorph.evaluation.base import Attack
 from holomorph.evaluation.foolbox import FoolboxAttack, minimal_norm
@@ -24,8 +24,11 @@ def plan(threat: ThreatModel, traits: Traits, *, quick: bool = False, twin: Subj
     if not traits.differentiable:
         return [*_without_gradients(threat, traits, quick=quick), *transfer]
     if quick:
-        cheap = [AutoAttackStage("apgd-ce", threat, traits.classes, steps=50), Pgd(threat, "scaled", steps=50)]
-        return [*cheap, *minimal_norm(threat, steps=50), NumericalPgd(threat, limit=32)]
+        cheap: list[Attack] = [
+            AutoAttackStage("apgd-ce", threat, traits.classes, steps=50),
+            Pgd(threat, "scaled", steps=50),
+        ]
+        return [*cheap, *minimal_norm(threat, steps=50), Bisected(threat, steps=30), NumericalPgd(threat, limit=32)]
     chain: list[Attack] = list((randomised if traits.randomised else standard)(threat, traits.classes))
     if traits.classes < 4:  # the targeted ratio loss is undefined: our margin loss in its place
         chain.insert(1, Pgd(threat, "margin", steps=100, restarts=2))
@@ -33,7 +36,7 @@ def plan(threat: ThreatModel, traits: Traits, *, quick: bool = False, twin: Subj
     if threat.norm == "2":
         ours.append(FoolboxAttack("cw", threat, steps=100))
     numerical = NumericalPgd(threat, steps=20, limit=None) if traits.masked else NumericalPgd(threat)
-    return [*chain, *minimal_norm(threat), *transfer, *ours, numerical]
+    return [*chain, *minimal_norm(threat), Bisected(threat), *transfer, *ours, numerical]
 
 
 def _without_gradients(threat: ThreatModel, traits: Traits, *, quick: bool) -> list[Attack]:

@@ -11,7 +11,7 @@ from typing import ClassVar, Protocol
 import torch
 from torch import Tensor
 
-from holomorph.calculus.norms import random_in_ball
+from holomorph.calculus.norms import per_sample, random_in_ball
 from holomorph.errors import HolomorphError
 from holomorph.evaluation.evaluate import Evaluated
 from holomorph.evaluation.ledger import Ledger
@@ -98,7 +98,7 @@ class Evidence:
 
     def account(self, name: str, rows: Tensor, run: Ascent) -> int:
         """Submit what an ascent inside the first threat found; return how many samples it newly broke."""
-        proposals = torch.where(run.found.reshape(-1, *(1,) * (run.best.ndim - 1)), run.wrong, run.best)
+        proposals = torch.where(per_sample(run.found, run.best), run.wrong, run.best)
         return self.ledger.submit(name, "white box", rows, proposals)
 
     def need_gradients(self) -> None:
@@ -141,8 +141,8 @@ def run_checks(checks: Iterable[Checker], evidence: Evidence) -> tuple[Check, ..
             finding = check.look(evidence)
         except NotApplicableError as error:
             finding = Finding("not run", None, f"Not run: {error}.")
-        if finding.verdict in ("warn", "fail"):
-            log.warning("Check %d, %s: %s. %s", check.number, check.name, finding.verdict, finding.reason)
+        if finding.verdict == "fail":
+            log.warning("Check %d, %s, failed. %s", check.number, check.name, finding.reason)
         done.append(
             Check(
                 number=check.number,

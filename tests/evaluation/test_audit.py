@@ -1,0 +1,76 @@
+"""The audit believes neither the attacks nor the record."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import THREAT, Scene
+
+from holomorph.errors import DataError
+from holomorph.evaluation.audit import audit
+from holomorph.evaluation.evaluate import evaluate
+from holomorph.records.evaluation import EvaluationRecord
+from holomorph.types import ThreatModel
+
+
+@pytest.fixture
+def kept(scene: Scene, tmp_path: Path) -> tuple[EvaluationRecord, Path]:
+    threats = [THREAT, ThreatModel(2, 0.5)]
+    x, y = scene.x[:16], scene.y[:16]
+    record = evaluate(scene.honest, x, y, threats, quick=True, checks=False, keep=tmp_path / "evaluation.npz")
+    return record, tmp_path
+
+
+def tamper(folder: Path, name: str, change: object) -> None:
+    with np.load(folder / "evaluation.npz") as stored:
+        arrays = {key: stored[key] for key in stored}
+    arrays[name] = change(arrays[name])  # type: ignore[operator]
+    np.savez_compressed(folder / "evaluation.npz", **arrays)
+
+
+def test_an_honest_record_stands(kept: tuple[EvaluationRecord, Path], scene: Scene) -> None:
+    result = audit(kept[0], scene.honest, kept[1])
+    assert result.passed, result.discrepancies
+    assert (result.clean, result.robust) == (kept[0].clean, kept[0].robust)
+    assert result.adversarial > 0
+
+
+def test_another_model_does_not_pass_for_the_recorded_one(kept: tuple[EvaluationRecord, Path], scene: Scene) -> None:
+    assert not audit(kept[0], scene.twin, kept[1]).passed
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "words"),
+    [
+        ("adversarial_0", lambda a: a * 0 + 0.5, "answered rightly|distances"),
+        ("adversarial_0", lambda a: a * 3 - 1, "outside the box"),
+        ("smallest_1", lambda a: a / 2, "distances are not"),
+        ("y", lambda y: (y + 1) % 10, "clean accuracy"),
+    ],
+)
+def test_tampering_is_found(
+    name: str, change: object, words: str, kept: tuple[EvaluationRecord, Path], scene: Scene
+) -> None:
+    tamper(kept[1], name, change)
+    result = audit(kept[0], scene.honest, kept[1])
+    assert any(re.search(words, line) for line in result.discrepancies)
+
+
+def test_a_boastful_record_is_found_out(kept: tuple[EvaluationRecord, Path], scene: Scene) -> None:
+    boast = kept[0].model_copy(update={"robust": 0.99})
+    assert any("robust accuracy" in line for line in audit(boast, scene.honest, kept[1]).discrepancies)
+
+
+def test_missing_or_damaged_inputs_are_named(kept: tuple[EvaluationRecord, Path], scene: Scene) -> None:
+    record, folder = kept
+    with pytest.raises(DataError, match="kept no adversarial inputs"):
+        audit(record.model_copy(update={"adversarial_file": None}), scene.honest, folder)
+    (folder / "evaluation.npz").write_bytes(b"PK nonsense")
+    with pytest.raises(DataError, match="cannot be read"):
+        audit(record, scene.honest, folder)
+    (folder / "evaluation.npz").unlink()
+    with pytest.raises(DataError, match="is missing"):
+        audit(record, scene.honest, folder)

@@ -1,0 +1,220 @@
+"""The evaluation as a whole: what it counts, what it keeps, what it refuses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import THREAT, Scene
+from torch import Tensor, nn
+
+from holomorph.errors import ConfigError, DataError, HolomorphWarning, ModelError
+from holomorph.evaluation import stage
+from holomorph.evaluation.autoattack import AutoAttackStage
+from holomorph.evaluation.evaluate import evaluate, prepare
+from holomorph.evaluation.export import robustbench
+from holomorph.evaluation.plan import plan
+from holomorph.evaluation.stage import Runner, Store, halving
+from holomorph.evaluation.subject import Subject
+from holomorph.evaluation.traits import Traits, examine
+from holomorph.records.evaluation import EvaluationRecord
+from holomorph.types import ThreatModel
+
+
+def halves(x: Tensor) -> Tensor:
+    """Two classes: which of two coordinates is larger; the l_inf distance is half their difference."""
+    return torch.stack([x[:, 0], x[:, 1]], 1)
+
+
+X = torch.tensor([[0.9, 0.1], [0.6, 0.4], [0.52, 0.48], [0.3, 0.7], [0.5, 0.6]])
+Y = torch.tensor([0, 0, 0, 1, 0])  # the last one is wrong before any attack
+DISTANCE = [0.4, 0.1, 0.02, 0.2, 0.0]
+
+
+def test_everything_against_a_known_answer() -> None:
+    record = evaluate(halves, X, Y, ThreatModel("inf", 0.3))
+    assert record.clean == pytest.approx(0.8)
+    assert record.robust == pytest.approx(0.2)
+    result = record.threats[0]
+    assert result.broken_by[4] == "clean"
+    assert [name is None for name in result.broken_by] == [True, False, False, False, False]
+    assert result.smallest == pytest.approx(DISTANCE, abs=0.01)
+    assert result.curve is not None
+    for eps, accuracy in zip(result.curve.eps, result.curve.accuracy, strict=True):
+        if min(abs(eps - d) for d in DISTANCE) > 0.01:
+            assert accuracy == pytest.approx(sum(d > eps for d in DISTANCE) / 5)
+    assert [row.robust for row in record.per_class] == pytest.approx([0.25, 0.0])
+    names = [attack.name for attack in record.attacks]
+    assert names[:4] == ["apgd-ce", "pgd-margin", "fab-t", "square"], "two classes: no targeted ratio loss"
+    assert [a.accuracy for a in record.attacks] == sorted((a.accuracy for a in record.attacks), reverse=True)
+    assert record.robust_interval.low < 0.2 < record.robust_interval.high
+
+
+def test_the_union_counts_a_sample_once_and_growing_eps_never_helps() -> None:
+    threats = [ThreatModel("inf", 0.05), ThreatModel("inf", 0.15), ThreatModel(2, 0.3)]
+    record = evaluate(halves, X, Y, threats, quick=True, checks=False)
+    assert [t.robust for t in record.threats] == pytest.approx([0.6, 0.4, 0.2])
+    assert record.robust == pytest.approx(0.2)
+    assert {a.threat for a in record.attacks} == {"inf:0.05", "inf:0.15", "2:0.3"}
+
+
+def test_the_record_comes_back_from_disk(tmp_path: Path) -> None:
+    record = evaluate(halves, X, Y, ThreatModel("inf", "3/20"), quick=True, checks=False, name="halves")
+    assert EvaluationRecord.load(record.save(tmp_path / "evaluation.json")) == record
+    assert record.threats[0].threat.eps == "3/20"
+    assert record.quick
+    assert record.upper_bound
+    assert set(record.versions) >= {"python", "torch", "holomorph", "pyautoattack", "foolbox"}
+    assert record.gallery[0].answer != record.gallery[0].answer_adversarial
+    assert len(record.gallery[0].input) == 2
+
+
+def test_one_output_is_two_classes() -> None:
+    def one(x: Tensor) -> Tensor:
+        return x[:, 1] - x[:, 0]
+
+    single = evaluate(one, X, Y, THREAT, quick=True, checks=False)
+    column = evaluate(lambda x: one(x)[:, None], X, Y, THREAT, quick=True, checks=False)
+    double = evaluate(halves, X, Y, THREAT, quick=True, checks=False)
+    assert single.classes == column.classes == 2
+    assert single.robust == column.robust == double.robust
+
+
+def test_a_model_in_training_mode_is_evaluated_in_evaluation_mode(scene: Scene) -> None:
+    model = nn.Sequential(scene.honest, nn.Dropout(0.5), nn.BatchNorm1d(10))
+    model[2].eval()
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    record = evaluate(model, scene.x[:8], scene.y[:8], THREAT, quick=True)
+    assert record.checks[13].verdict == record.checks[17].verdict == "pass"
+    assert [m.training for m in (model, model[1], model[2])] == [True, True, False]
+    assert all(torch.equal(before[k], v) for k, v in model.state_dict().items())
+
+
+def test_resuming_uses_what_is_there_and_ends_with_the_same_numbers(
+    scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x, y = scene.x[:12], scene.y[:12]
+
+    def run(folder: Path | None) -> EvaluationRecord:
+        return evaluate(scene.honest, x, y, THREAT, quick=True, checks=False, batch_size=5, resume=folder)
+
+    calls = []
+    real = AutoAttackStage.__call__
+
+    def killed(self: AutoAttackStage, *arguments: object) -> Tensor:
+        calls.append(self.name)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return real(self, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(AutoAttackStage, "__call__", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path)
+    assert len(list(tmp_path.glob("*.safetensors"))) == 2
+    calls.extend(["-"] * 10)
+    resumed = run(tmp_path)
+    assert calls[13:] == ["apgd-ce"], "only the batch that was cut off is run"
+    monkeypatch.undo()
+    fresh = run(None)
+    assert resumed.threats == fresh.threats
+    next(tmp_path.glob("*.safetensors")).write_bytes(b"damaged")
+    assert run(tmp_path).threats == fresh.threats
+
+
+def test_a_kept_batch_of_another_model_is_not_used(tmp_path: Path, scene: Scene) -> None:
+    store = Store(tmp_path, stage.fingerprint(scene.honest))
+    store.put("key", torch.ones(2))
+    assert Store(tmp_path, stage.fingerprint(scene.twin)).get("key") is None
+    kept = store.get("key")
+    assert kept is not None
+    assert kept.tolist() == [1, 1]
+
+
+def test_a_batch_that_does_not_fit_is_halved_and_said_so(caplog: pytest.LogCaptureFixture) -> None:
+    def hungry(x: Tensor, y: Tensor) -> Tensor:
+        if len(x) > 2:
+            raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate")
+        return x + y[:, None]
+
+    x, y = torch.zeros(7, 1), torch.arange(7)
+    assert halving(hungry, x, y)[:, 0].tolist() == list(range(7))
+    assert "Out of memory with a batch of 7; going on with 3" in caplog.text
+    with pytest.raises(RuntimeError, match="shapes"):
+        halving(lambda x, y: (_ for _ in ()).throw(RuntimeError("shapes do not match")), x, y)
+
+
+def test_a_randomised_model_gets_the_randomised_version() -> None:
+    traits = Traits(classes=10, spread=0.1, zero_gradients=0.0)
+    stages = [a for a in plan(THREAT, traits) if isinstance(a, AutoAttackStage)]
+    assert [(s.name, s.draws) for s in stages] == [("apgd-ce", 20), ("apgd-dlr", 20)]
+
+
+def test_a_function_without_gradients_gets_an_upper_bound() -> None:
+    record = evaluate(lambda x: halves(x.detach()), X, Y, ThreatModel("inf", 0.15), quick=True)
+    assert record.upper_bound
+    assert "no gradients" in record.upper_bound_reason
+    assert record.robust == pytest.approx(0.4)
+    assert {a.access for a in record.attacks} == {"black box"}
+    assert record.checks[8].verdict == "fail"
+
+
+def test_robustbench_fields(scene: Scene) -> None:
+    record = evaluate(scene.honest, scene.x[:8], scene.y[:8], THREAT, quick=True, checks=False)
+    with pytest.raises(DataError, match="full AutoAttack"):
+        robustbench(record)
+    attack = record.attacks[0].model_copy(update={"accuracy": 0.5})
+    full = record.model_copy(update={"quick": False, "upper_bound": False, "attacks": (attack,), "robust": 0.375})
+    exported = robustbench(full, name="mine", authors="us")
+    assert (exported["autoattack_acc"], exported["external"]) == ("50.00", "37.50")
+    assert exported["name"] == "mine"
+    assert exported["threat_model"] == "Linf"
+    assert exported["eps"] == "0.1"
+    assert not exported["unreliable"]
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "words"),
+    [
+        ({"x": 255 * X}, DataError, "Divide 8-bit images by 255"),
+        ({"y": Y + 1}, DataError, "subtract 1"),
+        ({"y": 2 * Y - 1}, DataError, "write them as 0 and 1"),
+        ({"y": Y.float()}, DataError, "integers"),
+        ({"y": Y[:3]}, DataError, "5 samples but 3 labels"),
+        ({"y": Y + 5}, DataError, "classes 0 to 1"),
+        ({"threat": []}, ConfigError, "no threat"),
+        ({"threat": [THREAT, ThreatModel("inf", 0.1, (0, 2))]}, ConfigError, "different boxes"),
+        ({"n": 0}, DataError, "at least 1"),
+        ({"model": lambda x: x.sum()}, ModelError, "shape"),
+        ({"model": lambda x: x / 0}, ModelError, "NaN or infinite"),
+        ({"model": lambda x: (x, x)}, ModelError, "tuple"),
+        ({"model": lambda x: x + 0j}, ModelError, "complex"),
+    ],
+)
+def test_what_cannot_be_evaluated_is_refused_in_one_sentence(
+    change: dict[str, object], error: type[Exception], words: str
+) -> None:
+    given: dict[str, object] = {"model": halves, "x": X, "y": Y, "threat": THREAT, "n": None} | change
+    with pytest.raises(error, match=words):
+        evaluate(given["model"], given["x"], given["y"], given["threat"], n=given["n"], quick=True)  # type: ignore[arg-type]
+
+
+def test_fewer_samples_than_asked_are_used_with_a_warning() -> None:
+    with pytest.warns(HolomorphWarning, match="100 samples were asked for, but there are 5"):
+        x, _ = prepare(halves, X, Y, [THREAT], n=100)
+    assert len(x) == 5
+
+
+def test_the_first_look_sees_zero_gradients_and_noise(scene: Scene) -> None:
+    seen = examine(Subject(scene.honest), scene.x, scene.y)
+    assert (seen.classes, seen.randomised, seen.masked, seen.differentiable) == (10, False, False, True)
+    noisy = examine(Subject(lambda x: scene.honest(x) + torch.randn(len(x), 10)), scene.x, scene.y)
+    assert noisy.randomised
+
+
+def test_the_runner_gives_the_same_proposals_in_any_order_of_batches(scene: Scene) -> None:
+    attack = AutoAttackStage("apgd-ce", THREAT, 10, steps=5)
+    subject = Subject(scene.honest)
+    whole = Runner(0, batch_size=4).propose(attack, THREAT, subject, scene.x[:8], scene.y[:8])
+    last = Runner(0, batch_size=4).propose(attack, THREAT, subject, scene.x[4:8], scene.y[4:8])
+    assert torch.equal(whole[4:], last)

@@ -1,0 +1,51 @@
+"""Intervals and curves against closed forms."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from scipy.stats import binomtest
+
+from holomorph.errors import DataError
+from holomorph.evaluation.curves import accuracy_curve
+from holomorph.evaluation.intervals import paired_bootstrap, wilson
+from holomorph.types import ThreatModel
+
+
+@pytest.mark.parametrize(("successes", "samples"), [(0, 10), (3, 10), (500, 1000), (999, 1000), (7, 7)])
+@pytest.mark.parametrize("level", [0.9, 0.95])
+def test_wilson_agrees_with_scipy(successes: int, samples: int, level: float) -> None:
+    mine, theirs = wilson(successes, samples, level), binomtest(successes, samples).proportion_ci(level, "wilson")
+    assert (mine.low, mine.high) == pytest.approx((theirs.low, theirs.high), abs=1e-12)
+    assert mine.low <= mine.value <= mine.high
+
+
+def test_an_impossible_proportion_is_refused() -> None:
+    with pytest.raises(DataError, match="3 of 2"):
+        wilson(3, 2)
+
+
+def test_the_paired_bootstrap_agrees_with_the_normal_approximation() -> None:
+    generator = torch.Generator().manual_seed(0)
+    first = torch.rand(2000, generator=generator) < 0.7
+    second = first & (torch.rand(2000, generator=generator) < 0.9)
+    interval = paired_bootstrap(first.tolist(), second.tolist())
+    gap = first.double() - second.double()
+    half = 1.96 * float(gap.std()) / 2000**0.5
+    assert interval.value == pytest.approx(float(gap.mean()))
+    assert interval.low == pytest.approx(interval.value - half, abs=0.1 * half)
+    assert interval.high == pytest.approx(interval.value + half, abs=0.1 * half)
+
+
+def test_a_paired_comparison_needs_the_same_samples() -> None:
+    with pytest.raises(DataError, match="2 and 3"):
+        paired_bootstrap([True] * 2, [True] * 3)
+
+
+def test_the_curve_starts_at_clean_accuracy_and_falls() -> None:
+    smallest = torch.tensor([0.0, 0.02, 0.1, torch.inf])
+    curve = accuracy_curve(smallest, ThreatModel("inf", 0.1), ("fmn",))
+    assert curve.accuracy[0] == 0.75
+    assert list(curve.accuracy) == sorted(curve.accuracy, reverse=True)
+    assert curve.accuracy[curve.eps.index(0.1)] == 0.25, "a perturbation of exactly eps counts"
+    assert curve.eps[-1] == pytest.approx(0.2)
