@@ -1,0 +1,43 @@
+"""Draw the documentation's pictures from the measured figures in benchmarks/results.
+
+python benchmarks/pictures.py
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+
+from holomorph.report.images import MODEL, TWIN, Picture, canvas
+
+HERE = Path(__file__).parent
+PICTURES = HERE.parent / "docs" / "pictures"
+COLUMNS = {"clean": "clean", "pgd40 inf:0.05": "l∞ 0.05", "pgd40 inf:0.1": "l∞ 0.1", "pgd40 2:1.5": "l₂ 1.5"}
+
+
+def where_the_energy_is_measured() -> Picture:
+    """Risk and energy at the samples or on the balls: four columns of accuracy, one mark a training."""
+    rows = json.loads((HERE / "results" / "first_light.json").read_text())["rows"]
+    with canvas(height=0.9 + 0.42 * len(rows)) as figure:
+        axes = figure.axes
+        for height, figures in enumerate(rows.values()):
+            for column, (key, label) in enumerate(COLUMNS.items()):
+                axes.plot(
+                    100 * figures[key], height, marker="osD^"[column], linestyle="none", markersize=6,
+                    color=TWIN if key == "clean" else MODEL, label=label if height == 0 else None,
+                )  # fmt: skip
+        axes.set_yticks(range(len(rows)), [name.replace(", ", ",\n") for name in rows])
+        axes.set(xlabel="accuracy in percent", xlim=(-3, 103), ylim=(len(rows) - 0.5, -0.5))
+        figure.figure.legend(loc="outside upper center", ncols=4, handletextpad=0.1, columnspacing=1.2)
+        return figure.picture("Accuracy of each training, clean and under PGD.")
+
+
+def save(picture: Picture, name: str) -> None:
+    """Write a picture into the documentation."""
+    PICTURES.mkdir(exist_ok=True)
+    (PICTURES / name).write_bytes(base64.b64decode(picture.source.partition(",")[2]))
+
+
+if __name__ == "__main__":
+    save(where_the_energy_is_measured(), "first_light.svg")
