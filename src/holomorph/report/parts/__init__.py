@@ -1,6 +1,6 @@
 """The parts of the page in their order. To add one: a module with ``build``, a template, a line here."""
 
-from holomorph.report.parts import accuracy, checks, gallery, gradients, provenance, summary, training
+from holomorph.report.parts import accuracy, checks, explanation, gallery, gradients, provenance, summary, training
 from holomorph.report.parts.base import Part
 
 PARTS: tuple[Part, ...] = (
@@ -8,6 +8,7 @@ PARTS: tuple[Part, ...] = (
     Part("accuracy", accuracy.build),
     Part("gallery", gallery.build),
     Part("gradients", gradients.build),
+    Part("explanation", explanation.build),
     Part("training", training.build),
     Part("checks", checks.build),
     Part("provenance", provenance.build),

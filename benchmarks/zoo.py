@@ -1,0 +1,134 @@
+"""The models of the explanation benchmark: architectures beyond the library's own, and their trainings."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from holomorph.data import Splits
+from holomorph.nn.classifiers import CNN, MLP
+from holomorph.rules import parse
+from holomorph.seeding import seed_for
+from holomorph.training.checkpoint import load_into, load_tensors
+from holomorph.training.fit import fit
+from holomorph.types import ThreatModel
+
+RUNS = Path(os.environ.get("HOLOMORPH_RUNS", Path(__file__).parent.parent / "runs")) / "explanations"
+THREAT = ThreatModel("inf", 0.1)
+SAMPLES = 20000
+SHAPE, CLASSES = (1, 28, 28), 10
+
+
+class Block(nn.Module):
+    """Two convolutions around a shortcut, with group normalisation."""
+
+    def __init__(self, wide_in: int, wide_out: int, stride: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.GroupNorm(4, wide_in), nn.GELU(), nn.Conv2d(wide_in, wide_out, 3, stride, 1),
+            nn.GroupNorm(4, wide_out), nn.GELU(), nn.Conv2d(wide_out, wide_out, 3, 1, 1),
+        )  # fmt: skip
+        same = wide_in == wide_out and stride == 1
+        self.shortcut = nn.Identity() if same else nn.Conv2d(wide_in, wide_out, 1, stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Add the body to the shortcut."""
+        return self.shortcut(x) + self.body(x)
+
+
+def resnet8() -> nn.Module:
+    """A stem, three residual blocks, a linear layer."""
+    return nn.Sequential(
+        nn.Conv2d(1, 16, 3, 2, 1), Block(16, 16, 1), Block(16, 32, 2), Block(32, 64, 2),
+        nn.GroupNorm(4, 64), nn.GELU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, CLASSES),
+    )  # fmt: skip
+
+
+class Attention(nn.Module):
+    """Self-attention written out: fused kernels cannot be differentiated twice."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Attend."""
+        batch, tokens, width = x.shape
+        q, k, v = self.qkv(x).reshape(batch, tokens, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        weights = (q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5).softmax(-1)
+        return self.out((weights @ v).transpose(1, 2).reshape(batch, tokens, width))
+
+
+class ViT(nn.Module):
+    """A vision transformer on 7 x 7 patches of 4 x 4 pixels."""
+
+    def __init__(self, width: int = 48, depth: int = 3, heads: int = 4) -> None:
+        super().__init__()
+        self.patches = nn.Conv2d(1, width, 4, 4)
+        self.position = nn.Parameter(0.02 * torch.randn(1, 49, width))
+        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(2 * depth + 1))
+        self.attention = nn.ModuleList(Attention(width, heads) for _ in range(depth))
+        self.mlps = nn.ModuleList(
+            nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width)) for _ in range(depth)
+        )
+        self.head = nn.Linear(width, CLASSES)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return logits."""
+        tokens = self.patches(x).flatten(2).transpose(1, 2) + self.position
+        for k, (attention, mlp) in enumerate(zip(self.attention, self.mlps, strict=True)):
+            tokens = tokens + attention(self.norms[2 * k](tokens))
+            tokens = tokens + mlp(self.norms[2 * k + 1](tokens))
+        return self.head(self.norms[-1](tokens).mean(1))
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An architecture and the rule it is trained by."""
+
+    build: Callable[[], nn.Module]
+    rule: str
+    epochs: int = 4
+
+
+ZOO = {
+    "cnn plain": Entry(lambda: CNN(SHAPE, CLASSES), "plain"),
+    "cnn n-fgsm": Entry(lambda: CNN(SHAPE, CLASSES), "nfgsm"),
+    "cnn dirichlet": Entry(lambda: CNN(SHAPE, CLASSES), "dirichlet"),
+    "cnn pgd": Entry(lambda: CNN(SHAPE, CLASSES), "pgd"),
+    "small cnn plain": Entry(lambda: CNN(SHAPE, CLASSES, width=12), "plain"),
+    "mlp plain": Entry(lambda: MLP(SHAPE, CLASSES), "plain"),
+    "mlp dirichlet": Entry(lambda: MLP(SHAPE, CLASSES), "dirichlet"),
+    "sine plain": Entry(lambda: MLP(SHAPE, CLASSES, activation="sin"), "plain"),  # extends to all of C^n
+    "resnet plain": Entry(resnet8, "plain"),
+    "vit plain": Entry(ViT, "plain", epochs=8),
+}
+
+
+def trained(name: str, data: Splits) -> nn.Module:
+    """Return the model of this name, trained on the first 20,000 samples or loaded if that was done before."""
+    entry, folder = ZOO[name], RUNS / name.replace(" ", "-")
+    with torch.random.fork_rng():
+        torch.manual_seed(seed_for(0, f"model/{name}"))
+        model = entry.build()
+    weights = folder / "model.safetensors"
+    if (folder / "train.json").exists() and weights.exists():
+        load_into(model, load_tensors(weights), str(weights))
+    else:
+        train = (data.x_train[:SAMPLES], data.y_train[:SAMPLES])
+        fit(
+            model,
+            train,
+            parse(entry.rule, THREAT),
+            epochs=entry.epochs,
+            batch_size=128,
+            out=folder,
+            resume=folder.exists(),
+        )
+    return model.eval()

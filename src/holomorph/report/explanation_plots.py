@@ -1,0 +1,110 @@
+"""The figures of the report's explanation: margins against attacks, energies, gaps, transfer matrices."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from holomorph.records.explanation import Energies, Gap, Harmonicity, Margins
+from holomorph.records.transfer import Matrix, TransferRecord
+from holomorph.report.images import INK, MODEL, QUIET, TWIN, Picture, canvas
+from holomorph.report.words import norm_name, percent
+
+
+def margin_scatter(margins: Margins) -> Picture:
+    """Estimated against found distance of each sample, on logarithmic axes."""
+    found = np.array(margins.found)
+    right = (found > 0) & np.isfinite(found)
+    with canvas(height=3.6) as figure:
+        axes = figure.axes
+        ends = found[right].min() / 1.3, found[right].max() * 1.3
+        axes.plot(ends, ends, color=QUIET, linewidth=1)
+        estimates = (("first order", margins.first_order, TWIN), ("analytic", margins.analytic, MODEL))
+        for name, values, colour in estimates:
+            axes.scatter(found[right], np.array(values)[right], s=9, color=colour, alpha=0.55, label=name, linewidths=0)
+        axes.set(xscale="log", yscale="log", xlim=ends, xlabel="smallest perturbation found", ylabel="margin predicted")
+        axes.minorticks_off()
+        axes.legend(loc="best")
+        said = "; ".join(f"{a.estimate}: rank correlation {a.spearman.value:.3f}" for a in margins.agreements)
+        return figure.picture(
+            f"Predicted margin against the smallest perturbation found, in {norm_name(margins.threat.norm)}. {said}.",
+            "Each dot is a sample; on the grey line prediction and attack agree.",
+        )
+
+
+def margin_curves(margins: Margins) -> Picture:
+    """The accuracy under attack against eps: attacked and predicted."""
+    with canvas() as figure:
+        axes = figure.axes
+        axes.plot(margins.eps, margins.attacked_accuracy, color=INK, label="attacked")
+        axes.plot(margins.eps, margins.analytic_accuracy, color=MODEL, linestyle=(0, (4, 2)), label="analytic margin")
+        axes.plot(margins.eps, margins.first_order_accuracy, color=TWIN, linestyle=":", label="first-order margin")
+        axes.set(xlabel=f"size of the perturbation, {norm_name(margins.threat.norm)}", ylabel="accuracy", ylim=(0, 1))
+        axes.set_xlim(left=0)
+        axes.legend(loc="best")
+        said = "; ".join(f"{a.estimate} within {percent(a.curve_gap.value)}" for a in margins.agreements)
+        return figure.picture(f"Accuracy against eps, attacked and predicted: {said}.", f"Largest gap: {said}.")
+
+
+def energy_bars(energies: Energies) -> Picture:
+    """The energy on samples, balls and segments, with intervals."""
+    with canvas(height=2.2) as figure:
+        axes = figure.axes
+        values = [place.energy.value for place in energies.places]
+        energies_of = [place.energy for place in energies.places]
+        reach = [[e.value - e.low for e in energies_of], [e.high - e.value for e in energies_of]]
+        names = [place.where for place in energies.places]
+        axes.barh(names, values, xerr=reach, color=MODEL, alpha=0.8, capsize=3)
+        axes.invert_yaxis()
+        axes.set_xlabel("Dirichlet energy of the probabilities")
+        said = "; ".join(f"{p.where} {p.energy.value:.3g}" for p in energies.places)
+        return figure.picture(f"Dirichlet energy by place: {said}.", f"{said}.")
+
+
+def gap_against_radius(harmonicity: Harmonicity) -> Picture:
+    """The mean-value gap against the sphere's radius."""
+    with canvas(height=2.6) as figure:
+        axes = figure.axes
+        values = [g.value for g in harmonicity.mean_value_gap]
+        axes.plot(harmonicity.radii, values, "o-", color=MODEL)
+        axes.axhline(0, color=QUIET, linewidth=1)
+        axes.set(xlabel="radius of the sphere (Euclidean)", ylabel="mean-value gap / slope")
+        return figure.picture(
+            "Mean-value gap against radius: " + ", ".join(f"{v:.3g}" for v in values) + ".",
+            "A harmonic function stays on the grey line.",
+        )
+
+
+def gaps_against_size(gaps: Sequence[Gap]) -> Picture:
+    """Pointwise and uniform gaps between independent trainings against the number of training samples."""
+    with canvas() as figure:
+        axes = figure.axes
+        for rule in dict.fromkeys(g.rule for g in gaps):
+            rows = [g for g in gaps if g.rule == rule]
+            sizes = [g.size for g in rows]
+            colour = TWIN if rule == "plain" else MODEL
+            axes.plot(sizes, [g.uniform.value for g in rows], "o-", color=colour, label=f"{rule}, around the samples")
+            axes.plot(sizes, [g.pointwise.value for g in rows], "o:", color=colour, label=f"{rule}, at the samples")
+        axes.set(xscale="log", xlabel="training samples", ylabel="distance between two trainings", ylim=(0, None))
+        axes.minorticks_off()
+        axes.legend(loc="best")
+        return figure.picture("Distance between independently trained models, at samples and around them.")
+
+
+def transfer_matrix(record: TransferRecord, matrix: Matrix, title: str) -> Picture:
+    """A matrix of success rates: rows are sources, columns targets."""
+    size = len(record.models)
+    with canvas(height=1.4 + 0.42 * size) as figure:
+        axes = figure.axes
+        axes.imshow(np.array(matrix), vmin=0, vmax=1, cmap="Greys")
+        for i, row in enumerate(matrix):
+            for j, value in enumerate(row):
+                colour = "white" if value > 0.55 else "black"
+                axes.text(j, i, f"{100 * value:.0f}", ha="center", va="center", color=colour, fontsize=7)
+        axes.set_xticks(range(size), record.models, rotation=45, ha="right", fontsize=7)
+        axes.set_yticks(range(size), record.models, fontsize=7)
+        axes.set(xlabel="tried on", ylabel="made on")
+        worst = max((v for i, row in enumerate(matrix) for j, v in enumerate(row) if i != j), default=math.nan)
+        return figure.picture(f"{title}. Largest between different models: {percent(worst)}.", f"{title}, in percent.")

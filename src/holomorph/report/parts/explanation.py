@@ -1,0 +1,126 @@
+"""What the theory says of this model, measured: one picture, one sentence, and what would have contradicted it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from holomorph.records.explanation import Boundary, Energies, ExplanationRecord, Harmonicity, Margins
+from holomorph.records.transfer import TransferRecord
+from holomorph.report import explanation_plots as plots
+from holomorph.report.images import Picture
+from holomorph.report.parts.base import Context, one
+from holomorph.report.words import percent
+from holomorph.types import Record
+
+
+class Item(NamedTuple):
+    """One claim."""
+
+    title: str
+    sentence: str
+    contradiction: str
+    pictures: Sequence[Picture]
+
+
+def build(records: Sequence[Record]) -> Context:
+    """List the claims for which there are measurements."""
+    found, moved = one(records, ExplanationRecord), one(records, TransferRecord)
+    items: list[Item] = []
+    if found is not None:
+        parts = (
+            found.margins and _margins(found.margins),
+            found.energies and _energies(found.energies),
+            found.harmonicity and _harmonicity(found.harmonicity),
+            found.boundary and _boundary(found.boundary),
+            _convergence(found) if found.convergence else None,
+        )
+        items += [item for item in parts if item]
+    if moved is not None:
+        items.append(_transfer(moved))
+    experts = found.experts if found is not None else ()
+    return {"items": items, "experts": experts} if items else None
+
+
+def _margins(margins: Margins) -> Item:
+    first, many = margins.agreements
+    return Item(
+        "Can the slope foretell the attack?",
+        f"The distance to the decision boundary, worked out from derivatives alone, ranks the samples as the best of "
+        f"the attacks does (rank correlation {many.spearman.value:.2f}; {first.spearman.value:.2f} from the slope at "
+        f"the sample only), and foretells the accuracy under attack within {percent(many.curve_gap.value)} "
+        f"({percent(first.curve_gap.value)}), {many.faster:.0f} times faster than the attack FMN.",
+        "A rank correlation near 0, or a predicted curve far from the attacked one.",
+        [plots.margin_scatter(margins), plots.margin_curves(margins)],
+    )
+
+
+def _energies(energies: Energies) -> Item:
+    index = energies.spike_index
+    shape = (
+        "steeper around the samples than on them" if index.low > 1 else "not steeper around the samples than on them"
+    )
+    return Item(
+        "Is the model flat only where it was trained?",
+        f"The energy in the threat's balls is {index.value:.2f} times that on the samples "
+        f"({index.low:.2f} to {index.high:.2f}): the model is {shape}. The steepest tenth of the samples carries "
+        f"{percent(energies.places[0].top_tenth)} of the energy.",
+        "For a model with spikes or plateaus at its samples: an index near 1.",
+        [plots.energy_bars(energies)],
+    )
+
+
+def _harmonicity(harmonicity: Harmonicity) -> Item:
+    return Item(
+        "Do the outputs behave like harmonic functions?",
+        f"Averaged over a sphere, the logits differ from their value at the centre by "
+        f"{percent(harmonicity.mean_value_gap[-1].value)} of what they change along a radius (a harmonic function: 0). "
+        f"{percent(harmonicity.maximum_violations)} of them stand above their whole sphere, "
+        f"{percent(harmonicity.minimum_violations)} below it. Energy balances "
+        f"{percent(1 - harmonicity.weak_residual)} of the labels' pull.",
+        "For harmonic outputs: a gap that grows with the radius, or peaks at samples.",
+        [plots.gap_against_radius(harmonicity)],
+    )
+
+
+def _boundary(boundary: Boundary) -> Item:
+    share, chance = boundary.tangent_share.value, boundary.chance
+    how = "across" if share > 0.5 else "mostly along"
+    return Item(
+        "Does the boundary cut across the data, or run along it?",
+        f"{percent(share)} of the boundary's normal lies in the plane of the neighbouring samples ({percent(chance)} "
+        f"by chance): the boundary runs {how} the data. Its median distance is {boundary.distance.value:.3g}, its mean "
+        f"curvature {boundary.mean_curvature.value:.2g} for each unit of length.",
+        "For a robust model: a share no larger than an undefended model's.",
+        [],
+    )
+
+
+def _convergence(found: ExplanationRecord) -> Item:
+    return Item(
+        "Do independent trainings agree around the samples, too?",
+        "Two trainings that agree at samples (dotted) may disagree right beside them (solid). Where the dotted line "
+        "falls with more data and the solid one does not, there are adversarial examples.",
+        "For an undefended model: both lines fall together.",
+        [plots.gaps_against_size(found.convergence)],
+    )
+
+
+def _transfer(record: TransferRecord) -> Item:
+    best = max(record.scores, key=lambda score: score.determination.value)
+    attacked = next(a for a in record.attacked if (a.attack, a.eps) == (best.attack, best.eps))
+    predicted = next(p for p in record.predicted if (p.order, p.eps) == (best.order, best.eps))
+    empty = sum(near.vacuous for near in record.nearness)
+    return Item(
+        "Why do examples made on one model fool another?",
+        f"Because their slopes point alike: from inner products of gradients alone, the rise of another model's loss "
+        f"at size {best.eps:g} is foretold with R² = {best.determination.value:.2f} (given to the wrong samples: "
+        f"{best.shuffled:.2f}); once good sources and weak targets are set aside, "
+        f"{best.determination_centred.value:.2f}. "
+        f"The theory's bound on the difference of two models says nothing for {empty} of {len(record.nearness)} pairs.",
+        "A prediction no better than with the samples shuffled.",
+        [
+            plots.transfer_matrix(record, attacked.success, f"Measured ({attacked.attack}, {attacked.eps:g})"),
+            plots.transfer_matrix(record, predicted.success, f"Predicted (order {best.order})"),
+        ],
+    )
