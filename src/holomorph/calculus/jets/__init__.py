@@ -48,7 +48,7 @@ def dual(model: Differentiable, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
     (tensor([[9.]]), tensor([[6.]]))
     """
     value, first, _ = push_forward(model, x, v[None], order=1)
-    return value, first[0]
+    return value, first.squeeze(0)
 
 
 def second(model: Differentiable, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -60,7 +60,7 @@ def second(model: Differentiable, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor,
     (tensor([[8.]]), tensor([[12.]]), tensor([[12.]]))
     """
     value, first, bend = push_forward(model, x, v[None], order=2)
-    return value, first[0], bend
+    return value, first.squeeze(0), bend
 
 
 def value_gradient_laplacian(model: Differentiable, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -16,8 +16,8 @@ _aten = torch.ops.aten
 class Activation(NamedTuple):
     r"""One activation as functions of the argument a and the value y, with the settings already bound.
 
-    ``bend`` is None where $\phi''$ is zero almost everywhere; ``pull`` is $\phi'(a)\,t$ in one kernel, where torch
-    has one.
+    ``bend`` is None where $\phi''$ is zero almost everywhere, else it makes a fresh tensor. ``pull`` is $\phi'(a)\,t$
+    in one kernel, where torch has one.
     """
 
     value: Callable[[Tensor], Tensor]
@@ -25,11 +25,11 @@ class Activation(NamedTuple):
     bend: Callable[[Tensor, Tensor], Tensor] | None
     pull: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None
 
-    def times_slope(self, t: Tensor, a: Tensor, y: Tensor) -> Tensor:
-        r"""$\phi'(a)\,t$."""
-        if self.pull is not None and not torch.is_grad_enabled():  # not all of these kernels can be differentiated
-            return self.pull(t, a, y)
-        return t * self.slope(a, y)
+    def slope_now(self, a: Tensor, y: Tensor) -> Tensor:
+        r"""$\phi'(a)$ without a graph: the kernel of the backward pass of one."""
+        if self.pull is None:
+            return self.slope(a, y)
+        return self.pull(torch.ones((), dtype=a.dtype, device=a.device).expand(a.shape), a, y)
 
 
 def activation_of(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Activation | None:
@@ -43,35 +43,42 @@ def activation_of(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> A
 
 class _DualActivation(torch.autograd.Function):
     @staticmethod
-    def forward(a: Tensor, t: Tensor, phi: Activation) -> tuple[Tensor, Tensor]:
+    def forward(a: Tensor, t: Tensor, phi: Activation) -> tuple[Tensor, Tensor, Tensor]:
         y = phi.value(a)
-        return y, phi.times_slope(t, a, y)
+        slope = phi.slope_now(a, y)
+        return y, slope * t, slope
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
         a, t, ctx.phi = inputs
-        ctx.save_for_backward(a, t, output[0])
+        y, _, slope = output
+        ctx.save_for_backward(a, t, y, slope)
+        ctx.mark_non_differentiable(slope)
         ctx.set_materialize_grads(False)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, Tensor | None, None]:
-        a, t, y = ctx.saved_tensors
+        a, t, y, slope = ctx.saved_tensors
         phi: Activation = ctx.phi
-        g, h = grads
-        along = phi.times_slope(h, a, y) if h is not None and ctx.needs_input_grad[1] else None
+        g, h, _ = grads
+        if torch.is_grad_enabled():
+            slope = phi.slope(a, y)
+        along = slope * h if h is not None and ctx.needs_input_grad[1] else None
         if not ctx.needs_input_grad[0]:
             return None, along, None
-        total = phi.times_slope(g, a, y) if g is not None else None
-        if h is not None and phi.bend is not None:
-            bent = phi.bend(a, y) * t * h
-            total = bent if total is None else total + bent
-        return total, along, None
+        total = slope * g if g is not None else torch.zeros_like(a)
+        if h is None or phi.bend is None:
+            return total, along, None
+        bend = phi.bend(a, y)
+        if torch.is_grad_enabled():
+            return torch.addcmul(total, bend * t, h), along, None
+        return total.addcmul_(bend.mul_(t), h), along, None  # fresh tensors: in place saves two passes over memory
 
 
 def dual_activation(phi: Activation, a: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
     r"""$(\phi(a), \phi'(a)\,t)$ with one node in the graph; twice differentiable."""
-    pair: tuple[Tensor, Tensor] = _DualActivation.apply(a, t, phi)  # type: ignore[no-untyped-call]
-    return pair
+    y, jv, _ = _DualActivation.apply(a, t, phi)  # type: ignore[no-untyped-call]
+    return y, jv
 
 
 def _gelu(approximate: str = "none") -> Activation:
@@ -85,9 +92,17 @@ def _gelu(approximate: str = "none") -> Activation:
     return Activation(
         F.gelu,
         lambda a, y: 0.5 * (1 + torch.erf(a / math.sqrt(2))) + a * _density(a),
-        lambda a, y: _density(a) * (2 - a * a),
+        _gelu_bend,
         lambda t, a, y: _aten.gelu_backward(t, a),
     )
+
+
+def _gelu_bend(a: Tensor, y: Tensor) -> Tensor:
+    if torch.is_grad_enabled():
+        return _density(a) * (2 - a * a)
+    square = a * a
+    density = (square * -0.5).exp_()
+    return density.mul_(square.neg_().add_(2)).mul_(1 / math.sqrt(2 * math.pi))
 
 
 def _density(a: Tensor) -> Tensor:
@@ -105,7 +120,10 @@ def _tanh_gelu(a: Tensor) -> tuple[Tensor, Tensor]:
 def _silu() -> Activation:
     def bend(a: Tensor, y: Tensor) -> Tensor:
         s = torch.sigmoid(a)
-        return s * (1 - s) * (2 + a * (1 - 2 * s))
+        if torch.is_grad_enabled():
+            return s * (1 - s) * (2 + a * (1 - 2 * s))
+        fall = torch.addcmul(s, s, s, value=-1)
+        return s.mul_(-2).add_(1).mul_(a).add_(2).mul_(fall)
 
     def slope(a: Tensor, y: Tensor) -> Tensor:
         s = torch.sigmoid(a)
@@ -176,12 +194,12 @@ _TABLE: dict[str, Activation] = {
         lambda a, y: y * (1 - y) * (1 - 2 * y),
         lambda t, a, y: _aten.sigmoid_backward(t, y),
     ),
-    "exp": Activation(torch.exp, lambda a, y: y, lambda a, y: y),
+    "exp": Activation(torch.exp, lambda a, y: y, lambda a, y: y.clone()),
     "log": Activation(torch.log, lambda a, y: 1 / a, lambda a, y: -1 / (a * a)),
     "sin": Activation(torch.sin, lambda a, y: torch.cos(a), lambda a, y: -y),
     "cos": Activation(torch.cos, lambda a, y: -torch.sin(a), lambda a, y: -y),
-    "sinh": Activation(torch.sinh, lambda a, y: torch.cosh(a), lambda a, y: y),
-    "cosh": Activation(torch.cosh, lambda a, y: torch.sinh(a), lambda a, y: y),
+    "sinh": Activation(torch.sinh, lambda a, y: torch.cosh(a), lambda a, y: y.clone()),
+    "cosh": Activation(torch.cosh, lambda a, y: torch.sinh(a), lambda a, y: y.clone()),
     "erf": Activation(
         torch.erf,
         lambda a, y: torch.exp(-a * a) * (2 / math.sqrt(math.pi)),

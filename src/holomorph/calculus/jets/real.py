@@ -79,7 +79,7 @@ class Jet(Carrier):
 def _activate(phi: Activation, jet: Jet) -> Jet:
     a = jet.value
     if jet.second is None and len(jet.first) == 1:
-        y, t = dual_activation(phi, a, jet.first[0])
+        y, t = dual_activation(phi, a, jet.first.squeeze(0))
         return Jet(y, t[None])
     y = phi.value(a)
     slope = phi.slope(a, y)
@@ -143,7 +143,7 @@ def _pack(value: Any, first: Any, second: Any) -> Any:
 def _each(op: Call, *directions: Tensor) -> Any:
     """Apply an operation to each of the m directions; once only for directions that are the same for all samples."""
     if len(directions[0]) == 1:
-        result = op(*(d[0] for d in directions))
+        result = op(*(d.squeeze(0) for d in directions))  # unlike d[0], its backward pass copies nothing
         return result[None] if isinstance(result, Tensor) else tuple(r[None] for r in result)
     return torch.vmap(op, randomness="same")(*directions)
 
