@@ -24,7 +24,14 @@ THREATS = (ThreatModel("inf", 0.1), ThreatModel(2, 0.5), ThreatModel(1, 2.0))
 def main() -> None:
     with shown():
         record = compare(
-            load("digits"), sorted(RULES), THREATS, budget="20epochs", seeds=3, out=RUNS / "digits", batch_size=64
+            load("digits"),
+            sorted(RULES),
+            THREATS,
+            budget="20epochs",
+            seeds=3,
+            out=RUNS / "digits",
+            model="mlp",
+            batch_size=64,
         )
     record.save(RESULTS / "first_comparison.json")
     (RESULTS / "first_comparison.md").write_text(table(record) + "\n")
