@@ -9,7 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from holomorph.calculus.measures import Ball, Measure
+from holomorph.calculus.measures import Ball, Measure, Samples
 from holomorph.calculus.norms import dual_direction, dual_gain
 from holomorph.calculus.observables import SCALAR, observable
 from holomorph.errors import ConfigError, HolomorphWarning, unknown_name
@@ -90,7 +90,9 @@ class Dirichlet(Rule):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.measure = self.measure or Ball(self.threat)
+        self._one_place = self.risk_at == "measure" or isinstance(self.measure, Samples)  # then one forward serves both
         self._observe = observable(self.observable)
+        self._columns = 1  # outputs to differentiate: known once the model was called
         self._check()
 
     def _check(self) -> None:
@@ -126,7 +128,7 @@ class Dirichlet(Rule):
             return self.risk(passes.first(x), y).mean()
         drawn = self.measure.draw(x, self.generator, y, self.sample_loss(model, y)).detach()
         drawn.requires_grad_(with_energy)
-        if self.risk_at == "measure":
+        if self._one_place:
             outputs = passes.first(drawn)
             risk = self.risk(outputs, y).mean()
         else:
@@ -152,6 +154,7 @@ class Dirichlet(Rule):
             columns = [(g * v).sum(1)]
         else:
             columns = [g] if g.ndim == 1 else list(g.unbind(1))
+        self._columns = len(columns)
         gradients = [input_gradient(column, x, graph=True) for column in columns]
         gains = [dual_gain(gradient, x, self.threat, box_aware=self.box_aware) for gradient in gradients]
         if len(gains) == 1:
@@ -193,9 +196,10 @@ class Dirichlet(Rule):
     @property
     def cost(self) -> Cost:
         """Passes of one sample, averaged over a lazy period."""
-        once = Cost(1, 1) if self.risk_at == "measure" else Cost(2, 2)
-        outputs = 1 if self.observable in SCALAR or self.estimator == "random-projection" else 10
-        extra = Cost(1, 1.5) if self.estimator == "finite-difference" else Cost(0, 0.5 * outputs + 2.5)
+        if self.weight == 0:
+            return Cost(1, 1)
+        once = Cost(1, 1) if self._one_place else Cost(2, 2)
+        extra = Cost(1, 1.5) if self.estimator == "finite-difference" else Cost(0, 0.5 * self._columns + 2.5)
         return Cost(once.forward + extra.forward / self.lazy, once.backward + extra.backward / self.lazy)
 
     def state_dict(self) -> dict[str, Any]:
