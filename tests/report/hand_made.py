@@ -9,6 +9,7 @@ from sklearn.datasets import load_digits
 from torch import nn
 
 from holomorph.framework.diagnostics import diagnose
+from holomorph.framework.explain import explain
 from holomorph.records.diagnostics import DiagnosticsRecord
 from holomorph.records.evaluation import (
     AttackResult,
@@ -19,6 +20,7 @@ from holomorph.records.evaluation import (
     Example,
     ThreatResult,
 )
+from holomorph.records.explanation import ExplanationRecord
 from holomorph.records.training import Epoch, TrainRecord, TwinSummary
 from holomorph.types import Interval, ThreatModel
 
@@ -179,5 +181,13 @@ def diagnostics() -> DiagnosticsRecord:
     return diagnose(net(1.0), x, y, threat=THREAT, twin=net(20.0))
 
 
+@functools.cache
+def explanation() -> ExplanationRecord:
+    torch.manual_seed(0)
+    x = torch.rand(24, 3)
+    model = nn.Sequential(nn.Linear(3, 8), nn.GELU(), nn.Linear(8, 2))
+    return explain(model, x, (x[:, 0] > 0.5).long(), threat=THREAT, steps=20)
+
+
 def all_records() -> list:
-    return [training(), evaluation(), diagnostics()]
+    return [training(), evaluation(), diagnostics(), explanation()]

@@ -93,12 +93,7 @@ def test_gradients_that_vanish_everywhere_are_still_drawn():
 
 def test_training_draws_what_the_record_has():
     names = [picture.alt.partition(" against")[0] for picture in training.build(RECORDS)["pictures"]]
-    assert names == [
-        "training loss",
-        "validation accuracy",
-        "measured by the rule: risk",
-        "measured by the rule: energy",
-    ]
+    assert names == ["training loss", "validation accuracy", "risk", "energy"]
     bare = tuple(e.model_copy(update={"validation_accuracy": None, "measured": {}}) for e in cases.training().history)
     assert len(training.build([cases.training(history=bare, twin=None)])["pictures"]) == 1
 

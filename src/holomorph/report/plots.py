@@ -46,8 +46,8 @@ def accuracy_against_eps(
         )
         return figure.picture(
             alt,
-            "Lines: the smallest perturbation found for each sample by minimal-norm attacks. "
-            "Dots: all attacks together at the stated size, with the 95 % interval.",
+            "Lines: the smallest perturbation that any attack found for each sample, so an upper bound at every size. "
+            "Dots: the attacks made at the stated size as well, with the 95 % interval.",
         )
 
 

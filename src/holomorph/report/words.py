@@ -59,7 +59,11 @@ def setting(value: object) -> str:
 
     >>> setting({"type": "Ball", "scale": 1.0}), setting(True), setting(0.25), setting([1, None])
     ('Ball(scale=1)', 'yes', '0.25', '1, none')
+    >>> setting({"norm": "inf", "eps": "8/255", "box": [0.0, 1.0]})
+    'inf:8/255'
     """
+    if isinstance(value, dict) and {"norm", "eps"} <= value.keys():
+        return f"{value['norm']}:{setting(value['eps'])}"
     if isinstance(value, dict):
         inside = ", ".join(f"{key}={setting(item)}" for key, item in value.items() if key not in ("type", "rule"))
         return f"{value.get('type', value.get('rule', ''))}({inside})"

@@ -10,7 +10,8 @@ import numpy as np
 from holomorph.records.evaluation import EvaluationRecord, Example
 from holomorph.report.images import image, perturbation
 from holomorph.report.parts.base import Context, one
-from holomorph.types import Record
+from holomorph.report.words import norm_name
+from holomorph.types import Record, ThreatModel
 
 #: More than this do not tell more.
 LIMIT = 12
@@ -23,6 +24,7 @@ class Card(NamedTuple):
     input: str | None
     change: str | None
     adversarial: str | None
+    size: str
 
 
 def build(records: Sequence[Record]) -> Context:
@@ -30,23 +32,25 @@ def build(records: Sequence[Record]) -> Context:
     found = one(records, EvaluationRecord)
     if found is None:
         return None
-    boxes = {str(result.threat): result.threat.box for result in found.threats}
-    cards = _cards(found, boxes)
-    twin_cards = _cards(found.twin, boxes) if found.twin else []
+    threats = {str(result.threat): result.threat for result in found.threats}
+    cards = _cards(found, threats)
+    twin_cards = _cards(found.twin, threats) if found.twin else []
     if not cards and not twin_cards:
         return None
     return {"cards": cards, "twin_cards": twin_cards}
 
 
-def _cards(found: EvaluationRecord, boxes: dict[str, tuple[float, float]]) -> list[Card]:
-    return [_card(example, *boxes.get(example.threat, (0.0, 1.0))) for example in found.gallery[:LIMIT]]
+def _cards(found: EvaluationRecord, threats: dict[str, ThreatModel]) -> list[Card]:
+    return [_card(example, threats[example.threat]) for example in found.gallery[:LIMIT] if example.threat in threats]
 
 
-def _card(example: Example, low: float, high: float) -> Card:
+def _card(example: Example, threat: ThreatModel) -> Card:
+    low, high = threat.box
     change = np.asarray(example.adversarial, dtype=np.float64) - np.asarray(example.input, dtype=np.float64)
     return Card(
         example,
         image(example.input, example.shape, low, high),
         perturbation(change, example.shape),
         image(example.adversarial, example.shape, low, high),
+        f"{norm_name(threat.norm)} size {example.distance:.3g}, the threat allows {threat.eps}",
     )

@@ -28,7 +28,12 @@ def build(records: Sequence[Record]) -> Context:
         gradient_histogram({role: g.norms for role, g in both.items()}, _DUALS[found.threat.norm]),
         energies({role: [_row(energy) for energy in g.energies] for role, g in both.items()}),
     ]
-    return {"pictures": pictures, "ratio": _ratio(found.model, found.twin), "samples": found.samples}
+    return {
+        "pictures": pictures,
+        "ratio": _ratio(found.model, found.twin),
+        "has_twin": found.twin is not None,
+        "samples": found.samples,
+    }
 
 
 def _row(energy: Energy) -> tuple[str, Interval]:

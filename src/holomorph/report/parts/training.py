@@ -19,18 +19,20 @@ def build(records: Sequence[Record]) -> Context:
     both = {ROLES[0]: run.history}
     if run.twin is not None:
         both[ROLES[1]] = run.twin.history
-    return {"pictures": _pictures(both), "run": run}
+    names = _measured(run.history)
+    return {"pictures": _pictures(both, names), "run": run, "measured": ", ".join(names).replace("_", " ")}
 
 
-def _pictures(both: dict[str, tuple[Epoch, ...]]) -> list[Picture]:
+def _measured(history: Sequence[Epoch]) -> list[str]:
+    return list(dict.fromkeys(name for epoch in history for name in epoch.measured))
+
+
+def _pictures(both: dict[str, tuple[Epoch, ...]], names: Sequence[str]) -> list[Picture]:
     pictures = [course({role: [e.loss for e in history] for role, history in both.items()}, "training loss")]
     accuracy = {role: [e.validation_accuracy for e in history] for role, history in both.items()}
     known = {role: values for role, values in accuracy.items() if any(v is not None for v in values)}
     if known:
         pictures.append(course(known, "validation accuracy", share=True))
-    names = dict.fromkeys(name for epoch in both[ROLES[0]] for name in epoch.measured)
     for name in names:
-        pictures.append(
-            course({ROLES[0]: [e.measured.get(name) for e in both[ROLES[0]]]}, f"measured by the rule: {name}")
-        )
+        pictures.append(course({ROLES[0]: [e.measured.get(name) for e in both[ROLES[0]]]}, name.replace("_", " ")))
     return pictures
