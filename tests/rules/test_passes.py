@@ -1,0 +1,98 @@
+"""Further points see the same function: statistics and masks of the first pass, and no trace of their own."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from rule_cases import batch, network
+from torch import nn
+
+from holomorph.errors import NotDifferentiableError
+from holomorph.rules import NFGSM
+from holomorph.rules.gradients import input_gradient
+from holomorph.rules.passes import Passes
+from holomorph.types import ThreatModel
+
+
+def test_again_is_the_same_function():
+    model, (x, _) = network(), batch()
+    passes = Passes(model)
+    first = passes.first(x)
+    assert torch.allclose(passes.again(x), first, atol=1e-12)
+    assert not torch.allclose(passes.again(x + 1), model(x + 1))  # its own batch would shift it back
+    # a function of each sample: a part of the batch gets the answers that it has in the whole
+    still = Passes(nn.Sequential(*list(model)[:3]))
+    whole = still.first(x)
+    assert torch.allclose(still.again(x[:2]), whole[:2], atol=1e-12)
+
+
+def test_statistics_are_those_of_the_first_pass_with_their_gradient():
+    torch.manual_seed(0)
+    norm, (x, _) = nn.BatchNorm1d(6).double(), batch()
+    nn.init.uniform_(norm.weight)
+    x, z = x.requires_grad_(), torch.randn(8, 6, dtype=torch.float64)
+    passes = Passes(norm)
+    passes.first(x)
+    expected = (z - x.mean(0)) / (x.var(0, correction=0) + norm.eps).sqrt() * norm.weight + norm.bias
+    found = passes.again(z)
+    assert torch.allclose(found, expected)
+    ours, theirs = (torch.autograd.grad((v**3).sum(), (x, norm.weight)) for v in (found, expected))
+    assert all(torch.allclose(a, b) for a, b in zip(ours, theirs, strict=True))
+
+
+def test_running_statistics_are_those_of_one_pass():
+    model, (x, _) = network(), batch()
+    once = copy.deepcopy(model)
+    once(x)
+    passes = Passes(model)
+    passes.first(x)
+    for _ in range(3):
+        passes.again(torch.rand_like(x))
+    assert all(torch.equal(a, b) for a, b in zip(model.buffers(), once.buffers(), strict=True))
+    assert model[1].track_running_stats
+
+
+def test_convolutional_statistics():
+    norm = nn.BatchNorm2d(3)
+    x = torch.rand(4, 3, 5, 5)
+    passes = Passes(norm)
+    assert torch.allclose(passes.first(x), passes.again(x), atol=1e-5)
+
+
+def test_evaluation_mode_needs_nothing():
+    model, (x, _) = network().eval(), batch()
+    passes = Passes(model)
+    assert torch.equal(passes.first(x), passes.again(x))
+
+
+def test_hooks_are_taken_away_even_after_an_error():
+    model, (x, _) = network(), batch()
+    passes = Passes(model)
+    passes.first(x)
+    with pytest.raises(RuntimeError):
+        passes.again(x[:, :3])
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
+    assert model[1].track_running_stats
+
+
+def test_other_parameters():
+    model, (x, _) = network(norm=False), batch()
+    passes = Passes(model)
+    first = passes.first(x)
+    assert torch.allclose(passes.again(x, {"2.bias": model[2].bias + 1}), first + 1)
+    assert torch.equal(passes.again(x), first)
+
+
+def test_a_cut_graph_is_named():
+    class Cut(nn.Module):
+        def forward(self, x):
+            return torch.stack([x.detach().sum(1), x.detach().sum(1)], 1)
+
+    x, y = batch()
+    with pytest.raises(NotDifferentiableError, match=r"Look for detach\(\)"):
+        NFGSM(ThreatModel("inf", 0.1))(Cut(), x, y % 2)
+    z = x.requires_grad_()
+    with pytest.raises(NotDifferentiableError):
+        input_gradient(torch.ones(8, requires_grad=True) * 2, z)
