@@ -1,0 +1,110 @@
+"""The evaluation against AutoAttack's own script: same seed, same settings, five models trained on the digits.
+
+Claims: the robust accuracy is never above the script's; where it is lower, the attack that won is named; the same
+attacks take at most 1.1 times the script's time. Run: ``python benchmarks/crosscheck.py`` (about 10 minutes of one
+core). Writes ``benchmarks/results/crosscheck.json``; models that are in it already are not run again.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import torch
+from pyautoattack import AutoAttack
+from torch import nn
+
+from holomorph.data import load
+from holomorph.evaluation.evaluate import evaluate
+from holomorph.nn.classifiers import build
+from holomorph.rules import parse
+from holomorph.types import ThreatModel, write_atomically
+from holomorph.versions import versions
+
+import common  # isort: skip
+
+RULES = ("plain", "dirichlet", "pgd", "nfgsm", "trades")
+THREAT = ThreatModel("inf", 0.1)
+SAMPLES, EPOCHS = 200, 40
+TARGET = common.RESULTS / "crosscheck.json"
+
+
+def trained(name: str) -> nn.Module:
+    data = load("digits")
+    torch.manual_seed(0)
+    model = build("mlp", tuple(data.shape), data.classes, width=128)
+    rule = parse(name, THREAT)
+    optimizer = torch.optim.Adam(model.parameters(), 2e-3)
+    for epoch in range(EPOCHS):
+        rule.progress = min(1.0, 2 * epoch / EPOCHS)
+        for rows in torch.randperm(len(data.x_train)).split(128):
+            optimizer.zero_grad()
+            rule(model, data.x_train[rows], data.y_train[rows]).backward()
+            optimizer.step()
+    return model.eval()
+
+
+def compare(name: str, model: nn.Module) -> dict[str, Any]:
+    data = load("digits")
+    x, y = data.x_test[:SAMPLES], data.y_test[:SAMPLES]
+    clock = time.process_time()
+    script = AutoAttack(model, norm="Linf", eps=THREAT.radius, seed=0, version="standard")
+    adversarial, _ = script.run_standard_evaluation(x, y, batch_size=250)
+    alone_seconds = time.process_time() - clock
+    alone = float((model(adversarial).argmax(1) == y).double().mean())
+
+    clock = time.process_time()
+    record = evaluate(model, x, y, THREAT, seed=0, batch_size=250, checks=True)
+    total_seconds = time.process_time() - clock
+    chain = [a for a in record.attacks if a.package.startswith("pyautoattack")]
+    clock = time.process_time()
+    again = _chain_only(model, x, y)
+    names = [name for name in record.threats[0].broken_by if name not in (None, "clean")]
+    return {
+        "model": name,
+        "samples": SAMPLES,
+        "clean": record.clean,
+        "autoattack_alone": alone,
+        "autoattack_within": chain[-1].accuracy,
+        "robust": record.robust,
+        "never_above": record.robust <= alone,
+        "won": sorted({n for n in names if n not in {a.name for a in chain}}) if record.robust < alone else [],
+        "script_seconds": alone_seconds,
+        "same_attacks_seconds": again,
+        "time_ratio": again / alone_seconds,
+        "whole_evaluation_seconds": total_seconds,
+        "checks": {c.name: c.verdict for c in record.checks if c.verdict != "pass"},
+    }
+
+
+def _chain_only(model: nn.Module, x: torch.Tensor, y: torch.Tensor) -> float:
+    """Processor time of AutoAttack's own attacks as the evaluation runs them."""
+    from holomorph.evaluation.autoattack import standard
+    from holomorph.evaluation.evaluate import run_attack
+    from holomorph.evaluation.ledger import Ledger
+    from holomorph.evaluation.stage import Runner
+    from holomorph.evaluation.subject import Subject, under_attack
+
+    clock = time.process_time()
+    with under_attack(model):
+        subject = Subject(model)
+        ledger = Ledger(subject, x, y, THREAT, subject.answers(x))
+        for stage in standard(THREAT, 10):
+            run_attack(stage, ledger, subject, Runner())
+    return time.process_time() - clock
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    rows = json.loads(TARGET.read_text())["rows"] if TARGET.exists() else []
+    for name in RULES:
+        if any(row["model"] == name for row in rows):
+            continue
+        rows.append(compare(name, trained(name)))
+        content = {"rows": rows, "versions": versions("pyautoattack", "foolbox")}
+        write_atomically(TARGET, (json.dumps(content, indent=1) + "\n").encode())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,101 @@
+"""The commands evaluate and audit, run as a user runs them but in this process."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import Scene
+from safetensors.torch import save_file
+
+from holomorph.cli import main
+from holomorph.records.evaluation import EvaluationRecord
+
+FACTORY = """
+from torch import nn
+
+def small():
+    return nn.Sequential(nn.Linear(64, 48), nn.GELU(), nn.Linear(48, 10))
+
+class Cut(nn.Sequential):
+    def forward(self, x):
+        return super().forward(x.detach())
+
+def cut():
+    return Cut(*small())
+"""
+
+
+@pytest.fixture
+def folder(scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a factory, weights and data, as a user would have them."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    Path("disguised_models.py").write_text(FACTORY)
+    save_file(scene.honest.state_dict(), "honest.safetensors")
+    torch.save(scene.twin.state_dict(), "twin.pt")
+    x, y = scene.x.numpy(), scene.y.numpy()
+    np.savez("data.npz", x_train=x, y_train=y, x_val=x, y_val=y, x_test=x, y_test=y)
+    return tmp_path
+
+
+def status(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as stop:
+        main(list(arguments))
+    return int(stop.value.code or 0)
+
+
+COMMON = ("--data", "npz:data.npz", "--box", "0", "1", "--n", "12", "--quick", "--quiet")
+
+
+def test_a_users_model_is_evaluated_and_audited(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = ("evaluate", "disguised_models:small", "--weights", "honest.safetensors", "--twin", "twin.pt")
+    assert status(*model, "--threat", "inf:0.1,2:0.5", "--strict", *COMMON) == 0
+    said = capsys.readouterr().err
+    assert "Robust accuracy under all of them at once" in said
+    assert "This is an upper bound. A quick evaluation" in said
+    record = EvaluationRecord.load("evaluation.json")
+    assert record.samples == 12
+    assert record.twin is not None
+    assert not Path("evaluation.state").exists()
+    assert status("audit", "evaluation.json") == 0
+    assert "The record stands." in capsys.readouterr().err
+    assert status("audit", "evaluation.json", "--weights", "twin.pt") == 3
+
+
+def test_strict_turns_a_failed_check_into_status_three(folder: Path) -> None:
+    arguments = ("evaluate", "disguised_models:cut", "--weights", "honest.safetensors", *COMMON)
+    assert status(*arguments) == 0
+    assert status(*arguments, "--strict") == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("evaluate", "nowhere"), "neither a run folder"),
+        (("evaluate", "disguised_models:small"), "needs data"),
+        (("evaluate", "disguised_models:small", "--threat", "inf-8", *COMMON), "Write NORM:EPS"),
+        (("evaluate", "disguised_models:small", "--threat", "inf:8/255x", *COMMON), "not a number or a fraction"),
+        (("evaluate", "disguised_models:none", *COMMON), "Cannot import"),
+        (("evaluate", "disguised_models:small", "--weights", "data.npz", *COMMON), "data.npz"),
+        (("audit", "nothing.json"), "no record"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_status_two(
+    arguments: tuple[str, ...], words: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert status(*arguments) == 2
+    said = capsys.readouterr().err.strip()
+    assert words in said
+    assert said.startswith("holomorph:")
+    assert "Traceback" not in said
+
+
+def test_a_quick_evaluation_is_not_exported_to_the_leaderboard(folder: Path) -> None:
+    arguments = ("evaluate", "disguised_models:small", "--weights", "honest.safetensors", *COMMON)
+    assert status(*arguments, "--robustbench", "board.json") == 2
+    assert not Path("board.json").exists()
+    assert json.loads(Path("evaluation.json").read_text())["kind"] == "evaluation", "what was found is not lost"
