@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -42,7 +43,7 @@ class Planar:
         return int(self.y.max()) + 1
 
 
-Curve = Callable[[Tensor, Tensor], Tensor]
+Curve = Callable[..., Tensor]
 
 
 def _moons(t: Tensor, label: Tensor) -> Tensor:
@@ -132,7 +133,7 @@ def _traced(curve: Curve, classes: int, points: int = 400) -> tuple[Tensor, Tens
     places, tangents = [], []
     for label in range(classes):
         labels = torch.full((points,), label)
-        place, slope = torch.func.jvp(lambda s, at=labels: curve(s, at), (t,), (torch.ones_like(t),))
+        place, slope = torch.func.jvp(partial(curve, label=labels), (t,), (torch.ones_like(t),))[:2]
         places.append(place)
         tangents.append(slope / slope.norm(dim=1, keepdim=True))
     return torch.cat(places), torch.cat(tangents)
