@@ -4,7 +4,7 @@ $$\min \|\delta\|_p \;\text{such that}\; \langle g, \delta\rangle \ge c,\; x + \
 
 Every coordinate moves along the sign of its gradient. Up to the box, the optimal step of size s moves coordinate i by
 $\min(r_i s, \text{room}_i)$ with rate $r_i = 1$ for p = inf and $r_i = |g_i|$ for p = 2 (the Kuhn-Tucker conditions),
-so the gain is a concave piecewise linear function of s and is inverted by sorting its knots. For p = 1 the
+so the gain is a concave piecewise linear function of s, inverted by Newton's method. For p = 1 the
 coordinates are filled one after the other, steepest first.
 """
 
@@ -16,6 +16,9 @@ import torch
 from torch import Tensor
 
 from holomorph.types import ThreatModel
+
+#: Newton's steps; each settles at least one more coordinate, and nearly always a few suffice.
+_MOST_STEPS = 50
 
 
 class Step(NamedTuple):
@@ -54,20 +57,21 @@ def smallest_step(g: Tensor, gain: Tensor, x: Tensor, threat: ThreatModel) -> St
 
 
 def _together(worth: Tensor, room: Tensor, gain: Tensor, p: float) -> tuple[Tensor, Tensor]:
-    rate = worth if p == 2 else torch.ones_like(worth)
+    """Newton's method from the left: on a concave piecewise linear function it ends at the root, exactly."""
+    rate = worth if p == 2 else (worth > 0).to(worth)
     tiny = torch.finfo(worth.dtype).tiny
-    knot = torch.where(worth > 0, room / rate.clamp_min(tiny), torch.zeros_like(room))  # the size that meets the box
-    knot, order = knot.sort(1)
-    speed = (worth * rate).gather(1, order)
-    speed = speed.flip(1).cumsum(1).flip(1)  # of all coordinates that still move just before knot k
-    settled = (worth * room).gather(1, order)
-    settled = settled.cumsum(1) - settled  # gained by those that no longer do
-    at_knot = settled + speed * knot
-    reaches = at_knot[:, -1] >= gain
-    k = (at_knot >= gain[:, None]).to(torch.int8).argmax(1, keepdim=True)
-    size = (gain[:, None] - settled.gather(1, k)) / speed.gather(1, k).clamp_min(tiny)
-    size = torch.where(reaches[:, None], size, knot[:, -1:])
-    return torch.minimum(rate * size, room) * (worth > 0), reaches
+    size = torch.zeros_like(gain)
+    for _ in range(_MOST_STEPS):
+        moves = rate * size[:, None] < room
+        left = gain - (worth * room * ~moves).sum(1)
+        further = torch.maximum(size, left / (worth * rate * moves).sum(1).clamp_min(tiny))
+        further = torch.where(moves.any(1) & (left > 0), further, size)
+        if torch.equal(further, size):
+            break
+        size = further
+    reaches = (worth * room).sum(1) >= gain
+    move = torch.minimum(rate * size[:, None], room)
+    return torch.where(reaches[:, None], move, room * (worth > 0)), reaches
 
 
 def _greedy(worth: Tensor, room: Tensor, gain: Tensor, p: float) -> tuple[Tensor, Tensor]:

@@ -170,13 +170,15 @@ def _refine(
         return observed(model(z), y)
 
     point = last = found.point
+    rival = found.rival
     best = torch.full_like(found.distance, math.inf)
     for k in range(times + 1):
-        there, gradient = _gradient(margin, point)
+        there, gradient, there_rival = _look(model, point, y)
         corrected = _newton(x, point, there, gradient, threat)
         distance = norm(corrected - x, threat.p)
         better = (there <= _NEAR * value) & (distance < best)
         best, last = torch.where(better, distance, best), torch.where(per_sample(better, x), corrected, last)
+        rival = torch.where(better | torch.isinf(best), there_rival, rival)
         if k == times:
             break
         need = there - (gradient * (point - x)).flatten(1).sum(1)
@@ -188,10 +190,8 @@ def _refine(
     last = torch.where(per_sample(settled, x), last, point)
     wrong = found.distance == 0
     flat = torch.isinf(found.distance) & ~settled
-    with torch.no_grad():
-        rival = model(last).scatter(1, y[:, None], -math.inf).argmax(1)
     distance = norm(last - x, threat.p).masked_fill(flat, math.inf).masked_fill(wrong, 0.0)
-    return Margin(distance, rival, torch.where(per_sample(wrong, x), x, last))
+    return Margin(distance, torch.where(wrong, found.rival, rival), torch.where(per_sample(wrong, x), x, last))
 
 
 def _newton(x: Tensor, point: Tensor, value: Tensor, gradient: Tensor, threat: ThreatModel) -> Tensor:
@@ -249,12 +249,14 @@ def _margin_of(model: Differentiable, y: Tensor, rival: Tensor) -> Callable[[Ten
     return margin
 
 
-def _gradient(margin: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, Tensor]:
-    leaf = x.detach().requires_grad_()
+def _look(model: Differentiable, point: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return margin, its gradient and the strongest rival at a point."""
+    leaf = point.detach().requires_grad_()
     with torch.enable_grad():
-        value = margin(leaf)
+        logits = model(leaf)
+        value = observed(logits, y)
         (gradient,) = torch.autograd.grad(value.sum(), leaf)
-    return value.detach(), gradient
+    return value.detach(), gradient, logits.detach().scatter(1, y[:, None], -math.inf).argmax(1)
 
 
 def _least(x: Tensor, rows: _Rows, delta: Tensor, reaches: Tensor, threat: ThreatModel) -> Margin:

@@ -22,7 +22,7 @@ class Agreement(_Part):
     spearman: Interval = Field(description="rank correlation over the samples answered rightly")
     relative_error: Interval = Field(description="median of |estimate - found| / found")
     curve_gap: Interval = Field(description="largest gap between predicted and attacked accuracy over eps, a fraction")
-    seconds: float
+    seconds: float = Field(description="processor time on a CPU, wall clock elsewhere")
     faster: float = Field(description="times faster than FMN with the steps stated")
 
 
