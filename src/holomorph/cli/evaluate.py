@@ -41,44 +41,51 @@ def evaluate(
     quiet: Quiet = False,
 ) -> None:
     """Attack a model with everything there is, count the worst case, and check the attacks themselves."""
-    from holomorph.evaluation.evaluate import evaluate as attack
-    from holomorph.evaluation.export import robustbench as export
-
     found = find(model, weights=weights, twin=twin, data=data, data_dir=data_dir, box=box)
     threats = ThreatModel.parse_many(threat, found.splits.box) if threat else found.threats
     target = out or (Path(model) / "evaluation.json" if Path(model).is_dir() else Path("evaluation.json"))
-    state = target.with_suffix(".state")
     if not resume:
-        shutil.rmtree(state, ignore_errors=True)
-    total = len(found.splits.y_test)
+        shutil.rmtree(target.with_suffix(".state"), ignore_errors=True)
     with progress.shown(enabled=not quiet):
-        record = attack(
-            found.model,
-            found.splits.x_test,
-            found.splits.y_test,
-            threats,
-            quick=quick,
-            twin=found.twin,
-            seed=seed,
-            n=min(n, total),
-            batch_size=batch_size,
-            resume=state,
-            keep=target.with_suffix(".npz"),
-            name=found.name,
-            data=found.splits.name,
-            training_cost=found.training_cost,
-            source=found.source,
-        )
+        record = _attack(found, threats, target, n=n, quick=quick, seed=seed, batch_size=batch_size)
         if out is None and Path(model).is_dir():
             _diagnose(found, Path(model), seed)
     record.save(target)
-    shutil.rmtree(state, ignore_errors=True)
+    shutil.rmtree(target.with_suffix(".state"), ignore_errors=True)
     if robustbench is not None:
+        from holomorph.evaluation.export import robustbench as export
+
         write_atomically(robustbench, (json.dumps(export(record), indent=1) + "\n").encode())
-    for line in summary(record, total, n):
+    for line in summary(record, len(found.splits.y_test), n):
         say(line)
     if strict and record.failed:
         raise typer.Exit(3)
+
+
+def _attack(
+    found: Found, threats: list[ThreatModel], target: Path, *, n: int, quick: bool, seed: int, batch_size: int
+) -> EvaluationRecord:
+    """Evaluate on the first n test samples, or all there are; finished batches lie beside the record meanwhile."""
+    from holomorph.evaluation.evaluate import evaluate as attack
+
+    x, y = found.splits.x_test, found.splits.y_test
+    return attack(
+        found.model,
+        x,
+        y,
+        threats,
+        quick=quick,
+        twin=found.twin,
+        seed=seed,
+        n=min(n, len(y)),
+        batch_size=batch_size,
+        resume=target.with_suffix(".state"),
+        keep=target.with_suffix(".npz"),
+        name=found.name,
+        data=found.splits.name,
+        training_cost=found.training_cost,
+        source=found.source,
+    )
 
 
 #: Samples whose gradients go into the report's histogram; more would not change the picture.
