@@ -13,6 +13,7 @@ from holomorph.cli import (  # each with a function of the same name
     compare,
     evaluate,
     explain,
+    geometry,
     report,
     run,
     train,
@@ -45,7 +46,7 @@ def options(
     """Train classifiers that withstand adversarial examples, attack them honestly, and see why they withstand."""
 
 
-for command in (run, train, evaluate, compare, report, audit, explain, transfer):
+for command in (run, train, evaluate, compare, report, audit, explain, transfer, geometry):
     name = command.__name__.rpartition(".")[2]
     app.command(name)(getattr(command, name))
 
