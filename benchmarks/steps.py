@@ -149,9 +149,11 @@ def step_seconds(method: Callable[..., Tensor], model: nn.Module, x: Tensor, y: 
     return time.process_time() - start
 
 
-def steps(rounds: int, batch: int) -> dict[str, object]:
+def steps(rounds: int, batch: int, only: str | None = None) -> dict[str, object]:
     table: dict[str, object] = {}
     for name, (make, shape) in NETWORKS.items():
+        if only not in (None, name):
+            continue
         torch.manual_seed(0)
         model, g = make(), torch.Generator().manual_seed(0)
         x, y = torch.rand(batch, *shape), torch.randint(10, (batch,))
@@ -165,6 +167,7 @@ def steps(rounds: int, batch: int) -> dict[str, object]:
                         ratios[key].append(value / base)
         row: dict[str, object] = {k: quartiles(v) for k, v in ratios.items()}
         row["variance of dual / projection"] = variance_ratio(model, x)
+        row["rounds, batch"] = [rounds, batch]
         table[name] = row
     return table
 
@@ -201,11 +204,11 @@ def hessian_trace(model: nn.Module, x: Tensor) -> Tensor:
     return H.diagonal(dim1=-2, dim2=-1).sum(-1)
 
 
-def laplacians(rounds: int, batch: int) -> dict[str, object]:
+def laplacians(rounds: int, batch: int, only: str | None = None) -> dict[str, object]:
     table: dict[str, object] = {}
-    for outputs in (1, 10):
+    for outputs, count in ((1, 16), (10, 4)):
         torch.manual_seed(0)
-        model, x = tanh_mlp(outputs), torch.rand(16, 784)
+        model, x = tanh_mlp(outputs), torch.rand(count, 784)
         ratios: list[float] = []
         with torch.no_grad():
             difference = (forward_laplacian(model, x) - hessian_trace(model, x)).abs().max().item()
@@ -215,8 +218,14 @@ def laplacians(rounds: int, batch: int) -> dict[str, object]:
                 middle = time.process_time()
                 hessian_trace(model, x)
                 ratios.append((time.process_time() - middle) / (middle - start))
-        memory = {f.__name__: peak_megabytes(_laplacian_once, f, outputs) for f in (forward_laplacian, hessian_trace)}
-        table[f"{outputs} outputs"] = {"times faster": quartiles(ratios), "megabytes": memory, "difference": difference}
+        memory = {
+            f.__name__: peak_megabytes(_laplacian_once, f, outputs, count) for f in (forward_laplacian, hessian_trace)
+        }
+        table[f"{outputs} outputs, batch {count}"] = {
+            "times faster": quartiles(ratios),
+            "megabytes": memory,
+            "difference": difference,
+        }
     table["folx"] = beside_folx()
     return table
 
@@ -231,9 +240,9 @@ def beside_folx() -> str:
     return "installed, but this script has no measurement for it yet"
 
 
-def _laplacian_once(function: Callable[[nn.Module, Tensor], Tensor], outputs: int) -> None:
+def _laplacian_once(function: Callable[[nn.Module, Tensor], Tensor], outputs: int, count: int) -> None:
     with torch.no_grad():
-        function(tanh_mlp(outputs), torch.rand(16, 784))
+        function(tanh_mlp(outputs), torch.rand(count, 784))
 
 
 def _energy_once(method: str, size: int, classes: int) -> None:
@@ -241,7 +250,7 @@ def _energy_once(method: str, size: int, classes: int) -> None:
     dirichlet_energy(model, torch.rand(64, size), method).value.backward()
 
 
-def memory(rounds: int, batch: int) -> dict[str, object]:
+def memory(rounds: int, batch: int, only: str | None = None) -> dict[str, object]:
     """Megabytes above a process that has done everything but the energy (a plain forward and backward pass)."""
     table: dict[str, object] = {}
     for method in ("exact", "projection", "dual", "antithetic"):
@@ -276,11 +285,13 @@ def main() -> None:
     parser.add_argument("section", nargs="?", default="all", choices=[*sections, "all"])
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--batch", type=int, default=128)
+    parser.add_argument("--network", choices=list(NETWORKS), help="measure the steps of this network only")
     options = parser.parse_args()
     found = json.loads(OUT.read_text()) if OUT.exists() else {}
     for name, section in sections.items():
         if options.section in (name, "all") and not (options.section == "all" and name in found):
-            found[name] = section(options.rounds, options.batch)
+            result = section(options.rounds, options.batch, options.network)
+            found[name] = {**found.get(name, {}), **result} if name == "steps" else result
             OUT.write_text(json.dumps(found, indent=1) + "\n")
             sys.stdout.write(json.dumps({name: found[name]}, indent=1) + "\n")
 

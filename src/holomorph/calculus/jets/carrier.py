@@ -105,7 +105,7 @@ class Carrier(Tensor):
         first_only = len(carriers) == 1 and len(args) > 0 and args[0] is carriers[0]
         if name in AFFINE and first_only:
             without = slots(func, _without_bias(args), {k: v for k, v in kwargs.items() if k != "bias"})[0]
-            return carriers[0].push(call, without)
+            return carriers[0].push_affine(call, without)
         if (name in LINEAR or name in QUOTIENTS) and first_only:
             return carriers[0].push(call, call)
         if name in PRODUCTS and len(carriers) == 1:
@@ -119,6 +119,10 @@ class Carrier(Tensor):
     def push(self, on_value: Call, on_parts: Call) -> Any:
         """Apply a map to the value and its linear part to the others."""
         raise NotImplementedError
+
+    def push_affine(self, on_value: Call, on_parts: Call) -> Any:
+        """The same for a layer that treats the samples alike."""
+        return self.push(on_value, on_parts)
 
     def scaled(self, factor: float, shape: torch.Size) -> Self:
         """Every part but the value times a number, broadcast to a shape."""

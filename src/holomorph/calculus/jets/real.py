@@ -33,6 +33,15 @@ class Jet(Carrier):
         second = None if self.second is None else on_parts(self.second)
         return _pack(on_value(self.value), _each(on_parts, self.first), second)
 
+    def push_affine(self, on_value: Call, on_parts: Call) -> Any:
+        """The same for a layer; directions that are one for all samples (the unit vectors) pass through it once."""
+        shared = len(self.first) > 1 and self.value.ndim > 1 and self.first.stride(1) == 0
+        if not shared:
+            return self.push(on_value, on_parts)
+        value, once = on_value(self.value), _each(on_parts, self.first[:, :1])
+        second = None if self.second is None else on_parts(self.second)
+        return Jet(value, once.expand(len(once), *value.shape), second)
+
     def scaled(self, factor: float, shape: torch.Size) -> Self:
         """The derivatives times a number, broadcast to a shape."""
         first = _broadcast(_times(factor, self.first), shape, 1)
@@ -68,6 +77,8 @@ class Jet(Carrier):
             return args[0].value.detach()
         call, carriers = slots(func, args, kwargs)
         if len(carriers) == 1 and args and args[0] is carriers[0]:
+            if name == "softmax" and carriers[0].second is None:
+                return _softmax(carriers[0], *args[1:2], **{k: v for k, v in kwargs.items() if k == "dim"})
             phi = activation_of(name, tuple(args[1:]), kwargs)
             if phi is not None:
                 return _activate(phi, carriers[0])
@@ -90,6 +101,13 @@ def _activate(phi: Activation, jet: Jet) -> Jet:
     if phi.bend is not None:
         second = second + phi.bend(a, y) * _sum_of_squares(jet.first)
     return Jet(y, first, second)
+
+
+def _softmax(jet: Jet, dim: int) -> Jet:
+    r"""$\dot y = y\,(\dot a - \langle y, \dot a\rangle)$: in one pass for all directions."""
+    dim = dim % jet.value.ndim - jet.value.ndim
+    y = torch.softmax(jet.value, dim)
+    return Jet(y, y * (jet.first - (y * jet.first).sum(dim, keepdim=True)))
 
 
 def _leibniz(call: Call, a: Jet, b: Jet) -> Jet:
@@ -141,7 +159,7 @@ def _pack(value: Any, first: Any, second: Any) -> Any:
 
 
 def _each(op: Call, *directions: Tensor) -> Any:
-    """Apply an operation to each of the m directions; once only for directions that are the same for all samples."""
+    """Apply an operation to each of the m directions."""
     if len(directions[0]) == 1:
         result = op(*(d.squeeze(0) for d in directions))  # unlike d[0], its backward pass copies nothing
         return result[None] if isinstance(result, Tensor) else tuple(r[None] for r in result)
@@ -149,7 +167,7 @@ def _each(op: Call, *directions: Tensor) -> Any:
 
 
 def _sum_of_squares(first: Tensor) -> Tensor:
-    return first[0].square() if len(first) == 1 else torch.einsum("m...,m...->...", first, first)
+    return first.square().sum(0)
 
 
 def _times(factor: float, t: Tensor) -> Tensor:
