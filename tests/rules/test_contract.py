@@ -11,6 +11,7 @@ from rule_cases import ADVERSARIAL, IDLE, STILL, THREATS, batch, make, network
 
 from holomorph.errors import ConfigError, DataError, HolomorphWarning, ModelError
 from holomorph.rules import RULES, Plain
+from holomorph.training.fit import fit
 from holomorph.types import ThreatModel
 
 every_rule = pytest.mark.parametrize("name", sorted(RULES))
@@ -136,6 +137,20 @@ def test_hard_batches_give_finite_numbers(name):
         model[2].weight *= 1e4  # saturated: the loss is huge, its gradient is the logits'
     loss = make(name, LINF)(model, x, y)
     assert all(torch.isfinite(g).all() for g in gradients(model, loss))
+
+
+@every_rule
+def test_fit_learns_by_it(name):
+    torch.manual_seed(0)
+    x = torch.rand(256, 2)
+    model = torch.nn.Sequential(torch.nn.Linear(2, 16), torch.nn.GELU(), torch.nn.Linear(16, 2))
+    before = dict(model.named_parameters())
+    rule = make(name, ThreatModel("inf", 0.05), repeats=2)
+    record = fit(model, (x, (x[:, 0] > x[:, 1]).long()), rule, epochs=6, batch_size=32, lr=3e-2, validation=None)
+    right = (model(x).argmax(1) == (x[:, 0] > x[:, 1])).double().mean()
+    assert right > 0.65  # chance is one half; cure and weakly_harmonic learn slowly with their default weights
+    assert all(p is before[key] and p.is_leaf for key, p in model.named_parameters())
+    assert record.cost == rule.cost.passes / 3
 
 
 @every_rule

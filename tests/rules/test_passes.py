@@ -77,12 +77,21 @@ def test_hooks_are_taken_away_even_after_an_error():
     assert model[1].track_running_stats
 
 
-def test_other_parameters():
+def test_other_parameters_also_behind_wrappers_and_ties():
     model, (x, _) = network(norm=False), batch()
-    passes = Passes(model)
-    first = passes.first(x)
-    assert torch.allclose(passes.again(x, {"2.bias": model[2].bias + 1}), first + 1)
-    assert torch.equal(passes.again(x), first)
+    tied = nn.ModuleDict({"once": model, "twice": model})
+    tied.forward = model.forward
+    for wrapped in (model, tied):
+        passes = Passes(wrapped)
+        first = passes.first(x)
+        bias = model[2].bias
+        moved = passes.again(x, {bias: bias + 1})
+        assert torch.allclose(moved, first + 1)
+        assert torch.equal(passes.again(x), first)
+        assert model[2].bias is bias
+        moved.sum().backward()
+        assert torch.equal(bias.grad, torch.full_like(bias, 8.0))
+        bias.grad = None
 
 
 def test_a_cut_graph_is_named():

@@ -54,14 +54,11 @@ class AWP(PGD):
         moved = self.perturbed(model, x, y)
         passes = Passes(model)
         risk = self.risk(passes.first(moved), y).mean()
-        weights = {name: p for name, p in model.named_parameters() if p.requires_grad and p.ndim > 1}
+        weights = [p for p in model.parameters() if p.requires_grad and p.ndim > 1]
         if self.gamma == 0 or not weights:
             return risk
-        gradients = _averaged(torch.autograd.grad(risk, list(weights.values())))
-        changed = {
-            name: p + self.gamma * _relative(g, p.detach())
-            for (name, p), g in zip(weights.items(), gradients, strict=True)
-        }
+        gradients = _averaged(torch.autograd.grad(risk, weights))
+        changed = {p: p + self.gamma * _relative(g, p.detach()) for p, g in zip(weights, gradients, strict=True)}
         return self.risk(passes.again(moved, changed), y).mean()
 
     @property

@@ -7,7 +7,6 @@ from contextlib import ExitStack, contextmanager
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.hooks import RemovableHandle
 
@@ -48,14 +47,14 @@ class Passes:
         with _hooked(self._norms, self._remember, before=True):
             return self.model(x)
 
-    def again(self, x: Tensor, parameters: Mapping[str, Tensor] | None = None) -> Tensor:
-        """Evaluate further points of the same function, or of its neighbour with other parameters.
+    def again(self, x: Tensor, parameters: Mapping[nn.Parameter, Tensor] | None = None) -> Tensor:
+        """Evaluate further points of the same function, or of its neighbour with other tensors as parameters.
 
         Other weights need other statistics: with ``parameters`` the batch's own are used, and still not learned.
         """
         if parameters is not None:
-            with self._same_masks(x), self._no_trace():
-                return functional_call(self.model, dict(parameters), (x,))
+            with self._same_masks(x), self._no_trace(), _replaced(self.model, parameters):
+                return self.model(x)
         with self._same_masks(x), self._no_trace(), _hooked(list(self._statistics), self._replace):
             return self.model(x)
 
@@ -105,3 +104,21 @@ def _hooked(modules: Sequence[nn.Module], hook: Callable[..., object], *, before
             )
             stack.callback(handle.remove)
         yield
+
+
+@contextmanager
+def _replaced(model: nn.Module, tensors: Mapping[nn.Parameter, Tensor]) -> Iterator[None]:
+    # Not torch.func.functional_call: where a wrapper holds one module under two names it does not restore all.
+    places = [
+        (module._parameters, name, parameter)
+        for module in model.modules()
+        for name, parameter in module._parameters.items()
+        if parameter is not None and parameter in tensors
+    ]
+    try:
+        for table, name, parameter in places:
+            table[name] = tensors[parameter]  # type: ignore[assignment]
+        yield
+    finally:
+        for table, name, parameter in places:
+            table[name] = parameter
