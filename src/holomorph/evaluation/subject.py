@@ -38,13 +38,13 @@ class Subject(nn.Module):
         self.model = model
         self.differentiable = differentiable
         self.draws = draws
-        self.passes = 0
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the logits, a tensor of their own that the caller may overwrite."""
-        self.passes += len(x) * self.draws
-        outputs = [self._logits(x) for _ in range(self.draws)]
-        return outputs[0] if self.draws == 1 else torch.stack(outputs).mean(0)
+        """Return the logits; without gradients a tensor of their own, since Square overwrites what it is given."""
+        if self.draws == 1:
+            logits = self._logits(x)
+            return logits if logits.requires_grad else logits.clone()
+        return torch.stack([self._logits(x) for _ in range(self.draws)]).mean(0)
 
     def _logits(self, x: Tensor) -> Tensor:
         out = self.model(x)
@@ -59,7 +59,7 @@ class Subject(nn.Module):
                 f"The model returned the shape {tuple(out.shape)} for {len(x)} samples; logits have the shape "
                 f"(batch, classes)."
             )
-        return torch.cat([-out / 2, out / 2], 1) if out.shape[1] == 1 else out.clone()
+        return torch.cat([-out / 2, out / 2], 1) if out.shape[1] == 1 else out
 
     @torch.no_grad()
     def logits(self, x: Tensor, batch_size: int = 500) -> Tensor:
