@@ -208,5 +208,5 @@ _TABLE: dict[str, Activation] = {
     "sqrt": Activation(torch.sqrt, lambda a, y: 0.5 / y, lambda a, y: -0.25 / (y * a)),
     "rsqrt": Activation(torch.rsqrt, lambda a, y: -0.5 * y / a, lambda a, y: 0.75 * y / (a * a)),
     "reciprocal": Activation(torch.reciprocal, lambda a, y: -y * y, lambda a, y: 2 * y * y * y),
-    "square": Activation(torch.square, lambda a, y: 2 * a, lambda a, y: torch.full_like(a, 2.0)),
+    "square": Activation(lambda a: a * a, lambda a, y: 2 * a, lambda a, y: torch.full_like(a, 2.0)),
 }
