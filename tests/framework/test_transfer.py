@@ -116,6 +116,7 @@ def test_records_survive_saving(tmp_path):
     record = transfer(models, x, y, threat=ThreatModel(2, 0.1), eps=[0.05, 0.1], steps=2)
     assert TransferRecord.load(record.save(tmp_path / "t.json")).model_dump_json() == record.model_dump_json()
     assert sorted({a.eps for a in record.attacked}) == [0.05, 0.1]
+    assert record.scores == ()  # two models are too few to score
 
 
 def test_models_are_left_as_they_were():

@@ -30,7 +30,7 @@ def models():
         layer.bias.data = torch.tensor([slope / 2, -slope / 2])
         return nn.Sequential(layer, nn.Tanh())
 
-    return {"gentle": make(2.0), "steep": make(6.0), "odd": make(4.0)}
+    return {"gentle": make(2.0), "steep": make(6.0), "odd": make(4.0), "even": make(3.0)}
 
 
 @pytest.fixture(scope="module")
@@ -63,9 +63,11 @@ def test_transfer_and_convergence_join_in(record, data, models):
         "Do independent trainings agree around the samples, too?",
         "Why do examples made on one model fool another?",
     ]
+    few = moved.model_copy(update={"scores": ()})
+    assert "four are needed" in explanation.build([few])["items"][0].sentence
     best = max(score.determination.value for score in moved.scores)
     assert f"R² = {best:.2f}" in items[-1].sentence
-    off = [np.array(a.success)[~np.eye(3, dtype=bool)].max() for a in moved.attacked]
+    off = [np.array(a.success)[~np.eye(4, dtype=bool)].max() for a in moved.attacked]
     assert any(percent(float(v)) in items[-1].pictures[0].alt for v in off)
 
 

@@ -67,6 +67,8 @@ def summary(record: TransferRecord) -> list[str]:
             f"Order {score.order} against {score.attack} at {score.eps:g}: R^2 {score.determination.value:.2f}, "
             f"centred {score.determination_centred.value:.2f}, shuffled control {score.shuffled:.2f}."
         )
+    if not record.scores:
+        lines.append("The gradients' prediction is scored from four models on.")
     vacuous = sum(near.vacuous for near in record.nearness)
     lines.append(f"The parallelogram bound says nothing for {vacuous} of {len(record.nearness)} pairs.")
     return lines

@@ -82,7 +82,7 @@ class TransferRecord(Record):
     clean: tuple[float, ...]
     attacked: tuple[Attacked, ...]
     predicted: tuple[Predicted, ...]
-    scores: tuple[Score, ...]
+    scores: tuple[Score, ...] = Field(description="empty below four models")
     nearness: tuple[Nearness, ...]
     command: str = ""
     versions: dict[str, str] = Field(default_factory=dict)

@@ -107,20 +107,25 @@ def _convergence(found: ExplanationRecord) -> Item:
 
 
 def _transfer(record: TransferRecord) -> Item:
-    best = max(record.scores, key=lambda score: score.determination.value)
-    attacked = next(a for a in record.attacked if (a.attack, a.eps) == (best.attack, best.eps))
-    predicted = next(p for p in record.predicted if (p.order, p.eps) == (best.order, best.eps))
+    best = max(record.scores, key=lambda score: score.determination.value, default=None)
+    name, eps, order = (best.attack, best.eps, best.order) if best else ("apgd", record.attacked[0].eps, 2)
+    attacked = next(a for a in record.attacked if (a.attack, a.eps) == (name, eps))
+    predicted = next(p for p in record.predicted if (p.order, p.eps) == (order, eps))
+    score = "Too few models were compared to score the prediction (four are needed). "
+    if best is not None:
+        score = (
+            f"From inner products of gradients alone, the rise of another model's loss at size {best.eps:g} is "
+            f"foretold with R² = {best.determination.value:.2f} (given to the wrong samples: {best.shuffled:.2f}); "
+            f"once good sources and weak targets are set aside, {best.determination_centred.value:.2f}. "
+        )
     empty = sum(near.vacuous for near in record.nearness)
     return Item(
         "Why do examples made on one model fool another?",
-        f"Because their slopes point alike: from inner products of gradients alone, the rise of another model's loss "
-        f"at size {best.eps:g} is foretold with R² = {best.determination.value:.2f} (given to the wrong samples: "
-        f"{best.shuffled:.2f}); once good sources and weak targets are set aside, "
-        f"{best.determination_centred.value:.2f}. "
-        f"The theory's bound on the difference of two models says nothing for {empty} of {len(record.nearness)} pairs.",
+        f"{score}The theory's bound on the difference of two models says nothing for {empty} of "
+        f"{len(record.nearness)} pairs.",
         "A prediction no better than with the samples shuffled.",
         [
-            plots.transfer_matrix(record, attacked.success, f"Measured ({attacked.attack}, {attacked.eps:g})"),
-            plots.transfer_matrix(record, predicted.success, f"Predicted (order {best.order})"),
+            plots.transfer_matrix(record, attacked.success, f"Measured ({name}, {eps:g})"),
+            plots.transfer_matrix(record, predicted.success, f"Predicted (order {order})"),
         ],
     )
