@@ -80,7 +80,7 @@ def with_figures(
             figure=f,
             interval=interval(means[f][a] - means[f][b], draws[f][a] - draws[f][b]),
         )
-        for a, b in itertools.permutations(rules, 2)
+        for a, b in itertools.combinations(rules, 2)
         for f in record.figures
     )
     return record.model_copy(update={"rules": results, "differences": differences})

@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from holomorph.errors import DataError
 from holomorph.types import Interval, Record, ThreatModel
 
 #: The name under which the figures of all threats at once stand.
@@ -87,5 +88,12 @@ class ComparisonRecord(Record):
         return ("clean", *threats, UNION) if len(threats) > 1 else ("clean", *threats)
 
     def difference(self, first: str, second: str, figure: str) -> Difference:
-        """Look a pair up."""
-        return next(d for d in self.differences if (d.first, d.second, d.figure) == (first, second, figure))
+        """Look a pair up, in either order."""
+        for found in self.differences:
+            if found.figure == figure and (found.first, found.second) == (first, second):
+                return found
+            if found.figure == figure and (found.first, found.second) == (second, first):
+                v = found.interval
+                turned = Interval(value=-v.value, low=-v.high, high=-v.low, level=v.level)
+                return Difference(first=first, second=second, figure=figure, interval=turned)
+        raise DataError(f"There is no difference of {first!r} and {second!r} in {figure!r} in this comparison.")
