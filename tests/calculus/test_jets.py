@@ -163,6 +163,12 @@ def test_relu_in_place_and_modules_keep_their_mode():
     assert not model[2].training
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")  # torch itself, on importing its compiler
+def test_a_compiled_model_runs_as_it_was():
+    model = smooth_mlp(8)
+    torch.testing.assert_close(jets.dual(torch.compile(model), FLAT, ALONG), jets.dual(model, FLAT, ALONG))
+
+
 def test_samples_do_not_leak():
     model = smooth_mlp(8)
     _, together = jets.dual(model, FLAT, ALONG)

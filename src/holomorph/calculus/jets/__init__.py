@@ -24,8 +24,8 @@ __all__ = ["complex", "complexify", "dual", "push_forward", "second", "value_gra
 def dual(model: Differentiable, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
     r"""$(h(x), Jv)$ by dual numbers $x + \epsilon v$, $\epsilon^2 = 0$; both of the shape of the output.
 
-    Needs one backward pass for parameter gradients, never two: no double backward, so torch.compile, fused attention
-    and distributed wrappers are no obstacle to the training step.
+    Needs one backward pass for parameter gradients, never a double one. A model that went through ``torch.compile`` is
+    run as it was before: compiled code cannot carry a second number.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ def push_forward(model: Differentiable, x: Tensor, directions: Tensor, order: in
     """
     check_batch(x)
     check_direction(x, directions[0])
-    result: Any = model(Jet(x, directions, torch.zeros_like(x) if order == 2 else None))
+    result: Any = _eager(model)(Jet(x, directions, torch.zeros_like(x) if order == 2 else None))
     if not isinstance(result, Jet):
         raise NotDifferentiableError(
             "The output does not depend differentiably on the input. Look for detach(), argmax, rounding, or numpy "
@@ -120,7 +120,7 @@ def complex(model: Differentiable, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor
     check_batch(x)
     check_direction(x, y)
     try:
-        result: Any = model(ComplexJet(x, y))
+        result: Any = _eager(model)(ComplexJet(x, y))
     except NotHolomorphicError as error:
         where = _module_of(error.__traceback__, model)
         if where is None:
@@ -146,6 +146,11 @@ def complexify(model: Differentiable) -> Differentiable:
         return torch.complex(*complex(model, z.real, z.imag))
 
     return extended
+
+
+def _eager(model: Differentiable) -> Differentiable:
+    """The module inside a compiled one, with the same parameters."""
+    return getattr(model, "_orig_mod", model)
 
 
 def _module_of(traceback: TracebackType | None, model: Differentiable) -> str | None:
