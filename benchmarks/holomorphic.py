@@ -111,13 +111,12 @@ def spread(x: np.ndarray) -> float:
     return float(((x - x.mean(0)) ** 2).sum(1).mean())
 
 
-FOCK = {"ridge": [1e-5, 1e-4, 1e-3], "scale": [0.5, 1.0, 1.5]}
+FOCK = {"ridge": [3e-5, 1e-4, 3e-4], "weight": [2.0, 8.0, 32.0]}
 POLY = {"degree": [2, 3, 5], "ridge": [1e-5, 1e-4, 1e-3]}
-HOLO = {"eps": 0.2, "weight": 0.1, "epochs": 60, "width": 16, "random_state": 0}
 
 KERNELS: dict[str, Callable[..., Fitted]] = {
-    "Fock, complexification": exact(FOCK, weight=2.0),
-    "Fock, pairing": exact(FOCK, weight=2.0, embedding="pairing"),
+    "Fock, complexification": exact(FOCK),
+    "Fock, pairing": exact(FOCK, embedding="pairing"),
     "SVC, RBF": rbf_svc,
     "kernel ridge, RBF": rbf_ridge,
     "logistic regression": logistic,
@@ -154,8 +153,7 @@ def measure(fit: Callable[..., Fitted], data: tuple[np.ndarray, ...], seed: int)
         again = HolomorphicClassifier(
             "fock" if hasattr(model.solver, "landmarks") else "polynomial",
             embedding={"Complexification": "complexification"}.get(type(model.embedding).__name__, "pairing"),
-            weight=model.solver.weight,
-            **chosen,
+            **{"weight": model.solver.weight} | chosen,
         )
         again.fit(x_train, y_train)
     fitting = time.perf_counter() - begin
