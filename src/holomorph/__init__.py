@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from holomorph import calculus, data, errors, exact, framework, nn, rules
+    from holomorph import calculus, data, errors, exact, framework, nn, rules, sklearn
     from holomorph.comparison import compare
     from holomorph.evaluation.attack import attack
     from holomorph.evaluation.audit import audit
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         Growing,
         Hardy,
         Harmonic,
+        Holomorphic,
         JacobianPenalty,
         Plain,
         Sum,
@@ -56,6 +57,7 @@ _HOMES = {
     "GradAlign": "holomorph.rules",
     "Growing": "holomorph.rules",
     "Hardy": "holomorph.rules",
+    "Holomorphic": "holomorph.rules",
     "Harmonic": "holomorph.rules",
     "JacobianPenalty": "holomorph.rules",
     "LLR": "holomorph.rules",
@@ -70,7 +72,7 @@ _HOMES = {
     "fit": "holomorph.training.fit",
     "report": "holomorph.report.render",
 }
-_PACKAGES = ("calculus", "data", "errors", "exact", "framework", "nn", "rules")
+_PACKAGES = ("calculus", "data", "errors", "exact", "framework", "nn", "rules", "sklearn")
 
 __all__ = [
     "AWP",
@@ -87,6 +89,7 @@ __all__ = [
     "Growing",
     "Hardy",
     "Harmonic",
+    "Holomorphic",
     "JacobianPenalty",
     "Plain",
     "Sum",
@@ -106,6 +109,7 @@ __all__ = [
     "nn",
     "report",
     "rules",
+    "sklearn",
     "transfer",
 ]
 

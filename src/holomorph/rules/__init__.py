@@ -3,6 +3,7 @@
 from holomorph.rules.ascent import Ascent
 from holomorph.rules.awp import AWP
 from holomorph.rules.base import Cost, Rule
+from holomorph.rules.cauchy_riemann import CauchyRiemann
 from holomorph.rules.combinators import Growing, Sum
 from holomorph.rules.cure import CURE
 from holomorph.rules.dirichlet import Dirichlet
@@ -11,6 +12,7 @@ from holomorph.rules.free import FreeAT
 from holomorph.rules.gradalign import GradAlign
 from holomorph.rules.hardy import Hardy
 from holomorph.rules.harmonic import Harmonic
+from holomorph.rules.holomorphic import Holomorphic, MaximumMargin
 from holomorph.rules.jacobian import JacobianPenalty
 from holomorph.rules.llr import LLR
 from holomorph.rules.nfgsm import NFGSM
@@ -30,6 +32,7 @@ __all__ = [
     "RULES",
     "TRADES",
     "Ascent",
+    "CauchyRiemann",
     "Cost",
     "Dirichlet",
     "FiniteEnergy",
@@ -39,7 +42,9 @@ __all__ = [
     "Growing",
     "Hardy",
     "Harmonic",
+    "Holomorphic",
     "JacobianPenalty",
+    "MaximumMargin",
     "Plain",
     "Rule",
     "Sum",
