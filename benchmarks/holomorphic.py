@@ -258,7 +258,8 @@ def table(known: dict[str, Any]) -> str:
         "median certified | fit s |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
-    for (name, method), found in sorted(rows.items()):
+    for (name, written), found in sorted(rows.items()):
+        method = written.replace("|", r"\|")
         sizes = np.concatenate([f["sizes"] for f in found])
         certified = np.concatenate([f.get("certified", []) for f in found])
         sure = [f"{100 * (certified > 0.2).mean():.1f}", f"{np.median(certified):.3f}"] if len(certified) else ["", ""]
