@@ -59,6 +59,7 @@ def _draw(
             x, y, yerr=[[y - 100 * interval.low], [100 * interval.high - y]], fmt="o", markersize=5, capsize=2
         )
         axes.annotate(rule.text, (x, y), textcoords="offset points", xytext=(5, 4), fontsize=8)
+    axes.margins(x=0.2)  # room for the names
     line = frontier(points, more_is_better=more_is_better)
     axes.plot(*zip(*line, strict=True), color="0.6", linewidth=1, zorder=0)
     axes.set(xlabel=label, ylabel=f"robust accuracy, % ({last})")
