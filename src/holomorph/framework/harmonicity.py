@@ -80,9 +80,8 @@ def harmonicity(
             curved.append(laplacian(model, part, "hutchinson", probes=directions, generator=draws))
             slopes.append(jacobian(model, part).square().flatten(2).sum(2))
             over.append(maximum_principle_violations(model, part, largest, 8, 5, draws).ascended * len(part))
-            under.append(
-                maximum_principle_violations(lambda z: -model(z), part, largest, 8, 5, draws).ascended * len(part)
-            )
+            upside_down = maximum_principle_violations(lambda z: -model(z), part, largest, 8, 5, draws)
+            under.append(upside_down.ascended * len(part))
             progress.advance()
     slope = torch.cat(slopes).double().cpu().numpy()
     residual, weight = weak_residual(model, x, y, threat, tests=tests, batch_size=batch_size, seed=seed)
