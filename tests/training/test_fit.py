@@ -9,6 +9,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from holomorph.errors import CheckpointError, ConfigError, DataError, HolomorphWarning, ModelError, TrainingError
 from holomorph.records.training import TrainRecord
 from holomorph.rules import Dirichlet, Plain
+from holomorph.training.checkpoint import load_tensors, save_tensors
 from holomorph.training.fit import fit
 from holomorph.types import ThreatModel
 
@@ -242,3 +243,17 @@ def test_checkpoints_of_the_last_two_epochs_are_kept_and_hold_no_code(task, make
                      "settings.json"]  # fmt: skip
     state = json.loads((tmp_path / "run" / "checkpoints" / "epoch-0004.json").read_text())
     assert state["epoch"] == 4
+
+
+def test_complex_weights_survive_a_checkpoint(tmp_path):
+    tensors = {
+        "a": torch.randn(3, 2, dtype=torch.complex128),
+        "b": torch.arange(3),
+        "c": torch.randn(2).to(torch.complex64),
+    }
+    digest = save_tensors(tmp_path / "a.safetensors", tensors)
+    back = load_tensors(tmp_path / "a.safetensors", digest)
+    assert back.keys() == tensors.keys()
+    for key, value in tensors.items():
+        assert back[key].dtype == value.dtype
+        assert torch.equal(back[key], value)

@@ -18,9 +18,24 @@ from holomorph.types import write_atomically
 
 def save_tensors(path: Path, tensors: dict[str, Tensor]) -> str:
     """Write tensors as safetensors, whole or not at all, and return their SHA-256."""
-    content = save({key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()})
+    content = save({name: value for key, tensor in tensors.items() for name, value in [_real(key, tensor)]})
     write_atomically(path, content)
     return hashlib.sha256(content).hexdigest()
+
+
+#: Marks complex tensors in a file: the format has no complex double, so they lie there as pairs of real numbers.
+_PAIRS = "|complex"
+
+
+def _real(key: str, tensor: Tensor) -> tuple[str, Tensor]:
+    value = tensor.detach().cpu()
+    if value.is_complex():
+        key, value = key + _PAIRS, torch.view_as_real(value.resolve_conj())
+    return key, value.contiguous().clone()
+
+
+def _complex(key: str, value: Tensor) -> tuple[str, Tensor]:
+    return (key.removesuffix(_PAIRS), torch.view_as_complex(value)) if key.endswith(_PAIRS) else (key, value)
 
 
 def load_tensors(path: Path, digest: str | None = None) -> dict[str, Tensor]:
@@ -38,7 +53,7 @@ def load_tensors(path: Path, digest: str | None = None) -> dict[str, Tensor]:
     if digest is not None and hashlib.sha256(content).hexdigest() != digest:
         raise CheckpointError(f"{path} is not the file that was saved: it was cut short or changed. Train again.")
     try:
-        return load(content)
+        return dict(_complex(key, value) for key, value in load(content).items())
     except (SafetensorError, ValueError, KeyError) as error:
         raise CheckpointError(f"{path} is not a whole safetensors file ({error}). Train again.") from error
 
