@@ -16,7 +16,7 @@ import numpy as np
 from holomorph.evaluation.checks import ALL, Evidence
 from holomorph.evaluation.checks import run_checks as look
 from holomorph.evaluation.curves import accuracy_curve
-from holomorph.evaluation.evaluate import Evaluated
+from holomorph.evaluation.evaluated import Evaluated
 from holomorph.evaluation.intervals import wilson
 from holomorph.evaluation.ledger import Ledger
 from holomorph.records.evaluation import Check, ClassResult, EvaluationRecord, Example, ThreatResult

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -14,37 +14,18 @@ from torch import Tensor, nn
 from holomorph.errors import ConfigError, DataError, HolomorphWarning
 from holomorph.evaluation.adaptive import NumericalPgd
 from holomorph.evaluation.base import Attack
+from holomorph.evaluation.collect import Facts, to_record
+from holomorph.evaluation.evaluated import Evaluated
 from holomorph.evaluation.ledger import Ledger
 from holomorph.evaluation.plan import plan
 from holomorph.evaluation.stage import Processes, Runner, Store, fingerprint
 from holomorph.evaluation.subject import Subject, under_attack
-from holomorph.evaluation.traits import Traits, examine
+from holomorph.evaluation.traits import examine
 from holomorph.records.evaluation import AttackResult, EvaluationRecord
 from holomorph.types import Differentiable, ThreatModel, check_batch
 
 #: Samples that a quick evaluation looks at.
 QUICK = 256
-
-
-@dataclass
-class Evaluated:
-    """What the attacks found on one model, before it becomes a record."""
-
-    subject: Subject
-    traits: Traits
-    x: Tensor
-    y: Tensor
-    answers: Tensor
-    ledgers: list[Ledger]
-    runner: Runner
-    before: str
-    quick: bool = False
-    attacks: list[AttackResult] = field(default_factory=list)
-
-    @property
-    def robust(self) -> Tensor:
-        """Samples that no attack broke under any threat."""
-        return torch.stack([ledger.robust for ledger in self.ledgers]).all(0)
 
 
 def evaluate(
@@ -120,8 +101,6 @@ def evaluate(
     >>> record.clean, record.robust
     (1.0, 0.5)
     """
-    from holomorph.evaluation.collect import Facts, to_record  # it needs the checks, and they this module's result
-
     started = time.perf_counter()
     threats = [threat] if isinstance(threat, ThreatModel) else list(threat)
     x, y = prepare(model, x, y, threats, n=min(QUICK, len(x) if n is None else n) if quick else n)

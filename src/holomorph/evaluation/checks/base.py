@@ -13,7 +13,7 @@ from torch import Tensor
 
 from holomorph.calculus.norms import per_sample, random_in_ball
 from holomorph.errors import HolomorphError
-from holomorph.evaluation.evaluate import Evaluated
+from holomorph.evaluation.evaluated import Evaluated
 from holomorph.evaluation.ledger import Ledger
 from holomorph.evaluation.pgd import Ascent, Loss, ascend
 from holomorph.evaluation.subject import Subject

@@ -1,0 +1,35 @@
+"""What the attacks found on one model: the bridge between attacking, checking and recording."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from holomorph.evaluation.ledger import Ledger
+from holomorph.evaluation.stage import Runner
+from holomorph.evaluation.subject import Subject
+from holomorph.evaluation.traits import Traits
+from holomorph.records.evaluation import AttackResult
+
+
+@dataclass
+class Evaluated:
+    """What the attacks found on one model, before it becomes a record."""
+
+    subject: Subject
+    traits: Traits
+    x: Tensor
+    y: Tensor
+    answers: Tensor
+    ledgers: list[Ledger]
+    runner: Runner
+    before: str
+    quick: bool = False
+    attacks: list[AttackResult] = field(default_factory=list)
+
+    @property
+    def robust(self) -> Tensor:
+        """Samples that no attack broke under any threat."""
+        return torch.stack([ledger.robust for ledger in self.ledgers]).all(0)
