@@ -127,7 +127,8 @@ def test_interrupting_leaves_a_checkpoint_that_resumes_to_the_same_weights(folde
     assert _status(whole) == 0
     expected = (folder / "run" / "model.safetensors").read_bytes()
     code = (
-        "import os, signal, sys\nimport holomorph.training.loop as loop\nkeep = loop.Loop.save\n"
+        "import os, signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it\n"
+        "import holomorph.training.loop as loop\nkeep = loop.Loop.save\n"
         "def save(self):\n    keep(self)\n    if len(self.history) == 1: os.kill(os.getpid(), signal.SIGINT)\n"
         f"loop.Loop.save = save\nfrom holomorph.cli import main\nmain({[*whole, '--force']!r})\n"
     )

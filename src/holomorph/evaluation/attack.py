@@ -76,6 +76,7 @@ def attack(
 
     Examples
     --------
+    >>> import torch
     >>> linear = lambda x: torch.stack([x[:, 0], x[:, 1]], 1)
     >>> x, y = torch.tensor([[0.7, 0.5]]), torch.tensor([0])
     >>> found = attack(linear, x, y, threat=ThreatModel("inf", 0.2))
