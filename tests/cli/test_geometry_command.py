@@ -14,7 +14,7 @@ def test_the_gallery_is_drawn_and_measured(tmp_path, capsys):
     assert _status(arguments) == 0
     record = GeometryRecord.load(out / "geometry.json")
     (line,) = record.results
-    assert [model.name for model in line.models][0] == "holomorphic network"
+    assert next(model.name for model in line.models) == "holomorphic network"
     assert len(line.models) == 4
     assert line.area == pytest.approx(line.energy, rel=1e-6)
     assert all(0 <= angle <= 90 for model in line.models for angle in model.angles)
