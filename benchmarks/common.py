@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,7 +87,6 @@ def train_row(name: str, row: Row, data: Splits) -> tuple[nn.Module, dict[str, A
     torch.manual_seed(0)
     folder = RUNS / re.sub(r"[^a-z0-9.=+^-]+", "_", f"{name}-{row.epochs}e-s{row.seed}".lower())
     model = network(row.seed, row.activation)
-    start = time.process_time()
     rule = row.rule()
     record = fit(model, (data.x_train, data.y_train), rule, epochs=row.epochs, ema=row.ema, seed=row.seed,
                  out=folder, resume=True, force=False)  # fmt: skip
@@ -100,7 +98,6 @@ def train_row(name: str, row: Row, data: Splits) -> tuple[nn.Module, dict[str, A
         "ema": row.ema,
         "passes_relative_to_plain": record.cost,
         "seconds": record.seconds,
-        "cpu_seconds": time.process_time() - start,
         "threads": torch.get_num_threads(),
         "last_epoch": record.history[-1].model_dump(),
         "run": folder.name,
@@ -129,6 +126,6 @@ def run_rows(file: str, rows: Mapping[str, Row], *, split: str, samples: int = 1
             facts[f"pgd40 {threat}"] = float(pgd_survivors(model, x, y, threat, restarts=restarts).float().mean())
         results["rows"][name] = facts
         write_atomically(path, (json.dumps(results, indent=1) + "\n").encode())
-        shown = {k: round(v, 4) for k, v in facts.items() if k.startswith("pgd40") or k in ("clean", "cpu_seconds")}
+        shown = {k: round(v, 4) for k, v in facts.items() if k.startswith("pgd40") or k == "clean"}
         print(f"{name}: {shown}", flush=True)
     return results
