@@ -27,7 +27,7 @@ RESULTS = Path(__file__).parent / "results"
 RUNS = Path(os.environ.get("HOLOMORPH_RUNS", Path(__file__).parent.parent / "runs" / "benchmarks"))
 MONITORS = (ThreatModel("inf", 0.05), ThreatModel("inf", 0.1), ThreatModel(2, 1.5))
 
-#: Step of PGD relative to eps. For l_2, 2.5/40 leaves 5 points more alive than 1/5 does.
+#: Step of PGD relative to eps. For l_2, 2.5/40 leaves 1 to 3 points more alive than 1/5 does (benchmarks/RESULTS.md).
 STEP = {"inf": 2.5 / 40, "2": 0.2}
 
 
