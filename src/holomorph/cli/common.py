@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,6 +15,18 @@ Threats = Annotated[
     str, typer.Option("--threat", help="NORM:EPS, several with commas: inf:8/255,2:0.5.", metavar="NORM:EPS")
 ]
 Seed = Annotated[int, typer.Option("--seed", help="Feeds every random generator.")]
+DataName = Annotated[str, typer.Option("--data", help="digits, fashion-mnist or npz:PATH.")]
+RuleText = Annotated[str, typer.Option(help="NAME or NAME(setting=value,...).")]
+OneThreat = Annotated[str, typer.Option(help="NORM:EPS, for instance inf:8/255.", metavar="NORM:EPS")]
+RunPath = Annotated[Path, typer.Option(help="Folder of the run.")]
+ModelName = Annotated[str, typer.Option(help="cnn, mlp or package.module:factory.")]
+ActivationName = Annotated[str, typer.Option(help="gelu, silu, softplus, tanh, sin or relu.")]
+Epochs = Annotated[int, typer.Option(help="Passes over the data; 0 chooses by the data set.")]
+WithTwin = Annotated[bool, typer.Option("--twin/--no-twin", help="Also train an undefended twin.")]
+DataDir = Annotated[Path | None, typer.Option(help="Folder with the IDX files of Fashion-MNIST.")]
+Box = Annotated[tuple[float, float] | None, typer.Option(help="LOW HIGH of the inputs of an npz file.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace an earlier run in the folder.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on where a stopped run was.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bars.")]
 
 

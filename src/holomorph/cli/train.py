@@ -8,7 +8,24 @@ from typing import Annotated, Any
 import typer
 
 from holomorph import progress
-from holomorph.cli.common import Quiet, Seed, percent, say
+from holomorph.cli.common import (
+    ActivationName,
+    Box,
+    DataDir,
+    DataName,
+    Epochs,
+    Force,
+    ModelName,
+    OneThreat,
+    Quiet,
+    Resume,
+    RuleText,
+    RunPath,
+    Seed,
+    WithTwin,
+    percent,
+    say,
+)
 from holomorph.data import Splits, load
 from holomorph.records.training import TrainRecord, TwinSummary
 from holomorph.rules import Plain
@@ -21,13 +38,13 @@ EPOCHS = {"digits": 40, "fashion-mnist": 6}
 
 
 def train(
-    data: Annotated[str, typer.Option("--data", help="digits, fashion-mnist or npz:PATH.")] = "digits",
-    rule: Annotated[str, typer.Option(help="NAME or NAME(setting=value,...).")] = "dirichlet",
-    threat: Annotated[str, typer.Option(help="NORM:EPS, for instance inf:8/255.", metavar="NORM:EPS")] = "inf:0.1",
-    out: Annotated[Path, typer.Option(help="Folder of the run.")] = Path("runs/first"),
-    model: Annotated[str, typer.Option(help="cnn, mlp or package.module:factory.")] = "auto",
-    activation: Annotated[str, typer.Option(help="gelu, silu, softplus, tanh, sin or relu.")] = "gelu",
-    epochs: Annotated[int, typer.Option(help="Passes over the data; 0 chooses by the data set.")] = 0,
+    data: DataName = "digits",
+    rule: RuleText = "dirichlet",
+    threat: OneThreat = "inf:0.1",
+    out: RunPath = Path("runs/first"),
+    model: ModelName = "auto",
+    activation: ActivationName = "gelu",
+    epochs: Epochs = 0,
     batch_size: Annotated[int, typer.Option(help="Samples a step; 0 chooses by the data set.")] = 0,
     lr: Annotated[float, typer.Option(help="Peak of the one-cycle schedule.")] = 2e-3,
     optimizer: Annotated[str, typer.Option(help="adam, adamw or sgd.")] = "adam",
@@ -36,12 +53,12 @@ def train(
     guard: Annotated[
         bool, typer.Option("--guard", help="After catastrophic overfitting go back and double the weight.")
     ] = False,
-    twin: Annotated[bool, typer.Option("--twin/--no-twin", help="Also train an undefended twin.")] = True,
-    data_dir: Annotated[Path | None, typer.Option(help="Folder with the IDX files of Fashion-MNIST.")] = None,
-    box: Annotated[tuple[float, float] | None, typer.Option(help="LOW HIGH of the inputs of an npz file.")] = None,
+    twin: WithTwin = True,
+    data_dir: DataDir = None,
+    box: Box = None,
     seed: Seed = 0,
-    force: Annotated[bool, typer.Option("--force", help="Replace an earlier run in the folder.")] = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on where a stopped run was.")] = False,
+    force: Force = False,
+    resume: Resume = False,
     quiet: Quiet = False,
 ) -> None:
     """Train a classifier by a rule, and an undefended twin of the same shape."""
