@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +9,7 @@ import torch
 from torch import Tensor
 
 from holomorph.calculus.norms import per_sample
-from holomorph.evaluation.base import Access
+from holomorph.evaluation.base import Access, Ours
 from holomorph.evaluation.pgd import Loss, Pgd, ascend
 from holomorph.evaluation.subject import Subject
 from holomorph.types import ThreatModel
@@ -73,7 +72,7 @@ class _Numerical(torch.autograd.Function):
 
 
 @dataclass(frozen=True)
-class NumericalPgd:
+class NumericalPgd(Ours):
     """Projected ascent along numerical gradients; reads outputs only, and so is as strong as a black box allows.
 
     ``limit`` samples at most are attacked (None: all), since a step costs two passes a coordinate.
@@ -87,11 +86,6 @@ class NumericalPgd:
 
     name = "pgd-numerical"
     everyone = False
-
-    @property
-    def package(self) -> str:
-        """Our own package with its version."""
-        return f"holomorph {importlib.metadata.version('holomorph')}"
 
     @property
     def access(self) -> Access:
@@ -119,7 +113,7 @@ class NumericalPgd:
 
 
 @dataclass(frozen=True)
-class Transferred:
+class Transferred(Ours):
     """Adversarial inputs of another model of the same task, tried on this one: a black-box attack."""
 
     threat: ThreatModel
@@ -128,11 +122,6 @@ class Transferred:
 
     name = "transferred"
     everyone = True
-
-    @property
-    def package(self) -> str:
-        """Our own package with its version."""
-        return f"holomorph {importlib.metadata.version('holomorph')}"
 
     @property
     def access(self) -> Access:
@@ -149,7 +138,7 @@ class Transferred:
 
 
 @dataclass(frozen=True)
-class Bisected:
+class Bisected(Ours):
     r"""The nearest adversarial input on a segment: ascent within twice the radius, then bisection back to x.
 
     FMN and DDN now and then halt exactly on a flat boundary and find nothing; the accuracy-eps curve up to twice
@@ -162,11 +151,6 @@ class Bisected:
 
     name = "pgd-bisected"
     everyone = True
-
-    @property
-    def package(self) -> str:
-        """Our own package with its version."""
-        return f"holomorph {importlib.metadata.version('holomorph')}"
 
     @property
     def access(self) -> Access:

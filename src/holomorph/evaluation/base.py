@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from torch import Tensor
@@ -47,3 +48,12 @@ class Attack(Protocol):
     def __call__(self, subject: Subject, x: Tensor, y: Tensor, seed: int) -> Tensor:
         """Propose adversarial inputs."""
         ...
+
+
+class Ours:
+    """An attack of this package, and so of its version."""
+
+    @property
+    def package(self) -> str:
+        """Our own package with its version."""
+        return f"holomorph {importlib.metadata.version('holomorph')}"

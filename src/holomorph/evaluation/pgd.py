@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -11,7 +10,7 @@ import torch
 from torch import Tensor
 
 from holomorph.calculus.norms import dual_direction, into_threat, per_sample, random_in_ball
-from holomorph.evaluation.base import Access
+from holomorph.evaluation.base import Access, Ours
 from holomorph.evaluation.subject import Subject, margin
 from holomorph.types import ThreatModel
 
@@ -123,7 +122,7 @@ def _direction(gradient: Tensor, point: Tensor, threat: ThreatModel) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Pgd:
+class Pgd(Ours):
     """The ascent as an attack: ``restarts`` starts, the first at the sample, the others uniform in the threat.
 
     With ``far`` the first half of every run may go three times as far as the threat allows, so that a plateau
@@ -142,11 +141,6 @@ class Pgd:
     def name(self) -> str:
         """For instance pgd-margin."""
         return self.label or f"pgd-{self.loss}{'-far' if self.far else ''}"
-
-    @property
-    def package(self) -> str:
-        """Our own package with its version."""
-        return f"holomorph {importlib.metadata.version('holomorph')}"
 
     @property
     def access(self) -> Access:
