@@ -91,7 +91,7 @@ class FoolboxAttack:
         attacks = foolbox.attacks
         if self.name == "fmn":
             low, high = self.threat.box
-            kind = _mended_l2(attacks) if self.threat.norm == "2" else getattr(attacks, _FMN[self.threat.norm])
+            kind = _mended_l2(attacks, low, high) if self.threat.norm == "2" else getattr(attacks, _FMN[self.threat.norm])
             return kind(steps=self.steps, max_stepsize=high - low)
         if self.name == "ddn":
             return attacks.DDNAttack(steps=self.steps)
@@ -112,12 +112,16 @@ class _Typed(torch.nn.Module):
         return self.subject(x.to(self.dtype)).float()
 
 
-def _mended_l2(attacks: ModuleType) -> Any:
-    """FMN for l_2 with a projection: that of foolbox 3.3.4 multiplies by norm / norm and so never projects."""
+def _mended_l2(attacks: ModuleType, low: float, high: float) -> Any:
+    """FMN for l_2 with a projection: that of foolbox 3.3.4 multiplies by norm / norm and so never projects.
+
+    The box comes first: half of a gradient points out of it where pixels are black, and projecting that half too
+    leaves steps too short to reach any boundary.
+    """
 
     class L2FMN(attacks.L2FMNAttack):  # type: ignore[name-defined, misc]
         def project(self, x: Any, x0: Any, epsilon: Any) -> Any:
-            step = (x - x0).flatten(start=1)
+            step = (x.clip(low, high) - x0).flatten(start=1)
             scale = (epsilon / step.norms.l2(axis=-1).maximum(1e-12)).minimum(1.0)
             return x0 + (step * scale.expand_dims(1)).reshape(x.shape)
 
