@@ -13,12 +13,11 @@ from torch import Tensor
 
 from holomorph.calculus.norms import norm
 from holomorph.errors import DataError
-from holomorph.evaluation.autoattack import AutoAttackStage
 from holomorph.evaluation.base import Attack
-from holomorph.evaluation.foolbox import FoolboxAttack, minimal_norm
 from holomorph.evaluation.subject import Subject
 from holomorph.framework.agreement import Array, bootstrap, spearman
 from holomorph.framework.margins import Margin, analytic, first_order
+from holomorph.framework.references import references
 from holomorph.progress import bar
 from holomorph.records.explanation import Agreement, Margins
 from holomorph.types import ThreatModel
@@ -47,15 +46,17 @@ def foretell(
 ) -> Margins:
     """Compare first-order and analytic margins with the best of the attacks, sample by sample and as a curve.
 
-    The attacks: FMN, in l_2 DDN as well; ``thorough`` adds FAB (three targets) and in l_2 the boundary attack. What
-    they find is an upper bound of the true distance, so an estimate below it need not be wrong.
+    The attacks are those of :func:`holomorph.framework.references.references`. What they find is an upper bound of the
+    true distance, so an estimate below it need not be wrong.
 
     Parameters
     ----------
     model, x, y, threat:
         As for :func:`holomorph.explain`; the threat's radius ends the curve's grid at twice its length at least.
     steps:
-        Iterations of each attack; the boundary attack makes ten times as many.
+        Iterations of FMN; the other attacks' follow from it.
+    thorough:
+        Add the slower attacks.
 
     Raises
     ------
@@ -64,7 +65,8 @@ def foretell(
 
     Source: docs/mathematics.md, sections 5 and 6.
     """
-    found, fmn = _attacked(model, x, y, threat, _attacks(threat, x, steps, thorough), batch_size, seed)
+    attacks = references(threat, model.logits(x[:1]).shape[1], steps, thorough=thorough)
+    found, fmn = _attacked(model, x, y, threat, attacks, batch_size, seed)
     if (found > 0).sum() < 2:
         raise DataError(
             "Fewer than two samples are answered rightly: there are no margins to compare. Train the model."
@@ -78,7 +80,7 @@ def foretell(
     pairs: list[tuple[Literal["first order", "analytic"], _Timed]] = [("first order", first), ("analytic", many)]
     return Margins(
         threat=threat,
-        attacks=tuple(a.name for a in _attacks(threat, x, steps, thorough)),
+        attacks=tuple(a.name for a in attacks),
         steps=steps,
         found=tuple(found.tolist()),
         first_order=tuple(first.values.tolist()),
@@ -115,17 +117,6 @@ def _agreement(
         seconds=estimate.seconds,
         faster=fmn / max(estimate.seconds, 1e-9),
     )
-
-
-def _attacks(threat: ThreatModel, x: Tensor, steps: int, thorough: bool) -> list[Attack]:
-    attacks: list[Attack] = [*minimal_norm(threat, steps)]
-    if thorough:
-        low, high = threat.box
-        far = (high - low) * (0.999 if threat.norm == "inf" else x[0].numel() ** (1 / threat.p))
-        attacks.append(AutoAttackStage("fab-t", ThreatModel(threat.norm, far, threat.box), classes=4, steps=steps))
-        if threat.norm == "2":
-            attacks.append(FoolboxAttack("boundary", threat, 10 * steps))
-    return attacks
 
 
 def _attacked(
