@@ -91,8 +91,8 @@ class FoolboxAttack:
         attacks = foolbox.attacks
         if self.name == "fmn":
             low, high = self.threat.box
-            name = _FMN[self.threat.norm]
-            kind = _mended_l2(attacks, low, high) if self.threat.norm == "2" else getattr(attacks, name)
+            norm = self.threat.norm
+            kind = _mended_l2(attacks, low, high) if norm == "2" else getattr(attacks, _FMN[norm])
             return kind(steps=self.steps, max_stepsize=high - low)
         if self.name == "ddn":
             return attacks.DDNAttack(steps=self.steps)
