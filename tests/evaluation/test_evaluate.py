@@ -14,6 +14,7 @@ from holomorph.evaluation import stage
 from holomorph.evaluation.autoattack import AutoAttackStage
 from holomorph.evaluation.evaluate import evaluate, prepare
 from holomorph.evaluation.export import robustbench
+from holomorph.evaluation.ledger import Ledger
 from holomorph.evaluation.plan import plan
 from holomorph.evaluation.stage import Runner, Store, halving
 from holomorph.evaluation.subject import Subject
@@ -57,6 +58,35 @@ def test_the_union_counts_a_sample_once_and_growing_eps_never_helps() -> None:
     assert [t.robust for t in record.threats] == pytest.approx([0.6, 0.4, 0.2])
     assert record.robust == pytest.approx(0.2)
     assert {a.threat for a in record.attacks} == {"inf:0.05", "inf:0.15", "2:0.3"}
+
+
+def test_what_is_found_under_one_threat_is_tried_under_the_others_as_what_it_was() -> None:
+    near, far = ThreatModel("inf", 0.15), ThreatModel("inf", 0.3)
+    first, second = (Ledger(Subject(halves), X, Y, threat, halves(X).argmax(1)) for threat in (far, near))
+    rows = torch.tensor([1, 3])
+    crossed = torch.tensor([[0.49, 0.51], [0.51, 0.49]])
+    assert first.submit("square", "black box", rows[:1], crossed[:1]) == 1
+    assert first.submit("fmn", "white box", rows[1:], crossed[1:]) == 1
+    second.learn(first)
+    assert second.broken_by == [None, "square at inf:0.3", None, None, "clean"], "0.21 is out of reach"
+    assert second.black.tolist() == [False, True, False, False, False]
+    assert not second.white.any()
+    assert second.smallest[3] == pytest.approx(0.21)
+
+
+def test_a_check_fails_when_it_fails_under_any_threat() -> None:
+    threats = [ThreatModel("inf", 0.5), ThreatModel("inf", 0.001)]
+    record = evaluate(halves, X, Y, threats, quick=True, twin=halves)
+    twin = record.checks[21]
+    assert (twin.name, twin.verdict, twin.figure) == ("undefended twin", "fail", 1.0)
+    assert "At inf:0.5: 0.0 %" in twin.reason
+    assert "At inf:0.001: 100.0 %" in twin.reason
+
+
+def test_probabilities_from_one_output_are_told_from_logits() -> None:
+    record = evaluate(lambda x: (x[:, 1] - x[:, 0]).sigmoid(), X, Y, THREAT, quick=True)
+    assert record.checks[12].verdict == "fail"
+    assert "sigmoid" in record.checks[12].reason
 
 
 def test_the_record_comes_back_from_disk(tmp_path: Path) -> None:

@@ -45,6 +45,7 @@ def to_record(
     if run_checks:  # before the account is closed: what a check breaks on the way counts
         evidence = Evidence(found, twin, facts.training_cost, size=32 if found.quick else 64)
         checks = look(ALL, evidence)
+        found.share()
     record = _bare(found, facts)
     other = None
     if twin is not None:

@@ -161,7 +161,7 @@ def attack_all(
             found.attacks.append(result)
             if isinstance(attack, NumericalPgd) and attack.limit and result.broken > 0.05 * attack.limit:
                 found.attacks.append(run_attack(replace(attack, limit=None), ledger, target, runner))
-    _share(ledgers)
+    found.share()
     return found
 
 
@@ -183,11 +183,3 @@ def run_attack(attack: Attack, ledger: Ledger, subject: Subject, runner: Runner)
         accuracy=ledger.accuracy,
         seconds=time.perf_counter() - clock,
     )
-
-
-def _share(ledgers: list[Ledger]) -> None:
-    """Try what was found under one threat under the others: accuracy then never rises with eps."""
-    for ledger in ledgers:
-        for other in ledgers:
-            if other is not ledger and len(rows := other.rows(everyone=True)):
-                ledger.submit(f"found under {other.threat}", "white box", rows, other.nearest[rows])

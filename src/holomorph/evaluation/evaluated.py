@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field
 
 import torch
@@ -28,6 +29,11 @@ class Evaluated:
     before: str
     quick: bool = False
     attacks: list[AttackResult] = field(default_factory=list)
+
+    def share(self) -> None:
+        """Try what was found under each threat under the others: accuracy then never rises with eps."""
+        for ledger, other in itertools.permutations(self.ledgers, 2):
+            ledger.learn(other)
 
     @property
     def robust(self) -> Tensor:

@@ -16,6 +16,7 @@ from holomorph.evaluation.stage import fingerprint
 class WhiteAgainstBlackBox:
     """Attacks that read outputs only break nothing that those with gradients leave."""
 
+    per_threat: ClassVar[bool] = True
     number: ClassVar[int] = 2
     name: ClassVar[str] = "white box against black box"
     guards: ClassVar[str] = "masked gradients"
@@ -24,7 +25,7 @@ class WhiteAgainstBlackBox:
     def look(self, e: Evidence) -> Finding:
         """Count, sample by sample, what only Square, boundary, numerical gradients or transferred inputs broke."""
         e.need_gradients()
-        only = torch.stack([ledger.black & ~ledger.white for ledger in e.found.ledgers]).any(0)
+        only = e.ledger.black & ~e.ledger.white
         share, alone = float(only.double().mean()), 1 / len(only)
         return Finding(
             graded(share, max(0.002, alone), max(0.02, alone)),
@@ -36,6 +37,7 @@ class WhiteAgainstBlackBox:
 class Audit:
     """Norm and range of every adversarial input are recomputed, and the model is run on it again."""
 
+    per_threat: ClassVar[bool] = False
     number: ClassVar[int] = 17
     name: ClassVar[str] = "audit"
     guards: ClassVar[str] = "adversarial inputs outside the threat, and answers that depend on the batch"
@@ -65,6 +67,7 @@ class Audit:
 class Mode:
     """The model was in evaluation mode throughout and is unchanged."""
 
+    per_threat: ClassVar[bool] = False
     number: ClassVar[int] = 18
     name: ClassVar[str] = "mode"
     guards: ClassVar[str] = "dropout, batch statistics and models that learn while attacked"
@@ -88,6 +91,7 @@ class Mode:
 class Aggregation:
     """The robust accuracy is the worst case, sample by sample."""
 
+    per_threat: ClassVar[bool] = False
     number: ClassVar[int] = 19
     name: ClassVar[str] = "aggregation"
     guards: ClassVar[str] = "averages over attacks in place of the worst case"
@@ -108,6 +112,7 @@ class Aggregation:
 class LossDiversity:
     """Both a cross-entropy and a margin loss were attacked."""
 
+    per_threat: ClassVar[bool] = True
     number: ClassVar[int] = 20
     name: ClassVar[str] = "loss diversity"
     guards: ClassVar[str] = "defences against one loss function"
@@ -116,8 +121,8 @@ class LossDiversity:
     def look(self, e: Evidence) -> Finding:
         """Look through the attacks that were run."""
         e.need_gradients()
-        names = {attack.name for attack in e.found.attacks}
-        entropy = sorted(names & {"apgd-ce"})
+        names = {attack.name for attack in e.attacks}
+        entropy = sorted(names & {"apgd-ce", "pgd-cross-entropy"})
         margins = sorted(names & {"apgd-t", "apgd-dlr", "fab-t", "pgd-margin", "pgd-scaled", "fmn", "cw"})
         missing = not entropy or not margins
         return Finding(
@@ -130,6 +135,7 @@ class LossDiversity:
 class UndefendedTwin:
     """The same attacks break an undefended model."""
 
+    per_threat: ClassVar[bool] = True
     number: ClassVar[int] = 22
     name: ClassVar[str] = "undefended twin"
     guards: ClassVar[str] = "attacks that break nothing, and threats too small to matter"
@@ -142,13 +148,18 @@ class UndefendedTwin:
         right = int((e.twin.answers == e.twin.y).sum())
         if right == 0:
             raise NotApplicableError("the twin answers no sample rightly")
-        share = int(e.twin.robust.sum()) / right
+        share = int(e.twin.ledgers[e.index].robust.sum()) / right
         return Finding(graded(share, 0.7, 0.9), share, f"{percent(share)} of the twin's right answers survive.")
+
+
+#: Attacks that run on every sample for the sake of the accuracy-eps curve.
+_CURVE = ("fmn", "ddn", "pgd-bisected")
 
 
 class ReportFields:
     """The record says everything that a reader needs to judge it."""
 
+    per_threat: ClassVar[bool] = False
     number: ClassVar[int] = 23
     name: ClassVar[str] = "report fields"
     guards: ClassVar[str] = "figures that nobody can reproduce"
@@ -157,7 +168,8 @@ class ReportFields:
     def look(self, e: Evidence) -> Finding:
         """See that every attack states its settings and seed, and every threat has a curve."""
         unstated = [a.name for a in e.found.attacks if "seed" not in a.settings or not a.package]
-        curve = any(attack.name in ("fmn", "ddn") for attack in e.found.attacks) or not e.found.traits.differentiable
+        drawn = [any(a.name in _CURVE for a in view.attacks) for view in e.each()]
+        curve = all(drawn) or not e.found.traits.differentiable
         cost = "" if e.training_cost is not None else " The cost of training was not given."
         if unstated or not curve:
             return Finding("fail", float(len(unstated)), f"Unstated: {', '.join(unstated) or 'the curve'}.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import ClassVar, Protocol
 
@@ -17,7 +17,7 @@ from holomorph.evaluation.evaluated import Evaluated
 from holomorph.evaluation.ledger import Ledger
 from holomorph.evaluation.pgd import Ascent, Loss, ascend
 from holomorph.evaluation.subject import Subject
-from holomorph.records.evaluation import Check, Verdict
+from holomorph.records.evaluation import AttackResult, Check, Verdict
 from holomorph.seeding import generator
 from holomorph.types import ThreatModel
 
@@ -35,6 +35,7 @@ class Evidence:
     twin: Evaluated | None
     training_cost: float | None
     size: int = 64
+    index: int = 0
 
     @property
     def subject(self) -> Subject:
@@ -43,13 +44,22 @@ class Evidence:
 
     @property
     def ledger(self) -> Ledger:
-        """The account of the first threat, which most checks look at."""
-        return self.found.ledgers[0]
+        """The account of the threat that is looked at."""
+        return self.found.ledgers[self.index]
 
     @property
     def threat(self) -> ThreatModel:
-        """The first threat."""
+        """The threat that is looked at."""
         return self.ledger.threat
+
+    @property
+    def attacks(self) -> list[AttackResult]:
+        """The attacks that were run under this threat."""
+        return [attack for attack in self.found.attacks if attack.threat == str(self.threat)]
+
+    def each(self) -> list[Evidence]:
+        """The same evidence, looked at under one threat after the other."""
+        return [replace(self, index=k) for k in range(len(self.found.ledgers))]
 
     @cached_property
     def rows(self) -> Tensor:
@@ -97,7 +107,7 @@ class Evidence:
         return random_in_ball(like, self.threat.p, self.threat.radius, self.generator(purpose))
 
     def account(self, name: str, rows: Tensor, run: Ascent) -> int:
-        """Submit what an ascent inside the first threat found; return how many samples it newly broke."""
+        """Submit what an ascent inside the threat found; return how many samples it newly broke."""
         proposals = torch.where(per_sample(run.found, run.best), run.wrong, run.best)
         return self.ledger.submit(name, "white box", rows, proposals)
 
@@ -121,8 +131,12 @@ class Finding:
 
 
 class Checker(Protocol):
-    """A check: its number in docs/evaluation.md, its name, what it guards against, who says so, and how to look."""
+    """A check: its number in docs/evaluation.md, its name, what it guards against, who says so, and how to look.
 
+    With ``per_threat`` it looks under every threat, and the worst of what it sees counts.
+    """
+
+    per_threat: ClassVar[bool]
     number: ClassVar[int]
     name: ClassVar[str]
     guards: ClassVar[str]
@@ -138,7 +152,7 @@ def run_checks(checks: Iterable[Checker], evidence: Evidence) -> tuple[Check, ..
     done = []
     for check in checks:
         try:
-            finding = check.look(evidence)
+            finding = _worst(check, evidence) if check.per_threat else check.look(evidence)
         except NotApplicableError as error:
             finding = Finding("not run", None, f"Not run: {error}.")
         if finding.verdict == "fail":
@@ -155,6 +169,25 @@ def run_checks(checks: Iterable[Checker], evidence: Evidence) -> tuple[Check, ..
             )
         )
     return tuple(done)
+
+
+#: From the best verdict to the worst.
+_ORDER: tuple[Verdict, ...] = ("not run", "pass", "warn", "fail")
+
+
+def _worst(check: Checker, evidence: Evidence) -> Finding:
+    """Look under every threat; the verdict and the figure are the worst ones, the reason says all."""
+    findings = []
+    for e in evidence.each():
+        try:
+            findings.append((e.threat, check.look(e)))
+        except NotApplicableError as error:
+            findings.append((e.threat, Finding("not run", None, f"Not run: {error}.")))
+    worst = max((finding for _, finding in findings), key=lambda finding: _ORDER.index(finding.verdict))
+    said = [finding.reason for _, finding in findings]
+    if len(set(said)) == 1:
+        return worst
+    return Finding(worst.verdict, worst.figure, " ".join(f"At {t}: {f.reason}" for t, f in findings))
 
 
 def graded(figure: float, warn: float, fail: float) -> Verdict:

@@ -27,6 +27,7 @@ def _more(e: Evidence, name: str, newly: int, looked_at: int) -> Finding:
 class Steps:
     """Twice the steps break hardly anything more."""
 
+    per_threat: ClassVar[bool] = True
     number: ClassVar[int] = 6
     name: ClassVar[str] = "steps"
     guards: ClassVar[str] = "attacks stopped too early"
@@ -45,6 +46,7 @@ class Steps:
 class Restarts:
     """Further random starts break hardly anything more."""
 
+    per_threat: ClassVar[bool] = True
     number: ClassVar[int] = 7
     name: ClassVar[str] = "restarts"
     guards: ClassVar[str] = "attacks caught in one local maximum"
@@ -67,6 +69,7 @@ class Restarts:
 class Unfinished:
     """The best loss no longer moves in the last ten steps."""
 
+    per_threat: ClassVar[bool] = True
     number: ClassVar[int] = 11
     name: ClassVar[str] = "unfinished optimisation"
     guards: ClassVar[str] = "attacks whose loss is still rising when they stop"
@@ -86,6 +89,7 @@ class Unfinished:
 class SilentSuccess:
     """No iterate that was adversarial got lost."""
 
+    per_threat: ClassVar[bool] = True
     number: ClassVar[int] = 12
     name: ClassVar[str] = "silent success"
     guards: ClassVar[str] = "attacks that pass an adversarial input and return another"

@@ -23,6 +23,7 @@ def loss_gradient(e: Evidence, x: Tensor) -> Tensor:
 class ZeroGradients:
     """Gradients are not exactly zero."""
 
+    per_threat: ClassVar[bool] = False
     number: ClassVar[int] = 8
     name: ClassVar[str] = "zero gradients"
     guards: ClassVar[str] = "masked gradients and a saturated loss"
@@ -39,6 +40,7 @@ class ZeroGradients:
 class BrokenGraph:
     """The output depends differentiably on the input."""
 
+    per_threat: ClassVar[bool] = False
     number: ClassVar[int] = 9
     name: ClassVar[str] = "broken graph"
     guards: ClassVar[str] = "a model cut off from gradients, on purpose or by detach()"
@@ -56,6 +58,7 @@ class BrokenGraph:
 class UnstableLoss:
     """A tiny perturbation changes the loss by little."""
 
+    per_threat: ClassVar[bool] = True
     number: ClassVar[int] = 10
     name: ClassVar[str] = "unstable loss"
     guards: ClassVar[str] = "shattered or noisy loss surfaces, along which no gradient leads anywhere"
@@ -80,6 +83,7 @@ class UnstableLoss:
 class GradientAlignment:
     """Gradients at the sample and at a random point of the ball point the same way."""
 
+    per_threat: ClassVar[bool] = True
     number: ClassVar[int] = 21
     name: ClassVar[str] = "gradient alignment"
     guards: ClassVar[str] = "catastrophic overfitting of single-step training"

@@ -14,24 +14,30 @@ from holomorph.evaluation.checks.base import Evidence, Finding, graded
 class Logits:
     """The outputs are logits, not probabilities."""
 
+    per_threat: ClassVar[bool] = False
     number: ClassVar[int] = 13
     name: ClassVar[str] = "logits"
     guards: ClassVar[str] = "losses that saturate because softmax is taken twice"
     source: ClassVar[str] = "Croce and Hein 2020"
 
     def look(self, e: Evidence) -> Finding:
-        """Look for rows of numbers in [0, 1] that sum to 1."""
-        rows = e.subject.logits(e.x)
+        """Look for rows of numbers in [0, 1] that sum to 1; for a single output, for numbers in [0, 1] throughout."""
+        rows = e.subject.logits(e.found.x)
         off = float((rows.sum(1) - 1).abs().max())
-        inside = float(rows.min()) > -1e-5 and float(rows.max()) < 1 + 1e-5
-        if inside and off < 1e-4:
-            return Finding("warn", off, "Every row sums to 1: these are probabilities. Remove the softmax.")
+        if bool(((rows > -1e-5) & (rows < 1 + 1e-5)).all()) and off < 1e-4:
+            return Finding("fail", off, "Every row sums to 1: these are probabilities. Remove the softmax.")
+        single = rows[:, 1] - rows[:, 0]
+        paired = rows.shape[1] == 2 and bool((rows.sum(1) == 0).all())
+        if paired and len(rows) > 1 and bool(((single >= 0) & (single <= 1)).all()):
+            text = "The one output lies in [0, 1] on every sample: a probability, but 0 divides the classes. "
+            return Finding("fail", off, text + "Remove the sigmoid.")
         return Finding("pass", off, "The rows are not probabilities.")
 
 
 class Determinism:
     """Five passes agree."""
 
+    per_threat: ClassVar[bool] = False
     number: ClassVar[int] = 14
     name: ClassVar[str] = "determinism"
     guards: ClassVar[str] = "randomised models, whose single answers fool attacks"
@@ -48,6 +54,7 @@ class Determinism:
 class OptimisationAtInference:
     """The model takes no gradients inside its forward pass."""
 
+    per_threat: ClassVar[bool] = False
     number: ClassVar[int] = 15
     name: ClassVar[str] = "optimisation at inference"
     guards: ClassVar[str] = "defences that adapt to the attack at test time"
@@ -82,6 +89,7 @@ class OptimisationAtInference:
 class ClassCount:
     """The losses that were used are defined for this number of classes."""
 
+    per_threat: ClassVar[bool] = True
     number: ClassVar[int] = 16
     name: ClassVar[str] = "class count"
     guards: ClassVar[str] = "ratio losses below three or four classes"
@@ -90,7 +98,7 @@ class ClassCount:
     def look(self, e: Evidence) -> Finding:
         """Below four classes demand a margin loss in place of the targeted ratio loss."""
         classes = e.found.traits.classes
-        names = {attack.name for attack in e.found.attacks}
+        names = {attack.name for attack in e.attacks}
         if classes >= 4:
             return Finding("pass", float(classes), f"{classes} classes: every loss is defined.")
         if names & {"pgd-margin", "pgd-scaled", "pgd-numerical"}:

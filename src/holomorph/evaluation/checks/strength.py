@@ -16,6 +16,7 @@ from holomorph.types import ThreatModel
 class OneStepAgainstMany:
     """Ascent in 40 steps succeeds at least as often as in one."""
 
+    per_threat: ClassVar[bool] = True
     number: ClassVar[int] = 1
     name: ClassVar[str] = "one step against many"
     guards: ClassVar[str] = "gradients that mislead an iterated attack"
@@ -38,6 +39,7 @@ class OneStepAgainstMany:
 class RandomNoise:
     """Many random draws find nothing that the white-box attacks missed."""
 
+    per_threat: ClassVar[bool] = True
     number: ClassVar[int] = 3
     name: ClassVar[str] = "random noise"
     guards: ClassVar[str] = "gradient attacks weaker than chance"
@@ -72,6 +74,7 @@ def _draw(e: Evidence, generator: torch.Generator, *, corner: bool) -> torch.Ten
 class MonotoneInEps:
     """Success never falls as eps grows."""
 
+    per_threat: ClassVar[bool] = True
     number: ClassVar[int] = 4
     name: ClassVar[str] = "monotone in eps"
     guards: ClassVar[str] = "an attack that gets lost in a larger ball"
@@ -95,6 +98,7 @@ class MonotoneInEps:
 class Unbounded:
     """With the whole box allowed, next to nothing survives."""
 
+    per_threat: ClassVar[bool] = True
     number: ClassVar[int] = 5
     name: ClassVar[str] = "unbounded attack"
     guards: ClassVar[str] = "an attack that cannot leave where it starts"
