@@ -7,11 +7,12 @@ from torch import nn
 
 from holomorph.calculus.norms import norm
 from holomorph.errors import DataError, ModelError
+from holomorph.evaluation.foolbox import FoolboxAttack
 from holomorph.evaluation.subject import Subject
 from holomorph.framework.agreement import centred
 from holomorph.framework.effects import measured, predicted
 from holomorph.framework.nearness import nearness
-from holomorph.framework.proposals import StretchedFMN, StrongestAPGD, gradient_step
+from holomorph.framework.proposals import StrongestAPGD, gradient_step, stretched
 from holomorph.framework.transfer import transfer
 from holomorph.records.transfer import TransferRecord
 from holomorph.types import ThreatModel
@@ -87,7 +88,7 @@ def test_the_stretched_example_has_the_radius_and_stays_in_the_box():
     model, (x, y) = _linear(5, dtype=torch.float32), _data(dtype=torch.float32)
     threat = ThreatModel(2, 0.1)
     right = model(x).argmax(1) == y
-    delta = StretchedFMN("fmn", threat, steps=20)(Subject(model), x, y, 0) - x
+    delta = stretched(x, FoolboxAttack("fmn", threat, steps=20)(Subject(model), x, y, 0), threat) - x
     length = norm(delta, 2.0)
     found = length > 0  # FMN finds nothing for a few
     assert found[right].float().mean() > 0.8
@@ -152,3 +153,40 @@ def test_what_is_refused():
         transfer({"a": a, "b": _linear(0, n=5)}, x, y, threat=threat)
     with pytest.raises(ModelError, match="numbers of classes"):
         transfer({"a": a, "b": _linear(0, classes=4)}, x, y, threat=threat)
+
+
+class _Stops(nn.Linear):
+    """A linear model during whose n-th call somebody presses Ctrl-C."""
+
+    calls, limit = 0, 10**9
+
+    def forward(self, x):
+        self.calls += 1
+        if self.calls > self.limit:
+            raise KeyboardInterrupt
+        return super().forward(x)
+
+
+def test_a_stopped_transfer_goes_on(tmp_path):
+    models = {"a": _Stops(8, 3), "b": _Stops(8, 3)}
+    x, y = _data(dtype=torch.float32)
+
+    def run(out):
+        return transfer(models, x, y, threat=ThreatModel("inf", 0.05), steps=5, out=out)
+
+    whole = run(tmp_path / "whole.json")
+    needed = models["b"].calls
+    models["b"].calls, models["b"].limit = 0, needed - 3  # within its own turn as a source
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "t.json")
+    assert [p.name for p in (tmp_path / "t.parts").iterdir()] == ["source-0.npz"]
+    models["b"].calls, models["b"].limit = 0, 10**9
+    resumed = run(tmp_path / "t.json")
+    assert models["b"].calls < needed  # the first source's part was taken from the file
+    assert not (tmp_path / "t.parts").exists()
+    assert resumed.model_copy(update={"seconds": 0}) == whole.model_copy(update={"seconds": 0})
+    models["b"].calls = 0
+    assert run(tmp_path / "t.json") == resumed
+    assert models["b"].calls == 0
+    models["b"].bias.data += 1
+    assert run(tmp_path / "t.json").fingerprint != resumed.fingerprint

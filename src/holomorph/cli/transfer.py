@@ -19,7 +19,7 @@ def transfer(
     threat: Annotated[str, typer.Option("--threat", help="NORM:EPS, several of one norm with commas.")] = "inf:0.05",
     n: Annotated[int, typer.Option("--n", help="Test samples.")] = 200,
     steps: Annotated[int, typer.Option(help="Steps of each attack.")] = 50,
-    out: Annotated[Path, typer.Option(help="Where the record goes.")] = Path("transfer.json"),
+    out: Annotated[Path, typer.Option(help="Where the record goes; goes on from a stop.")] = Path("transfer.json"),
     data_dir: Annotated[Path | None, typer.Option(help="Folder with the IDX files of Fashion-MNIST.")] = None,
     seed: Seed = 0,
     quiet: Quiet = False,
@@ -46,8 +46,8 @@ def transfer(
             eps=[t.radius for t in threats],
             steps=steps,
             seed=seed,
+            out=out,
         )
-    record.save(out)
     for line in summary(record):
         say(line)
     say(f"The record lies at {out}")

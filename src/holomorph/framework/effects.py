@@ -23,11 +23,12 @@ class Effect(NamedTuple):
 
 
 @torch.no_grad()
-def measured(target: Differentiable, x: Tensor, perturbed: Tensor, y: Tensor) -> Effect:
-    """Run the target on the perturbed inputs."""
-    before, after = target(x), target(perturbed)
-    rise = cross_entropy(after, y, reduction="none") - cross_entropy(before, y, reduction="none")
-    return Effect(rise, after.argmax(1) != y)
+def measured(target: Differentiable, x: Tensor, perturbed: Tensor, y: Tensor, before: Tensor | None = None) -> Effect:
+    """Run the target on the perturbed inputs; ``before`` is its loss on the samples, if that is known already."""
+    if before is None:
+        before = cross_entropy(target(x), y, reduction="none")
+    after = target(perturbed)
+    return Effect(cross_entropy(after, y, reduction="none") - before, after.argmax(1) != y)
 
 
 def predicted(target: Differentiable, x: Tensor, delta: Tensor, y: Tensor) -> dict[int, Effect]:
@@ -62,25 +63,6 @@ def predicted(target: Differentiable, x: Tensor, delta: Tensor, y: Tensor) -> di
             1: Effect(gain, (h + first).argmax(1) != y),
             2: Effect(curved, (h + first + second).argmax(1) != y),
         }
-
-
-class Table:
-    """Effects of every source on every target, sample by sample; batches are appended."""
-
-    def __init__(self) -> None:
-        self._cells: dict[tuple[int, int], list[Effect]] = {}
-
-    def add(self, source: int, target: int, effect: Effect) -> None:
-        """Append a batch."""
-        self._cells.setdefault((source, target), []).append(effect)
-
-    def arrays(self) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        """Return increases and wrong answers, each (samples, sources, targets)."""
-        size = 1 + max(source for source, _ in self._cells)
-        cells = [[self._cells[s, t] for t in range(size)] for s in range(size)]
-        rise = torch.stack([torch.stack([torch.cat([e.increase for e in c]) for c in row], 1) for row in cells], 1)
-        wrong = torch.stack([torch.stack([torch.cat([e.wrong for e in c]) for c in row], 1) for row in cells], 1)
-        return rise.double().cpu().numpy(), wrong.cpu().numpy()
 
 
 def success(wrong: NDArray[np.bool_], right: NDArray[np.bool_]) -> NDArray[np.float64]:

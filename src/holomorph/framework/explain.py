@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from holomorph.data.splits import check_labels
 from holomorph.errors import DataError
 from holomorph.evaluation.subject import Subject, under_attack
 from holomorph.framework.boundary import boundary
+from holomorph.framework.fingerprint import fingerprint
 from holomorph.framework.foretelling import foretell
 from holomorph.framework.harmonicity import harmonicity
 from holomorph.framework.spikes import spikes
@@ -102,7 +101,7 @@ def explain(
             threat=threat,
             samples=len(x),
             seed=seed,
-            fingerprint=_fingerprint(model, x, y, f"{threat} {threat.box} {steps} {thorough} {seed}"),
+            fingerprint=fingerprint([model], x, y, f"{threat} {threat.box} {steps} {thorough} {seed}"),
             clean=float((subject.answers(x) == y).float().mean()),
             versions=versions("foolbox", "pyautoattack"),
         )
@@ -125,10 +124,3 @@ def _filled(
         if out is not None:
             record.save(out)
     return record
-
-
-def _fingerprint(model: nn.Module, x: Tensor, y: Tensor, settings: str) -> str:
-    digest = hashlib.sha256(settings.encode())
-    for tensor in (*model.state_dict().values(), x, y):
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()[:16]

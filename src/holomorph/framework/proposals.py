@@ -10,7 +10,6 @@ from torch.nn.functional import cross_entropy
 
 from holomorph.calculus.norms import dual_direction, norm, per_sample
 from holomorph.evaluation.autoattack import AutoAttackStage
-from holomorph.evaluation.foolbox import FoolboxAttack
 from holomorph.evaluation.subject import Subject
 from holomorph.evaluation.unit import UnitCube, UnitModel
 from holomorph.types import Differentiable, ThreatModel
@@ -34,31 +33,18 @@ class StrongestAPGD(AutoAttackStage):
         return cube.decode(best.detach())
 
 
-@dataclass(frozen=True)
-class StretchedFMN(FoolboxAttack):
-    """FMN's nearest adversarial input, stretched or shrunk to the threat's radius, inside the box.
+def stretched(x: Tensor, nearest: Tensor, threat: ThreatModel) -> Tensor:
+    """Stretch or shrink a minimal-norm attack's example to the threat's radius, inside the box.
 
     The nearest example itself lies on the source's boundary and would transfer to no model that is a little safer.
+
+    >>> stretched(torch.tensor([[0.5, 0.9]]), torch.tensor([[0.6, 1.0]]), ThreatModel("inf", 0.2))
+    tensor([[0.7000, 1.0000]])
     """
-
-    def __call__(self, subject: Subject, x: Tensor, y: Tensor, seed: int) -> Tensor:
-        """Run the attack on one batch."""
-        delta = super().__call__(subject, x, y, seed) - x
-        length = norm(delta, self.threat.p)
-        scale = torch.where(length > 0, self.threat.radius / length.clamp_min(1e-12), torch.zeros_like(length))
-        return (x + per_sample(scale, x) * delta).clamp(*self.threat.box)
-
-
-def makers(threat: ThreatModel, classes: int, steps: int) -> dict[str, StrongestAPGD | StretchedFMN]:
-    """Return the attacks whose transfer is measured, by name.
-
-    >>> sorted(makers(ThreatModel("inf", 0.1), 10, 50))
-    ['apgd', 'fmn']
-    """
-    return {
-        "apgd": StrongestAPGD("apgd-ce", threat, classes, steps=steps),
-        "fmn": StretchedFMN("fmn", threat, steps=steps),
-    }
+    delta = nearest - x
+    length = norm(delta, threat.p)
+    scale = torch.where(length > 0, threat.radius / length.clamp_min(1e-12), torch.zeros_like(length))
+    return (x + per_sample(scale, x) * delta).clamp(*threat.box)
 
 
 def gradient_step(model: Differentiable, x: Tensor, y: Tensor, threat: ThreatModel) -> Tensor:

@@ -7,9 +7,12 @@ $\tfrac12 d_f^\top \nabla^2\ell_g\, d_f$ more.
 
 from __future__ import annotations
 
+import os
+import shutil
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -21,6 +24,7 @@ from holomorph.data.splits import check_labels
 from holomorph.errors import DataError, ModelError
 from holomorph.evaluation.subject import Subject, under_attack
 from holomorph.framework.effects import as_matrix, success
+from holomorph.framework.fingerprint import fingerprint
 from holomorph.framework.nearness import nearness
 from holomorph.framework.pairs import Tables, tables
 from holomorph.framework.scores import score
@@ -45,6 +49,7 @@ def transfer(
     steps: int = 50,
     batch_size: int = 250,
     seed: int = 0,
+    out: str | os.PathLike[str] | None = None,
 ) -> TransferRecord:
     r"""Measure how examples transfer between models, and how well inner products of gradients predict it.
 
@@ -70,6 +75,9 @@ def transfer(
         Samples at a time.
     seed:
         Of the attacks, the drawn points and the bootstrap.
+    out:
+        A file for the record. What each source has given is kept beside it until it is written, so that a run
+        stopped halfway goes on from there; a finished one is read again.
 
     Raises
     ------
@@ -89,32 +97,38 @@ def transfer(
     started = time.perf_counter()
     check_batch(x, y, box=threat.box)
     threats = [ThreatModel(threat.norm, e, threat.box) for e in ([threat.eps] if eps is None else eps)]
+    radii = [t.radius for t in threats]
+    mark = fingerprint(models.values(), x, y, f"{list(models)} {threat.norm} {threat.box} {radii} {steps} {seed}")
+    path = None if out is None else Path(out)
+    if path is not None and path.exists() and TransferRecord.load(path).fingerprint == mark:
+        return TransferRecord.load(path)
+    keep = None if path is None else path.with_suffix(".parts")
     with ExitStack() as stack:
         for model in models.values():
             stack.enter_context(under_attack(model))
         right = _right(models, x, y)
-        found = tables(models, x, y, threats, steps=steps, batch_size=batch_size, seed=seed)
+        subjects = [Subject(model) for model in models.values()]
+        options = {"batch_size": batch_size, "seed": seed}
+        found = tables(subjects, x, y, threats, steps=steps, keep=keep, fingerprint=mark, **options)
         near = nearness(models, x, threat, batch_size=min(batch_size, 100), seed=seed)
-    radii = [t.radius for t in threats]
-    return TransferRecord(
+    record = TransferRecord(
         threat=threat,
         samples=len(x),
         seed=seed,
+        fingerprint=mark,
         models=tuple(models),
         clean=tuple(float(v) for v in right.mean(0)),
         attacked=tuple(_attacked(a, r, found, right) for r in radii for a in _ATTACKS),
         predicted=tuple(_predicted(k, r, found, right) for r in radii for k in _ORDERS),
-        scores=tuple(
-            _score(a, r, k, found, right, seed)
-            for r in radii
-            for a in _ATTACKS
-            for k in _ORDERS
-            if len(models) >= _ENOUGH
-        ),
+        scores=_scores(radii, found, right, seed) if len(models) >= _ENOUGH else (),
         nearness=tuple(near),
         versions=versions("pyautoattack", "foolbox"),
         seconds=time.perf_counter() - started,
     )
+    if path is not None and keep is not None:
+        record.save(path)
+        shutil.rmtree(keep, ignore_errors=True)
+    return record
 
 
 def _right(models: Mapping[str, nn.Module], x: Tensor, y: Tensor) -> NDArray[np.bool_]:
@@ -159,9 +173,10 @@ def _predicted(order: Literal[1, 2], radius: float, found: Tables, right: NDArra
     )
 
 
-def _score(
-    attack: str, radius: float, order: Literal[1, 2], found: Tables, right: NDArray[np.bool_], seed: int
-) -> Score:
-    shuffled = found["shuffled", radius].increase
-    prediction, truth = found[f"order {order}", radius], found[attack, radius]
-    return score(attack, radius, order, prediction, shuffled, truth, right, seed)
+def _scores(radii: Sequence[float], found: Tables, right: NDArray[np.bool_], seed: int) -> tuple[Score, ...]:
+    return tuple(
+        score(a, r, k, found[f"order {k}", r], found["shuffled", r].increase, found[a, r], right, seed)
+        for r in radii
+        for a in _ATTACKS
+        for k in _ORDERS
+    )

@@ -78,6 +78,7 @@ class TransferRecord(Record):
     threat: ThreatModel
     samples: int
     seed: int
+    fingerprint: str = Field(default="", description="of models, data and settings: what a resumed run must match")
     models: tuple[str, ...]
     clean: tuple[float, ...]
     attacked: tuple[Attacked, ...]
