@@ -91,13 +91,14 @@ def scaled_dot_product_attention(
     """``torch.nn.functional.scaled_dot_product_attention`` by its definition."""
     if enable_gqa:
         raise ConfigError("Grouped-query attention cannot be followed. Repeat the keys and values instead.")
-    scores = torch.matmul(query, key.transpose(-2, -1)) * (1 / math.sqrt(query.shape[-1]) if scale is None else scale)
+    query = query * (1 / math.sqrt(query.shape[-1]) if scale is None else scale)  # shorter than the scores
+    scores = torch.matmul(query, key.transpose(-2, -1))
     if is_causal:
         attn_mask = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).tril()
     if attn_mask is not None:
         scores = scores + _additive(attn_mask, scores)
     weights = torch.softmax(scores, -1)
-    return torch.matmul(torch.dropout(weights, dropout_p, dropout_p > 0), value)
+    return torch.matmul(torch.dropout(weights, dropout_p, True) if dropout_p > 0 else weights, value)
 
 
 def multi_head_attention_forward(

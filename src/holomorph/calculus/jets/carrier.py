@@ -98,7 +98,7 @@ class Carrier(Tensor):
         if name in DROPOUTS:
             return cls.drop(func, args, kwargs)
         if name in COMPOSITES:
-            return COMPOSITES[name](*args, **kwargs)
+            return cls.composite(name, args, kwargs)
         if name == "batch_norm":
             return cls.frozen_batch_norm(*args, **kwargs)
         call, carriers = slots(func, args, kwargs)
@@ -115,6 +115,11 @@ class Carrier(Tensor):
         if name in ADDING:
             return cls.add_up(name, call, args, kwargs)
         return cls.nonlinear(name, func, args, kwargs)
+
+    @classmethod
+    def composite(cls, name: str, args: list[Any], kwargs: dict[str, Any]) -> Any:
+        """Normalisation and attention, taken apart into elementary operations."""
+        return COMPOSITES[name](*args, **kwargs)
 
     def push(self, on_value: Call, on_parts: Call) -> Any:
         """Apply a map to the value and its linear part to the others."""
@@ -182,6 +187,8 @@ class Carrier(Tensor):
     def drop(cls, func: Call, args: list[Any], kwargs: dict[str, Any]) -> Any:
         """Dropout: one mask for all parts."""
         jet = args[0] if args else kwargs.pop("input")
+        if not (args[2] if len(args) > 2 else kwargs.get("training", kwargs.get("train", True))):
+            return jet
         mask = func(torch.ones_like(jet.value), *args[1:], **kwargs)
         return jet.push(lambda t: t * mask, lambda t: t * mask)
 

@@ -15,7 +15,9 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 from holomorph.calculus.elementary import forward_mode
 from holomorph.calculus.jets.activations import Activation, activation_of, dual_activation
 from holomorph.calculus.jets.carrier import PRODUCTS, Call, Carrier, slots
+from holomorph.calculus.jets.normalisation import dual_group_norm, dual_layer_norm, dual_softmax
 
+_FUSED = {"layer_norm": dual_layer_norm, "group_norm": dual_group_norm}
 _SMOOTH = object()  # stands for an output that has derivatives
 
 
@@ -71,6 +73,15 @@ class Jet(Carrier):
         return type(self)(op(*(j.value for j in jets)), first, second)
 
     @classmethod
+    def composite(cls, name: str, args: list[Any], kwargs: dict[str, Any]) -> Any:
+        """Dual numbers through a normalisation in one node; everything else in elementary operations."""
+        others = [*args[1:], *kwargs.values()]
+        if name not in _FUSED or not args or any(isinstance(o, Jet) for o in others) or not _is_dual(args[0]):
+            return super().composite(name, args, kwargs)
+        y, t = _FUSED[name](args[0].value, args[0].first.squeeze(0), *args[1:], **kwargs)
+        return Jet(y, t[None])
+
+    @classmethod
     def nonlinear(cls, name: str, func: Call, args: list[Any], kwargs: dict[str, Any]) -> Any:
         """Activations by their derivatives, products by Leibniz, all else by torch's forward mode of that one call."""
         if name in {"detach", "data"}:
@@ -87,9 +98,14 @@ class Jet(Carrier):
         return _forward_mode(call, carriers)
 
 
+def _is_dual(jet: Jet) -> bool:
+    """Whether there is one direction and no second part."""
+    return jet.second is None and len(jet.first) == 1
+
+
 def _activate(phi: Activation, jet: Jet) -> Jet:
     a = jet.value
-    if jet.second is None and len(jet.first) == 1:
+    if _is_dual(jet):
         y, t = dual_activation(phi, a, jet.first.squeeze(0))
         return Jet(y, t[None])
     y = phi.value(a)
@@ -106,6 +122,9 @@ def _activate(phi: Activation, jet: Jet) -> Jet:
 def _softmax(jet: Jet, dim: int) -> Jet:
     r"""$\dot y = y\,(\dot a - \langle y, \dot a\rangle)$: in one pass for all directions."""
     dim = dim % jet.value.ndim - jet.value.ndim
+    if _is_dual(jet):
+        y, t = dual_softmax(jet.value, jet.first.squeeze(0), dim)
+        return Jet(y, t[None])
     y = torch.softmax(jet.value, dim)
     return Jet(y, y * (jet.first - (y * jet.first).sum(dim, keepdim=True)))
 

@@ -1,0 +1,172 @@
+r"""Dual numbers through a normalisation, a softmax: one node in the graph and torch's own kernels, few passes.
+
+With the row $\hat x = r\,(x - \bar x)$, $r = (\operatorname{mean}(x-\bar x)^2 + \epsilon)^{-1/2}$, the derivative is
+
+$$L t = r\,(t - \bar t - \hat x\,\langle\hat x, t\rangle), \qquad \langle a, b\rangle = \operatorname{mean}(a b),$$
+
+symmetric, hence the kernel of the backward pass; and for $\tau = L t$ the gradient of $\langle u, L t\rangle$ in x is
+
+$$-r\,(\langle\hat x, t\rangle\,L u + \langle\hat x, u\rangle\,\tau + \langle u, \tau\rangle\,\hat x).$$
+
+For a softmax y the derivative is $S t = y\,(t - \sum y t)$, symmetric too.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.linalg import vecdot
+
+from holomorph.calculus.elementary import standardise
+
+_aten = torch.ops.aten
+
+
+def dual_layer_norm(
+    x: Tensor,
+    t: Tensor,
+    shape: Sequence[int],
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
+) -> tuple[Tensor, Tensor]:
+    """Value and tangent of ``torch.nn.functional.layer_norm``."""
+    y, jv = _DualNorm.apply(x, t, weight, bias, math.prod(shape), eps)  # type: ignore[no-untyped-call]
+    return y, jv
+
+
+def dual_group_norm(
+    x: Tensor, t: Tensor, groups: int, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5
+) -> tuple[Tensor, Tensor]:
+    """Value and tangent of ``torch.nn.functional.group_norm``."""
+    channel = (-1, *(1,) * (x.ndim - 2))
+    scale, shift = (None if p is None else p.reshape(channel) for p in (weight, bias))
+    y, jv = _DualNorm.apply(x, t, scale, shift, x[0].numel() // groups, eps)  # type: ignore[no-untyped-call]
+    return y, jv
+
+
+def dual_softmax(a: Tensor, t: Tensor, dim: int) -> tuple[Tensor, Tensor]:
+    """Value and tangent of ``torch.softmax``."""
+    y, jv = _DualSoftmax.apply(a, t, dim)  # type: ignore[no-untyped-call]
+    return y, jv
+
+
+class _DualNorm(torch.autograd.Function):
+    """Rows of n consecutive numbers standardised, then scaled and shifted by what broadcasts against x."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, t: Tensor, weight: Tensor | None, bias: Tensor | None, n: int, eps: float
+    ) -> tuple[Tensor, Tensor]:
+        rows = x.reshape(-1, n)
+        unit, mean, r = _aten.native_layer_norm(rows, [n], None, None, eps)
+        tau = _slope(t.reshape(-1, n), rows, mean, r)
+        ctx.n, ctx.eps = n, eps
+        ctx.save_for_backward(x, t, weight, bias, unit, tau, mean, r)
+        ctx.set_materialize_grads(False)
+        return _affine(unit.view_as(x), weight, bias), _affine(tau.view_as(x), weight, None)
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor | None, h: Tensor | None) -> tuple[Any, ...]:  # type: ignore[override]
+        x, t, weight, bias, unit, tau, mean, r = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            return (*_again(_elementary, (x, t, weight, bias), (ctx.n, ctx.eps), (g, h)), None, None)
+        n, rows = ctx.n, x.reshape(-1, ctx.n)
+        along_x = along_t = None
+        if g is not None:
+            along_x = _slope(_affine(g, weight, None).reshape(-1, n), rows, mean, r)
+        if h is not None:
+            u = _affine(h, weight, None).reshape(-1, n)
+            along_t = _slope(u, rows, mean, r)
+            along_x = torch.zeros_like(rows) if along_x is None else along_x
+            for other, a, b in ((along_t, unit, t.reshape(-1, n)), (tau, unit, u), (unit, tau, u)):
+                along_x.addcmul_(other, r * vecdot(a, b)[:, None], value=-1 / n)
+        shift = None if bias is None or g is None else g.sum_to_size(bias.shape)
+        scale = None if weight is None else _paired(weight.shape, (g, unit.view_as(x)), (h, tau.view_as(x)))
+        return _like(along_x, x), _like(along_t, x), scale, shift, None, None
+
+
+class _DualSoftmax(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, a: Tensor, t: Tensor, dim: int) -> tuple[Tensor, Tensor]:
+        y = torch.softmax(a, dim)
+        ctx.save_for_backward(a, t, y)
+        ctx.dim = dim
+        ctx.set_materialize_grads(False)
+        return y, _aten._softmax_backward_data(t, y, dim, y.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor | None, h: Tensor | None) -> tuple[Any, ...]:  # type: ignore[override]
+        a, t, y = ctx.saved_tensors
+        dim = ctx.dim
+        if torch.is_grad_enabled():
+            return (*_again(_elementary_softmax, (a, t), (dim,), (g, h)), None)
+        along_t, total = None, g
+        if h is not None:  # the gradient of <h, y (t - sum y t)> in y is h (t - sum y t) - t sum y h
+            along_t = _aten._softmax_backward_data(h, y, dim, y.dtype)
+            total = h * (t - vecdot(y, t, dim=dim).unsqueeze(dim))
+            total.addcmul_(t, vecdot(y, h, dim=dim).unsqueeze(dim), value=-1)
+            total = total if g is None else total.add_(g)
+        along_a = None if total is None else _aten._softmax_backward_data(total, y, dim, y.dtype)
+        return along_a, along_t, None
+
+
+def _slope(t: Tensor, rows: Tensor, mean: Tensor, r: Tensor) -> Tensor:
+    """L t at the rows."""
+    found: Tensor = _aten.native_layer_norm_backward(
+        t.contiguous(), rows, [rows.shape[1]], mean, r, None, None, [True, False, False]
+    )[0]
+    return found
+
+
+def _elementary(
+    x: Tensor, t: Tensor, weight: Tensor | None, bias: Tensor | None, n: int, eps: float
+) -> tuple[Tensor, Tensor]:
+    """The same in elementary operations, for third derivatives."""
+    rows, along = x.reshape(-1, n), t.reshape(-1, n)
+    unit = standardise(rows, [1], eps)
+    r = (rows.var(1, correction=0, keepdim=True) + eps).rsqrt()
+    tau = r * (along - along.mean(1, keepdim=True) - unit * (unit * along).mean(1, keepdim=True))
+    return _affine(unit.view_as(x), weight, bias), _affine(tau.view_as(x), weight, None)
+
+
+def _elementary_softmax(a: Tensor, t: Tensor, dim: int) -> tuple[Tensor, Tensor]:
+    y = torch.softmax(a, dim)
+    return y, y * (t - (y * t).sum(dim, keepdim=True))
+
+
+def _again(f: Any, inputs: tuple[Tensor | None, ...], settings: tuple[Any, ...], grads: Any) -> list[Tensor | None]:
+    """The backward pass of f with a graph of its own."""
+    outputs = [(o, g) for o, g in zip(f(*inputs, *settings), grads, strict=True) if g is not None and o.requires_grad]
+    wanted = [i for i in inputs if i is not None and i.requires_grad]
+    found = iter(
+        torch.autograd.grad(
+            [o for o, _ in outputs], wanted, [g for _, g in outputs], create_graph=True, allow_unused=True
+        )
+    )
+    return [next(found) if i is not None and i.requires_grad else None for i in inputs]
+
+
+def _affine(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
+    if weight is None or bias is None:
+        return x if weight is None else x * weight
+    return torch.addcmul(bias, x, weight)
+
+
+def _paired(shape: torch.Size, *pairs: tuple[Tensor | None, Tensor]) -> Tensor | None:
+    """The sum of the products, over what a parameter of this shape was broadcast to."""
+    found = [(g, part) for g, part in pairs if g is not None]
+    if not found:
+        return None
+    total = found[0][0] * found[0][1]
+    for g, part in found[1:]:
+        total.addcmul_(g, part)
+    return total.sum_to_size(shape)
+
+
+def _like(t: Tensor | None, x: Tensor) -> Tensor | None:
+    return None if t is None else t.view_as(x)
