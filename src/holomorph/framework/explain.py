@@ -74,6 +74,7 @@ def explain(
 
     Examples
     --------
+    >>> import torch
     >>> x = torch.rand(40, 2)
     >>> model = nn.Linear(2, 2)
     >>> _ = model.weight.data.copy_(torch.tensor([[-1.0, 1.0], [1.0, -1.0]])), model.bias.data.zero_()
