@@ -40,6 +40,11 @@ class Passes:
         self._statistics: dict[_BatchNorm, _Statistics] = {}
         self._random: tuple[Tensor, Tensor | None] | None = None
 
+    @property
+    def shares_statistics(self) -> bool:
+        """Whether further passes lead back into the graph of the first one, through the statistics of BatchNorm."""
+        return bool(self._norms)
+
     def first(self, x: Tensor) -> Tensor:
         """Call the network and remember its masks and statistics."""
         if self._training:
