@@ -19,6 +19,7 @@ from holomorph.sklearn import HolomorphicClassifier
         HolomorphicClassifier(),
         HolomorphicClassifier("fock", embedding="pairing", ridge=1e-6),
         HolomorphicClassifier("polynomial", degree=2, eps=0.1, random_state=0),
+        HolomorphicClassifier("network", width=8, depth=1, epochs=5, lr=0.1, weight=0.1, random_state=0),
     ]
 )
 def test_obeys_every_rule_of_scikit_learn(estimator, check):
@@ -54,6 +55,21 @@ def test_no_random_or_adversarial_step_of_the_certified_length_changes_the_label
     assert all(np.array_equal(clf.predict(X + step), predicted) for step in steps)
     corners = 0.99 * clf.certified_radius(X, "inf")[:, None] * rng.choice([-1, 1], size=(100, *X.shape))
     assert all(np.array_equal(clf.predict(X + step), predicted) for step in corners)
+
+
+def test_the_support_vector_machine_and_random_features_are_certified_too():
+    X, y = load_iris(return_X_y=True)
+    machine = HolomorphicClassifier(loss="hinge", ridge=1e-3).fit(X, y)
+    features = HolomorphicClassifier(landmarks=40, random_state=0).fit(X, y)
+    assert len(machine.model_.solver.points) < len(X)
+    assert len(features.model_.solver.points) == 40
+    for clf in (machine, features):
+        assert clf.score(X, y) > 0.95
+        radius = clf.certified_radius(X)
+        assert np.median(radius) > 0.02
+        towards = X[np.argsort(y + 0.5 * (y == 0), kind="stable")][::-1] - X  # steps towards samples of other classes
+        steps = 0.99 * radius[:, None] * towards / np.linalg.norm(towards, axis=1, keepdims=True).clip(1e-12)
+        np.testing.assert_array_equal(clf.predict(X + steps), clf.predict(X))
 
 
 def test_survives_pickling():

@@ -60,19 +60,26 @@ def worst_margin(model: ExactClassifier, x: torch.Tensor, radius: torch.Tensor, 
             margin = own - logits.scatter(1, winner[:, None], -math.inf).amax(1)
             worst = torch.minimum(worst, margin.detach())
             (slope,) = torch.autograd.grad(margin.sum(), step)
-            direction = slope.sign() if p == math.inf else slope / slope.norm(dim=1, keepdim=True).clamp_min(1e-30)
-            step = (step - radius[:, None] * direction).detach()
+            step = (step - radius[:, None] * _steepest(slope, p)).detach()
     return worst
+
+
+def _steepest(slope: torch.Tensor, p: float) -> torch.Tensor:
+    if p == math.inf:
+        return slope.sign()
+    if p == 1:
+        return torch.where(slope.abs() == slope.abs().amax(1, keepdim=True), slope.sign(), 0.0)
+    return slope / slope.norm(dim=1, keepdim=True).clamp_min(1e-30)
 
 
 def _onto_sphere(step: torch.Tensor, radius: torch.Tensor, p: float) -> torch.Tensor:
     if p == math.inf:
         return torch.maximum(torch.minimum(step.detach(), radius[:, None]), -radius[:, None])
-    return (step / step.norm(dim=1, keepdim=True) * radius[:, None]).detach()
+    return (step / step.norm(p, dim=1, keepdim=True) * radius[:, None]).detach()
 
 
 @pytest.mark.parametrize(("solver", "embedding", "code"), CASES)
-@pytest.mark.parametrize("p", [2.0, math.inf])
+@pytest.mark.parametrize("p", [1.0, 2.0, math.inf])
 def test_no_attack_inside_the_certified_radius_succeeds(solver, embedding, code, p):
     model, x = fitted(solver, embedding, code)
     x = x[:45]
@@ -124,11 +131,18 @@ def test_of_a_linear_function_it_is_the_exact_distance():
     h = PolynomialHolomorphic(1, 0.0, 1e-6).fit(x, codes.real[y])
     slope = torch.func.jacrev(lambda v: h(v[None])[0, 0])(x[0])
     torch.testing.assert_close(h.certified_radius(x, codes), h(x)[:, 0].abs() / slope.norm(), rtol=1e-7, atol=0)
-    exact = h(x)[:, 0].abs() / slope.abs().sum()
-    torch.testing.assert_close(h.certified_radius(x, codes, p=math.inf), exact, rtol=1e-7, atol=0)
+    for p, dual in ((math.inf, slope.abs().sum()), (1.0, slope.abs().max())):
+        torch.testing.assert_close(h.certified_radius(x, codes, p=p), h(x)[:, 0].abs() / dual, rtol=1e-7, atol=0)
+
+
+def test_radii_are_ordered_like_the_balls():
+    model, x = fitted("fock", Complexification(), "one-hot")
+    one, two, most = (model.certified_radius(x, p=p) for p in (1.0, 2.0, math.inf))
+    assert bool((one > two).all())  # more than the l_2 ball of the same radius, which holds the l_1 ball
+    assert bool((two >= most).all())
 
 
 def test_other_norms_are_refused():
     model, x = fitted("fock", Complexification(), "signs")
-    with pytest.raises(ConfigError, match="p = 2 or infinity"):
-        model.certified_radius(x, p=1.0)
+    with pytest.raises(ConfigError, match="p = 1, 2 or infinity"):
+        model.certified_radius(x, p=3.0)

@@ -83,9 +83,11 @@ def test_it_is_holomorphic_and_its_derivative_is_right(complex_points):
 def test_landmarks_that_are_all_samples_give_the_full_solution(monkeypatch):
     z = cloud(60)
     full = FockKernel(1.0, 1e-2).fit(z, targets(z))
-    monkeypatch.setattr(FockKernel, "max_samples", 59)
     reduced = FockKernel(1.0, 1e-2, landmarks=60).fit(z, targets(z))
     torch.testing.assert_close(reduced(z), full(z), rtol=1e-5, atol=1e-6)
+    monkeypatch.setattr(FockKernel, "max_samples", 59)
+    automatic = FockKernel(1.0, 1e-2).fit(z, targets(z))
+    torch.testing.assert_close(automatic(z), reduced(z))
     fewer = FockKernel(1.0, 1e-2, landmarks=30).fit(z, targets(z))
     assert len(fewer.points) == 30
     assert float((fewer(z) - full(z)).abs().mean()) < 0.2
@@ -113,6 +115,8 @@ def test_refusals_say_what_to_do():
         FockKernel(ridge=0.0)
     with pytest.raises(ConfigError, match="Did you mean 'hinge'"):
         FockKernel(loss="hing")
+    with pytest.raises(ConfigError, match="Leave them out for the hinge loss"):
+        FockKernel(loss="hinge", landmarks=5)
     with pytest.raises(ConfigError, match=r"Call fit\(z, targets\) first"):
         FockKernel()(cloud())
     with pytest.raises(DataError, match="Give samples"):

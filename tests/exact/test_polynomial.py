@@ -8,7 +8,7 @@ import torch
 from holomorph.calculus.measures import Ball
 from holomorph.calculus.wirtinger import cauchy_riemann_residual
 from holomorph.errors import ConfigError, DomainError
-from holomorph.exact import PolynomialHolomorphic
+from holomorph.exact import FockKernel, PolynomialHolomorphic
 from holomorph.exact.monomials import Monomials, count
 from holomorph.nn.embedding import Complexification, Pairing
 from holomorph.types import ThreatModel
@@ -109,8 +109,9 @@ def test_interpolation_with_zero_slope_is_what_the_ridge_forbids():
 
 def test_refuses_what_does_not_fit_into_memory_and_says_how_much_it_is():
     x = torch.zeros(10, 64, dtype=torch.float64)
-    with pytest.raises(DomainError, match=r"2,145 features and needs about \d+\.\d GiB.*random features"):
+    with pytest.raises(DomainError, match=r"2,145 features and needs about \d+\.\d GiB.*FockKernel\(landmarks=1000\)"):
         PolynomialHolomorphic(2, max_bytes=2**26).fit(x, torch.zeros(10, 1, dtype=torch.float64))
+    assert FockKernel(landmarks=1000).fit(x, torch.zeros(10, 1, dtype=torch.float64))(x).shape == (10, 1)
     with pytest.raises(ConfigError, match="ridge > 0"):
         PolynomialHolomorphic(ridge=0.0)
     with pytest.raises(ConfigError, match="has not been fitted"):

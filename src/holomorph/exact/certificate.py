@@ -115,8 +115,9 @@ def certified_radius(
     gradients:
         Real gradients of the scores, (batch, scores, n).
     p:
-        Norm of the perturbation, 2 or infinity. For infinity the gradient enters by its 1-norm, and the remainder
-        through $|\delta|_2 \le \sqrt n |\delta|_\infty$.
+        Norm of the perturbation, 1, 2 or infinity. The gradient enters by the dual norm, the remainder through
+        $|\delta|_2 \le |\delta|_1$ and $|\delta|_2 \le \sqrt n |\delta|_\infty$: the radius for 1 is at least
+        that for 2.
     order:
         1, or 0 for the bound by $|h|_K |k_x - k_{x'}|_K$ alone.
 
@@ -129,14 +130,14 @@ def certified_radius(
     ConfigError
         For another norm or order.
     """
-    if p not in (2.0, math.inf) or order not in (0, 1):
-        raise ConfigError("Certificates are for p = 2 or infinity and of order 0 or 1.")
+    if p not in (1.0, 2.0, math.inf) or order not in (0, 1):
+        raise ConfigError("Certificates are for p = 1, 2 or infinity and of order 0 or 1.")
     winner = scores.argmax(1)
     rows = torch.arange(len(scores))
     gap = scores[rows, winner][:, None] - scores
     spread = gradients[rows, winner][:, None, :] - gradients
-    slope = torch.linalg.vector_norm(spread, ord=2 if p == 2 else 1, dim=2)
-    stretch = 1.0 if p == 2 else math.sqrt(gradients.shape[2])
+    slope = torch.linalg.vector_norm(spread, ord={1.0: math.inf, 2.0: 2.0, math.inf: 1.0}[p], dim=2)
+    stretch = math.sqrt(gradients.shape[2]) if p == math.inf else 1.0
     rival = torch.ones_like(gap, dtype=torch.bool).scatter_(1, winner[:, None], False)
     beyond = _remainder(norms, winner, lengths, order)
 

@@ -59,7 +59,7 @@ class ExactClassifier(nn.Module):
         return -self.sharpness * (difference.real.square() + difference.imag.square()).sum(2)
 
     def certified_radius(self, x: Tensor, *, p: float = 2.0, order: int = 1) -> Tensor:
-        """Radius (batch,) below which no perturbation of the p-norm changes the decision; p is 2 or infinity."""
+        """Radius (batch,) below which no perturbation of the p-norm changes the decision; p is 1, 2, inf."""
         flat = x.flatten(1).double()
         if isinstance(self.solver, FockKernel):
             return self.solver.certified_radius(self.embed(flat), self.codes, p=p, order=order)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from typing import Literal
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -39,7 +38,8 @@ class FockKernel(nn.Module):
         ``"squared"`` (closed form by Cholesky) or ``"hinge"`` (scikit-learn's SVM on the precomputed kernel, one
         machine a code coordinate, with C = 1/(2 N ridge)).
     landmarks:
-        Beyond ``max_samples`` samples h is sought in the span of so many of them (Nystroem).
+        h is sought in the span of so many samples, drawn at random (Nystroem): memory of samples times landmarks
+        instead of samples squared. None takes 2,000 beyond ``max_samples`` samples, and all of them up to there.
     seed:
         Seeds the choice of landmarks.
 
@@ -63,7 +63,7 @@ class FockKernel(nn.Module):
         scale: float = 1.0,
         *,
         loss: Literal["squared", "hinge"] = "squared",
-        landmarks: int = 2_000,
+        landmarks: int | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -71,6 +71,8 @@ class FockKernel(nn.Module):
             raise ConfigError(f"FockKernel needs weight >= 0, ridge > 0, scale > 0, not {weight}, {ridge}, {scale}.")
         if loss not in ("squared", "hinge"):
             raise unknown_name("loss", loss, ["squared", "hinge"])
+        if landmarks is not None and not (landmarks >= 1 and loss == "squared"):
+            raise ConfigError("Landmarks are a number >= 1, for the squared loss. Leave them out for the hinge loss.")
         self.weight, self.ridge, self.scale, self.loss = weight, ridge, scale, loss
         self.landmarks, self.seed = landmarks, seed
         for name in ("centre", "unit", "points", "coefficients", "bias"):
@@ -95,8 +97,8 @@ class FockKernel(nn.Module):
         self._norms = None
         if self.loss == "hinge":
             self._fit_hinge(w, targets)
-        elif len(w) > self.max_samples:
-            self._fit_landmarks(w, targets)
+        elif self.landmarks is not None or len(w) > self.max_samples:
+            self._fit_landmarks(w, targets, self.landmarks or 2_000)
         else:
             self._fit_squared(w, targets)
         return self
@@ -104,10 +106,6 @@ class FockKernel(nn.Module):
     def gram(self, z: Tensor, w: Tensor) -> Tensor:
         """K(z_i, w_j), (len(z), len(w)); before a fit without centring and with ``scale`` as the unit of length."""
         return fock_kernel(_inner(self._normalise(z), self._normalise(w)), self.weight)
-
-    def __sklearn_kernel__(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """The real part of the kernel on arrays."""
-        return self.gram(torch.as_tensor(x), torch.as_tensor(y)).real.numpy()
 
     def forward(self, z: Tensor) -> Tensor:
         """Evaluate h: (batch, m) to (batch, outputs)."""
@@ -164,8 +162,8 @@ class FockKernel(nn.Module):
         gram.diagonal().add_(len(w) * self.ridge)
         self._keep(w, _solve(gram, targets))
 
-    def _fit_landmarks(self, w: Tensor, targets: Tensor) -> None:
-        chosen = torch.randperm(len(w), generator=torch.Generator().manual_seed(self.seed))[: self.landmarks]
+    def _fit_landmarks(self, w: Tensor, targets: Tensor, landmarks: int) -> None:
+        chosen = torch.randperm(len(w), generator=torch.Generator().manual_seed(self.seed))[:landmarks]
         logger.info("Nystroem: %d of %d samples span the hypothesis.", len(chosen), len(w))
         points = w[chosen]
         inner = fock_kernel(_inner(points, points), self.weight)

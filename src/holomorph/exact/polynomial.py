@@ -180,8 +180,8 @@ class PolynomialHolomorphic(nn.Module):
             raise DomainError(
                 f"Degree {self.degree} in {z.shape[1]} coordinates has {features:,} features and needs about "
                 f"{estimate / 2**30:.1f} GiB, more than the {self.max_bytes / 2**30:.1f} GiB allowed. "
-                f"Lower the degree, project the data onto fewer coordinates, use random features "
-                f"(FockKernel with landmarks), or raise max_bytes."
+                f"Use random features of all degrees, FockKernel(landmarks=1000) or "
+                f"HolomorphicClassifier('fock', landmarks=1000); or lower the degree, or raise max_bytes."
             )
 
 

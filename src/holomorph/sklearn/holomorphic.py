@@ -48,11 +48,15 @@ class HolomorphicClassifier(TorchClassifier):
         rho, the weight of the norm (exact solvers).
     scale : float
         The features are centred and divided by ``scale`` times their root mean square length (exact solvers).
+    loss : {"squared", "hinge"}
+        Of the Fock solver: ``"hinge"`` is the support vector machine with its kernel (codes -1 and +1, or one-hot).
+    landmarks : int or None
+        Of the Fock solver: random features, see :class:`holomorph.exact.FockKernel`.
     degree : int
         Of the polynomials.
     eps : float or None
         Polynomials and networks take the energy in l_2 balls of this radius around the samples; None: at them.
-    width, depth, activation, epochs, lr :
+    width, depth, activation, epochs, batch_size, lr :
         Size, activation and training of the network, whose risk is the cross-entropy of the distances to the codes
         and whose energy is taken in units of ``eps`` (0.1 if None).
     random_state : int, RandomState or None
@@ -88,12 +92,15 @@ class HolomorphicClassifier(TorchClassifier):
         weight: float = 1.0,
         ridge: float = 1e-4,
         scale: float = 1.0,
+        loss: Literal["squared", "hinge"] = "squared",
+        landmarks: int | None = None,
         degree: int = 3,
         eps: float | None = None,
         width: int = 32,
         depth: int = 2,
         activation: str = "sin",
         epochs: int = 100,
+        batch_size: int = 32,
         lr: float = 2e-2,
         random_state: Any = None,
     ) -> None:
@@ -103,12 +110,15 @@ class HolomorphicClassifier(TorchClassifier):
         self.weight = weight
         self.ridge = ridge
         self.scale = scale
+        self.loss = loss
+        self.landmarks = landmarks
         self.degree = degree
         self.eps = eps
         self.width = width
         self.depth = depth
         self.activation = activation
         self.epochs = epochs
+        self.batch_size = batch_size
         self.lr = lr
         self.random_state = random_state
 
@@ -131,7 +141,9 @@ class HolomorphicClassifier(TorchClassifier):
         targets = (codes.real if real else codes)[labels]
         solver: FockKernel | PolynomialHolomorphic
         if self.solver == "fock":
-            solver = FockKernel(self.weight, self.ridge, self.scale, seed=seed)
+            solver = FockKernel(
+                self.weight, self.ridge, self.scale, loss=self.loss, landmarks=self.landmarks, seed=seed
+            )
             model = ExactClassifier(solver, embedding, codes)
             solver.fit(model.embed(x), targets)
         else:
@@ -164,7 +176,7 @@ class HolomorphicClassifier(TorchClassifier):
         if self.eps is None:
             rule.measure = Samples()
         inputs = (x - centre) / size
-        train(network, inputs, labels, rule, epochs=self.epochs, batch_size=32, lr=self.lr, seed=seed)
+        train(network, inputs, labels, rule, epochs=self.epochs, batch_size=self.batch_size, lr=self.lr, seed=seed)
         return nn.Sequential(Normalise(centre.tolist(), size), network).double().eval()
 
     def certified_radius(self, X: Any, norm: float | str = 2) -> np.ndarray:
@@ -175,7 +187,7 @@ class HolomorphicClassifier(TorchClassifier):
         X:
             Features (samples, n).
         norm:
-            2 or ``"inf"``.
+            1, 2 or ``"inf"``.
 
         Raises
         ------

@@ -1,0 +1,66 @@
+"""One criterion for all methods, decided before any test sample was looked at.
+
+A setting is *admissible* if its accuracy on held-out samples is within one standard error of the best (Breiman et al.
+1984); among the admissible ones the largest median l_2 perturbation wins: 20 steps of DDN on up to 50 held-out samples
+a round, 0 where wrong from the start.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from holomorph.errors import HolomorphError
+from holomorph.evaluation.foolbox import FoolboxAttack
+from holomorph.evaluation.subject import Subject
+from holomorph.types import ThreatModel
+from rivals import Method, Settings
+
+HELD = 50
+Round = tuple[np.ndarray, np.ndarray]
+
+
+def tune(
+    method: Method, x: np.ndarray, y: np.ndarray, rounds: list[Round], seed: int
+) -> tuple[Settings, list[dict[str, Any]]]:
+    """The setting chosen, and what was seen of all; each round is indices to train on and indices to hold out."""
+    seen = [_validate(method, setting, x, y, rounds, seed) for setting in method.settings]
+    best = max(row["accuracy"] for row in seen)
+    error = math.sqrt(best * (1 - best) / sum(len(held) for _, held in rounds))
+    admissible = [k for k, row in enumerate(seen) if row["accuracy"] >= best - error]
+    chosen = max(admissible, key=lambda k: seen[k]["median"])
+    return dict(method.settings[chosen]), seen
+
+
+def _validate(
+    method: Method, setting: Settings, x: np.ndarray, y: np.ndarray, rounds: list[Round], seed: int
+) -> dict[str, Any]:
+    right, sizes = [], []
+    for train, held in rounds:
+        inputs, labels = torch.as_tensor(x[held]), torch.as_tensor(y[held])
+        try:
+            model = method.fit(x[train], y[train], seed, **setting)
+            with torch.no_grad():
+                right += (model(inputs).argmax(1) == labels).tolist()
+            sizes += smallest(model, inputs[:HELD], labels[:HELD], ("ddn",), 20).tolist()
+        except HolomorphError:  # a kernel that overflows, a singular matrix: this setting fails
+            right += [False] * len(held)
+            sizes += [0.0] * HELD
+    return {"setting": setting, "accuracy": float(np.mean(right)), "median": float(np.median(sizes))}
+
+
+def smallest(model: nn.Module, x: Tensor, y: Tensor, attacks: tuple[str, ...], steps: int) -> Tensor:
+    """The smallest l_2 perturbation that any of the attacks found; 0 where wrong from the start."""
+    threat = ThreatModel(2, 1.0, (math.floor(float(x.min())), math.ceil(float(x.max()))))
+    best = torch.full((len(x),), math.inf, dtype=torch.float64)
+    for name in attacks:
+        found = FoolboxAttack(name, threat, steps=steps)(Subject(model), x, y, seed=0).double()
+        with torch.no_grad():
+            success = model(found).argmax(1) != y
+        best = torch.where(success, torch.minimum(best, (found - x).norm(dim=1)), best)
+    with torch.no_grad():
+        return torch.where(model(x).argmax(1) == y, best, 0.0)
