@@ -1,0 +1,100 @@
+"""The finite energy: what holding its near end means, and that one backward pass at the near end suffices."""
+
+import pytest
+import torch
+from rule_cases import THREATS, batch, network
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+from holomorph.calculus.measures import Samples
+from holomorph.calculus.norms import dual_direction
+from holomorph.errors import NotDifferentiableError
+from holomorph.rules import FiniteEnergy
+from holomorph.rules.gradients import spend
+from holomorph.rules.passes import Passes
+from holomorph.types import ThreatModel
+
+SETTINGS = {"weight": 0.7, "linear": 0.9, "squared": 1.3, "measure": Samples(), "clip": False}
+
+
+def gradients(model, loss):
+    return torch.autograd.grad(loss, list(model.parameters()))
+
+
+def written_out(model, threat, x, y, held):
+    """The definition with one graph for everything."""
+    passes = Passes(model)
+    points = x.clone().requires_grad_()
+    here = cross_entropy(passes.first(points), y, reduction="none")
+    (g,) = torch.autograd.grad(here.sum(), points, retain_graph=True)
+    there = cross_entropy(passes.again(x + threat.radius * dual_direction(g, threat.p)), y, reduction="none")
+    near = here.detach() if held else here
+    energy = SETTINGS["linear"] * (there - here) + SETTINGS["squared"] * (there - near).square()
+    return (here + SETTINGS["weight"] * energy).mean()
+
+
+@pytest.mark.parametrize("threat", THREATS, ids=str)
+@pytest.mark.parametrize("held", [True, False])
+def test_gradients_are_those_of_the_definition(threat, held):
+    model, (x, y) = network(), batch()
+    state = torch.get_rng_state()  # dropout must draw the same masks twice
+    found = FiniteEnergy(threat, held=held, **SETTINGS)(model, x, y)
+    mine = gradients(model, found)
+    torch.set_rng_state(state)
+    expected = written_out(model, threat, x, y, held)
+    torch.testing.assert_close(found.detach(), expected.detach())
+    torch.testing.assert_close(mine, gradients(model, expected))
+
+
+class TwoEnds(nn.Module):
+    """Its logit is a at 0 and b at eps, so that each end of the step has a parameter of its own."""
+
+    def __init__(self, eps):
+        super().__init__()
+        self.a, self.b = nn.Parameter(torch.tensor(2.0)), nn.Parameter(torch.tensor(-1.0))
+        self.eps = eps
+
+    def forward(self, x):
+        s = self.a + (self.b - self.a) * x / self.eps
+        return torch.cat([s, torch.zeros_like(s)], 1)
+
+
+@pytest.mark.parametrize("held", [True, False])
+def test_only_a_free_near_end_is_pushed_up(held):
+    model, x, y = TwoEnds(0.1), torch.zeros(1, 1), torch.tensor([0])
+    rule = FiniteEnergy(ThreatModel("inf", 0.1), held=held, weight=0.5, squared=3.0, measure=Samples())
+    near, far = gradients(model, rule(model, x, y))
+    here, there = (cross_entropy(model(torch.full((1, 1), end)), y).detach() for end in (0.0, 0.1))
+    risk_slope = -torch.sigmoid(torch.tensor(-2.0))
+    share = 1 - 0.5 - (0.0 if held else 0.5 * 3.0 * 2 * (there - here))
+    torch.testing.assert_close(near, share * risk_slope)
+    assert (near < 0) == held  # a step against the gradient lowers the risk at the near end, or raises it
+    assert far < 0
+
+
+def test_spending_hands_out_what_is_known():
+    model, (x, y) = network(norm=False), batch()
+    points = x.clone().requires_grad_()
+    gradient, mean = spend(cross_entropy(model(points), y, reduction="none"), points, model.parameters())
+    expected = x.clone().requires_grad_()
+    loss = cross_entropy(model(expected), y, reduction="none")
+    torch.testing.assert_close(gradient, torch.autograd.grad(loss.sum(), expected, retain_graph=True)[0])
+    torch.testing.assert_close(gradients(model, 3 * mean), gradients(model, 3 * loss.mean()))
+
+
+def test_frozen_parameters_are_left_out():
+    model, (x, y) = network(norm=False), batch()
+    model[0].requires_grad_(False)
+    FiniteEnergy(THREATS[0])(model, x, y).backward()
+    assert model[0].weight.grad is None
+    assert model[2].weight.grad is not None
+
+
+@pytest.mark.parametrize("cut", [lambda z: z.detach(), lambda z: z.detach().requires_grad_()])
+def test_a_network_cut_off_from_its_input(cut):
+    class Cut(nn.Module):
+        def forward(self, x):
+            return cut(x).sum(1, keepdim=True) * torch.ones(3)
+
+    with pytest.raises(NotDifferentiableError, match=r"does not depend differentiably.*detach"):
+        FiniteEnergy(ThreatModel("inf", 0.1))(Cut(), torch.rand(4, 2), torch.tensor([0, 1, 2, 0]))
