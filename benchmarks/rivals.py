@@ -197,8 +197,6 @@ def networks(plane: bool) -> dict[str, Method]:
     }
     if plane:
         found["holomorphic network, pairing"] = Method(holomorphic_network("pairing"), trained)
-        found["holomorphic network, pairing, squared moduli"] = Method(
-            holomorphic_network("pairing", "modulus"), trained
-        )
+        found["holomorphic network, squared moduli"] = Method(holomorphic_network("pairing", "modulus"), trained)
     found["holomorphic network, complexification"] = Method(holomorphic_network("complexification"), trained)
     return found
