@@ -71,9 +71,9 @@ def _one(data: Planar, out: Path, epochs: int, eps: float, seed: int) -> PlanarR
                 name=name, accuracy=accuracy, angles=tuple(angles[name].tolist()), median_angle=median, seconds=seconds
             )
         )
-    draw(data, models, angles, out / f"{data.name}.png")
     first = models[HOLOMORPHIC]
     disc = disc_image(first.hypothesis, 0.0, 1.0) if isinstance(first, HolomorphicMLP) and data.classes == 2 else None
+    draw(data, models, angles, out / f"{data.name}.png", disc)
     return PlanarResult(
         data=data.name,
         separable=can_separate(data.x, data.y).verdict,

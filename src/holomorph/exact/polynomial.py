@@ -221,10 +221,11 @@ class _Problem:
         for block in torch.split(self.z, _BLOCK):
             features = self.basis(block).to(a.dtype)
             result += features.mH @ (features @ a) / len(self.z)
+        lower = len(self.basis) - self.basis.sizes[-1]
         for block in torch.split(self.drawn, _BLOCK) if self.weight > 0 else ():
-            features = self.basis(block).to(a.dtype)
+            features = self.basis(block)[:, :lower].to(a.dtype)  # derivatives have a degree less
             for j in range(self.basis.coordinates):
-                derivative = features @ self.basis.differentiate(a, j)
+                derivative = features @ self.basis.differentiate(a, j)[:lower]
                 lifted = self.basis.adjoint(features.mH @ derivative, j)
                 result += self.weight / len(self.drawn) * lifted
         return result

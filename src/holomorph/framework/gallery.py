@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from holomorph.data.planar import Planar
-from holomorph.framework.geometry import grid_points, steepest_path
+from holomorph.framework.geometry import DiscImage, grid_points, steepest_path
 from holomorph.nn.networks import HolomorphicNetwork
 
 if TYPE_CHECKING:
@@ -36,7 +36,9 @@ def domain_colours(h: Tensor) -> np.ndarray:
     return np.asarray(hsv_to_rgb(np.stack([hue, np.full_like(hue, 0.45), brightness], -1)))
 
 
-def draw(data: Planar, models: Mapping[str, nn.Module], angles: Mapping[str, Tensor], path: Path) -> None:
+def draw(
+    data: Planar, models: Mapping[str, nn.Module], angles: Mapping[str, Tensor], path: Path, disc: DiscImage | None
+) -> None:
     """Draw one data set: h itself, each model's boundary with attack paths, and the angles; saved as PNG."""
     from matplotlib.figure import Figure
 
@@ -47,7 +49,8 @@ def draw(data: Planar, models: Mapping[str, nn.Module], angles: Mapping[str, Ten
     for place, (name, model) in zip(axes[1:5], models.items(), strict=False):
         _boundary(place, data, name, model)
     _histogram(axes[5], angles)
-    figure.suptitle(data.name)
+    area = "" if disc is None else f"; the unit disc has an image of area {disc.area:.5g} and energy {disc.energy:.5g}"
+    figure.suptitle(data.name + area)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=90, metadata={"Software": None})
 
