@@ -30,6 +30,10 @@ class TrainingError(HolomorphError):
     """Training cannot go on, for instance because the loss is not finite."""
 
 
+class WorkerError(HolomorphError):
+    """A process that shared the work was lost; what was finished is kept."""
+
+
 class DomainError(HolomorphError):
     """A function was asked for outside the domain on which it is defined or analytic."""
 

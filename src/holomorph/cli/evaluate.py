@@ -6,7 +6,7 @@ import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from torch import nn
@@ -18,6 +18,9 @@ from holomorph.errors import ConfigError
 from holomorph.records.evaluation import EvaluationRecord
 from holomorph.records.training import TrainRecord
 from holomorph.types import ThreatModel, write_atomically
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 
 def evaluate(
@@ -33,6 +36,13 @@ def evaluate(
     n: Annotated[int, typer.Option("--n", help="Test samples to attack.")] = 1000,
     batch_size: Annotated[int, typer.Option(help="Samples attacked at once.")] = 250,
     quick: Annotated[bool, typer.Option("--quick", help="An upper bound in under a minute.")] = False,
+    thorough: Annotated[bool, typer.Option("--thorough", help="More starts, and the boundary attack.")] = False,
+    features: Annotated[
+        Path | None, typer.Option(help="npz with eps, low, high of each feature; the threat counts in these eps.")
+    ] = None,
+    against: Annotated[Path | None, typer.Option(help="Another evaluation.json on the same samples.")] = None,
+    devices: Annotated[int, typer.Option(help="Processes that share the batches.", min=1)] = 1,
+    accelerator: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     strict: Annotated[bool, typer.Option("--strict", help="Exit with status 3 when a check fails.")] = False,
     out: Annotated[Path | None, typer.Option(help="Where the record goes; by default into the run folder.")] = None,
     robustbench: Annotated[Path | None, typer.Option(help="Also write the fields RobustBench asks for.")] = None,
@@ -41,16 +51,26 @@ def evaluate(
     quiet: Quiet = False,
 ) -> None:
     """Attack a model with everything there is, count the worst case, and check the attacks themselves."""
-    found = find(model, weights=weights, twin=twin, data=data, data_dir=data_dir, box=box)
-    threats = ThreatModel.parse_many(threat, found.splits.box) if threat else found.threats
     target = out or (Path(model) / "evaluation.json" if Path(model).is_dir() else Path("evaluation.json"))
+    asked = Asked(Named(model, weights, twin, data, data_dir, box), threat, features, target, n, batch_size, seed,
+                  quick=quick, thorough=thorough, shown=not quiet)  # fmt: skip
+    found, other = asked.named.find(), EvaluationRecord.load(against) if against else None
     if not resume:
         shutil.rmtree(target.with_suffix(".state"), ignore_errors=True)
-    with progress.shown(enabled=not quiet):
-        record = _attack(found, threats, target, n=n, quick=quick, seed=seed, batch_size=batch_size)
-        if out is None and Path(model).is_dir():
-            _diagnose(found, Path(model), seed)
-    record.save(target)
+    if devices > 1 or accelerator != "cpu":
+        from holomorph.evaluation.workers import share
+
+        share(attack, asked, devices=devices, accelerator=accelerator)
+    else:
+        attack(None, asked, found)
+    record = EvaluationRecord.load(target)
+    if other is not None:
+        from holomorph.evaluation.versus import versus
+
+        record = record.model_copy(update={"differences": record.differences + versus(record, other)})
+        record.save(target)
+    if out is None and Path(model).is_dir() and features is None:
+        _diagnose(found, Path(model), seed)
     shutil.rmtree(target.with_suffix(".state"), ignore_errors=True)
     if robustbench is not None:
         from holomorph.evaluation.export import robustbench as export
@@ -62,30 +82,59 @@ def evaluate(
         raise typer.Exit(3)
 
 
-def _attack(
-    found: Found, threats: list[ThreatModel], target: Path, *, n: int, quick: bool, seed: int, batch_size: int
-) -> EvaluationRecord:
-    """Evaluate on the first n test samples, or all there are; finished batches lie beside the record meanwhile."""
-    from holomorph.evaluation.evaluate import evaluate as attack
+@dataclass(frozen=True)
+class Asked:
+    """What the command was asked to do; it travels to the processes that do it."""
 
-    x, y = found.splits.x_test, found.splits.y_test
-    return attack(
-        found.model,
-        x,
-        y,
-        threats,
-        quick=quick,
-        twin=found.twin,
-        seed=seed,
-        n=min(n, len(y)),
-        batch_size=batch_size,
-        resume=target.with_suffix(".state"),
-        keep=target.with_suffix(".npz"),
-        name=found.name,
-        data=found.splits.name,
-        training_cost=found.training_cost,
-        source=found.source,
-    )
+    named: Named
+    threat: str | None
+    features: Path | None
+    target: Path
+    n: int
+    batch_size: int
+    seed: int
+    quick: bool
+    thorough: bool
+    shown: bool
+
+
+def attack(fabric: Fabric | None, asked: Asked, found: Found | None = None) -> None:
+    """Evaluate on the first n test samples, or all there are, and save the record from the first process.
+
+    Finished batches lie beside the record meanwhile.
+    """
+    from holomorph.evaluation.evaluate import evaluate as run
+    from holomorph.evaluation.features import Features
+
+    found = found or asked.named.find()
+    first, target, (x, y) = fabric is None or fabric.global_rank == 0, asked.target, found.splits.part("test")
+    features = Features.load(asked.features) if asked.features else None
+    box = found.splits.box if features is None else features.hull
+    default = found.threats if features is None else [ThreatModel("inf", 1, box)]
+    move = nn.Module.cpu if fabric is None else fabric.to_device
+    with progress.shown(enabled=asked.shown and first):
+        record = run(
+            move(found.model),
+            x,
+            y,
+            ThreatModel.parse_many(asked.threat, box) if asked.threat else default,
+            quick=asked.quick,
+            thorough=asked.thorough,
+            twin=None if found.twin is None else move(found.twin),
+            features=features,
+            seed=asked.seed,
+            n=min(asked.n, len(y)),
+            batch_size=asked.batch_size,
+            resume=target.with_suffix(".state"),
+            keep=target.with_suffix(".npz"),
+            fabric=fabric,
+            name=found.name,
+            data=found.splits.name,
+            training_cost=found.training_cost,
+            source=found.source,
+        )
+    if first:
+        record.save(target)
 
 
 #: Samples whose gradients go into the report's histogram; more would not change the picture.
@@ -99,6 +148,23 @@ def _diagnose(found: Found, folder: Path, seed: int) -> None:
     x, y = found.splits.x_test[:DIAGNOSED], found.splits.y_test[:DIAGNOSED]
     record = diagnose(found.model, x, y, threat=found.threats[0], twin=found.twin, seed=seed)
     record.save(folder / "diagnostics.json")
+
+
+@dataclass(frozen=True)
+class Named:
+    """How a command's arguments name a model with its data."""
+
+    model: str
+    weights: Path | None = None
+    twin: Path | None = None
+    data: str = ""
+    data_dir: Path | None = None
+    box: tuple[float, float] | None = None
+
+    def find(self) -> Found:
+        """Load them."""
+        return find(self.model, weights=self.weights, twin=self.twin, data=self.data, data_dir=self.data_dir,
+                    box=self.box)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -161,6 +227,15 @@ def _other(
     return Found(name, model, other, splits, [ThreatModel("inf", 0.1, splits.box)], None, how)
 
 
+def points(difference: float) -> str:
+    """A difference of two accuracies in points, with its sign.
+
+    >>> points(-0.0425)
+    '-4.2'
+    """
+    return f"{100 * difference:+.1f}"
+
+
 def summary(record: EvaluationRecord, total: int, asked: int) -> list[str]:
     """What was found, in a few lines."""
     lines = [] if asked == record.samples or asked == 1000 else [f"{record.samples} of {total} test samples were used."]
@@ -172,6 +247,10 @@ def summary(record: EvaluationRecord, total: int, asked: int) -> list[str]:
         lines.append(f"Robust accuracy under all of them at once: {percent(record.robust)}.")
     if record.twin is not None:
         lines.append(f"Undefended twin: {percent(record.twin.robust)} robust, {percent(record.twin.clean)} clean.")
+    for gap in record.differences:
+        figure, v = gap.figure if gap.figure == "clean" else f"robust at {gap.figure}", gap.interval
+        rest = f"{points(v.value)} points ({points(v.low)} to {points(v.high)})."
+        lines.append(f"Minus that of {gap.against}, {figure}: {rest}")
     if record.upper_bound:
         lines.append(f"This is an upper bound. {record.upper_bound_reason}")
     for check in record.checks:

@@ -11,6 +11,7 @@ from torch import Tensor
 from holomorph.calculus.norms import per_sample
 from holomorph.evaluation.base import Access, Ours
 from holomorph.evaluation.pgd import Loss, Pgd, ascend
+from holomorph.evaluation.space import resized
 from holomorph.evaluation.subject import Subject
 from holomorph.types import ThreatModel
 
@@ -163,10 +164,8 @@ class Bisected(Ours):
 
     def __call__(self, subject: Subject, x: Tensor, y: Tensor, seed: int) -> Tensor:
         """Go far, then halve the way back while the answer stays wrong."""
-        low, high = self.threat.box
-        wide = 2 * self.threat.radius
-        wide = min(wide, high - low) if self.threat.norm == "inf" else wide
-        run = ascend(subject, x, y, ThreatModel(self.threat.norm, wide, (low, high)), steps=self.steps, loss="scaled")
+        wide = resized(self.threat, 2 * self.threat.radius)
+        run = ascend(subject, x, y, wide, steps=self.steps, loss="scaled")
         inner, outer = torch.zeros_like(x.flatten(1)[:, 0]), torch.ones_like(x.flatten(1)[:, 0])
         for _ in range(self.halvings):
             middle = (inner + outer) / 2

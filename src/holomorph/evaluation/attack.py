@@ -7,11 +7,12 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from holomorph.errors import unknown_name
+from holomorph.errors import ConfigError, unknown_name
 from holomorph.evaluation.adaptive import NumericalPgd
 from holomorph.evaluation.autoattack import AutoAttackStage
 from holomorph.evaluation.base import Attack
 from holomorph.evaluation.evaluate import prepare
+from holomorph.evaluation.features import Features, InUnits
 from holomorph.evaluation.foolbox import FoolboxAttack
 from holomorph.evaluation.ledger import Ledger
 from holomorph.evaluation.pgd import Pgd
@@ -54,6 +55,7 @@ def attack(
     *,
     threat: ThreatModel,
     name: str = "pgd",
+    features: Features | None = None,
     seed: int = 0,
     batch_size: int = 250,
 ) -> Attacked:
@@ -61,16 +63,16 @@ def attack(
 
     Parameters
     ----------
-    model, x, y, threat, seed, batch_size:
+    model, x, y, threat, features, seed, batch_size:
         As in :func:`holomorph.evaluate`.
     name:
         ``apgd-ce``, ``apgd-dlr``, ``apgd-t``, ``fab-t``, ``square`` (AutoAttack's), ``fmn``, ``ddn``, ``cw``,
-        ``boundary`` (foolbox's), ``pgd`` or ``pgd-numerical`` (ours).
+        ``boundary`` (foolbox's), ``pgd`` or ``pgd-numerical`` (ours: these alone know features).
 
     Raises
     ------
     ConfigError
-        For an unknown attack.
+        For an unknown attack, or one that cannot serve.
 
     Source: docs/evaluation.md.
 
@@ -85,7 +87,11 @@ def attack(
     """
     if name not in ATTACKS:
         raise unknown_name("attack", name, ATTACKS)
-    x, y = prepare(model, x, y, [threat])
+    if features is not None and name not in ("pgd", "pgd-numerical"):
+        raise ConfigError(f"{name} knows one eps and one box for all features. Use pgd or pgd-numerical.")
+    x, y = prepare(model, x, y, [threat], features=features)
+    if features is not None:
+        model, threat, x = InUnits(model, features, x.dtype), features.threat(threat), features.encode(x)
     with under_attack(model):
         subject = Subject(model)
         logits = subject.logits(x)
@@ -95,4 +101,5 @@ def attack(
         if len(rows):
             proposals = Runner(seed, batch_size).propose(chosen, threat, subject, x[rows], y[rows])
             ledger.submit(chosen.name, chosen.access, rows, proposals)
-    return Attacked(ledger.nearest, ~ledger.robust, ledger.smallest)
+    nearest = ledger.nearest if features is None else features.decode(ledger.nearest)
+    return Attacked(nearest, ~ledger.robust, ledger.smallest)

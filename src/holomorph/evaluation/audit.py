@@ -57,6 +57,7 @@ def audit(record: EvaluationRecord, model: Differentiable, folder: str | Path = 
     """
     arrays = _read(record, Path(folder))
     x, y = torch.from_numpy(arrays["x"]), torch.from_numpy(arrays["y"])
+    room = _Room.of(record, x)
     found: list[str] = []
     broken = torch.zeros(len(y), dtype=torch.bool)
     count = 0
@@ -66,7 +67,7 @@ def audit(record: EvaluationRecord, model: Differentiable, folder: str | Path = 
         wrong = answers != y
         for k, result in enumerate(record.threats):
             near, smallest = torch.from_numpy(arrays[f"adversarial_{k}"]), torch.from_numpy(arrays[f"smallest_{k}"])
-            hit, problems = _threat(subject, x, y, wrong, near, smallest, result)
+            hit, problems = _threat(subject, room, x, y, wrong, near, smallest, result)
             broken |= hit
             count += int((hit & ~wrong).sum())
             found += problems
@@ -79,23 +80,61 @@ def audit(record: EvaluationRecord, model: Differentiable, folder: str | Path = 
     return AuditResult(len(y), count, clean, robust, tuple(found))
 
 
+@dataclass(frozen=True)
+class _Room:
+    """The unit and the walls of every coordinate; where the unit is infinite nothing may move."""
+
+    unit: Tensor
+    low: Tensor
+    high: Tensor
+
+    @classmethod
+    def of(cls, record: EvaluationRecord, x: Tensor) -> _Room:
+        """Read them off the record: one box for all, or the features' own."""
+        if record.features is None:
+            return cls(*(torch.tensor(v, dtype=torch.float64) for v in (1.0, *record.threats[0].threat.box)))
+        f = record.features
+        return cls(*(torch.tensor(v, dtype=torch.float64).reshape(x.shape[1:]) for v in (f.eps, f.low, f.high)))
+
+    def distance(self, x: Tensor, near: Tensor, p: float) -> Tensor:
+        """The size of the perturbation in units; infinite where a frozen feature moved."""
+        moved = near.double() - x.double()
+        return norm(torch.where(moved == 0, 0.0, moved / self.unit), p)
+
+    def outside(self, near: Tensor) -> Tensor:
+        """Which samples lie past a wall, in their own precision; a change of units rounds in double precision."""
+        low, high = self.low.to(near), self.high.to(near)
+        slack = 1e-12 * (low.abs() + high.abs())
+        return ((near < low - slack) | (near > high + slack)).flatten(1).any(1)
+
+    def slack(self, x: Tensor) -> float:
+        """Rounding allowed when distances are compared: single precision at the scale of the samples, in units."""
+        size = torch.where(self.unit > 0, (x - self.low).abs() / self.unit, 0.0)
+        return SLACK * (1 + float(size.max()))
+
+
 def _threat(
-    subject: Subject, x: Tensor, y: Tensor, wrong: Tensor, near: Tensor, smallest: Tensor, result: ThreatResult
+    subject: Subject,
+    room: _Room,
+    x: Tensor,
+    y: Tensor,
+    wrong: Tensor,
+    near: Tensor,
+    smallest: Tensor,
+    result: ThreatResult,
 ) -> tuple[Tensor, list[str]]:
     """The samples broken under one threat, and what does not fit."""
     threat = result.threat
-    low, high = threat.box
-    distance = norm(near.double() - x.double(), threat.p)
-    fooled = subject.answers(near) != y
-    outside = ((near < low) | (near > high)).flatten(1).any(1)
+    distance = room.distance(x, near, threat.p)
+    fooled = subject.answers(near.to(x.dtype)) != y
+    outside = room.outside(near)
     claimed = smallest.isfinite() & ~wrong
     problems = []
     if bad := int((claimed & ~fooled).sum()):
         problems.append(f"{threat}: {bad} inputs called adversarial are answered rightly.")
     if bad := int((claimed & outside).sum()):
-        problems.append(f"{threat}: {bad} adversarial inputs lie outside the box [{low:g}, {high:g}].")
-    slack = SLACK * (1 + float(x.abs().max()))
-    if bad := int((claimed & ((distance - smallest.double()).abs() > slack)).sum()):
+        problems.append(f"{threat}: {bad} adversarial inputs lie outside the box.")
+    if bad := int((claimed & ((distance - smallest.double()).abs() > room.slack(x))).sum()):
         problems.append(f"{threat}: {bad} recorded distances are not those of the saved inputs.")
     hit = wrong | (fooled & ~outside & (distance <= threat.radius * (1 + SLACK) + 1e-12))
     if int((~hit).sum()) != round(result.robust * len(y)):

@@ -12,13 +12,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from holomorph.evaluation.checks import ALL, Evidence
 from holomorph.evaluation.checks import run_checks as look
 from holomorph.evaluation.curves import accuracy_curve
 from holomorph.evaluation.evaluated import Evaluated
+from holomorph.evaluation.features import Features
 from holomorph.evaluation.intervals import wilson
 from holomorph.evaluation.ledger import Ledger
+from holomorph.evaluation.space import FeatureThreat
+from holomorph.evaluation.stage import digest
+from holomorph.evaluation.versus import versus
 from holomorph.records.evaluation import Check, ClassResult, EvaluationRecord, Example, ThreatResult
 from holomorph.types import write_atomically
 from holomorph.versions import versions
@@ -35,6 +41,12 @@ class Facts:
     data: str
     training_cost: float | None
     source: dict[str, str]
+    features: Features | None = None
+    dtype: torch.dtype | None = None
+
+    def raw(self, x: Tensor) -> Tensor:
+        """Inputs in the units that the user knows."""
+        return x if self.features is None else self.features.decode(x)
 
 
 def to_record(
@@ -43,20 +55,21 @@ def to_record(
     """Build the record, with the twin's inside it, and run the checks."""
     checks: tuple[Check, ...] = ()
     if run_checks:  # before the account is closed: what a check breaks on the way counts
-        evidence = Evidence(found, twin, facts.training_cost, size=32 if found.quick else 64)
+        evidence = Evidence(found, twin, facts.training_cost, size=max(8, len(found.y) // 5) if found.quick else 64)
         checks = look(ALL, evidence)
         found.share()
     record = _bare(found, facts)
     other = None
     if twin is not None:
-        other = _bare(twin, Facts(f"undefended twin of {facts.name}", facts.data, 1.0, {}))
-    if keep is not None:
-        save_adversarial(found, keep)
+        other = _bare(twin, Facts(f"undefended twin of {facts.name}", facts.data, 1.0, {}, facts.features, facts.dtype))
+    if keep is not None and found.runner.first:
+        save_adversarial(found, facts, keep)
     return record.model_copy(
         update={
             "twin": other,
+            "differences": versus(record, other, "the undefended twin") if other is not None else (),
             "checks": checks,
-            "gallery": _gallery(found, twin),
+            "gallery": _gallery(found, twin, facts),
             "adversarial_file": keep.name if keep else None,
             "seconds": time.perf_counter() - started,
         }
@@ -72,10 +85,12 @@ def _bare(found: Evaluated, facts: Facts) -> EvaluationRecord:
         model=facts.name,
         model_source=facts.source,
         data=facts.data,
+        samples_hash=digest(facts.raw(found.x).to(facts.dtype), found.y),
         samples=total,
         classes=found.traits.classes,
         seed=found.runner.seed,
         quick=found.quick,
+        thorough=found.effort == "thorough",
         upper_bound=bool(reason),
         upper_bound_reason=reason,
         clean=right / total,
@@ -83,6 +98,7 @@ def _bare(found: Evaluated, facts: Facts) -> EvaluationRecord:
         robust=robust / total,
         robust_interval=wilson(robust, total),
         threats=tuple(_threat(ledger) for ledger in found.ledgers),
+        features=facts.features.record() if facts.features else None,
         attacks=tuple(found.attacks),
         per_class=_per_class(found),
         labels=tuple(found.y.tolist()),
@@ -98,8 +114,10 @@ def _bare(found: Evaluated, facts: Facts) -> EvaluationRecord:
 def _bound_reason(found: Evaluated) -> str:
     if not found.traits.differentiable:
         return "The model gives no gradients: black-box attacks and numerical gradients only."
+    if any(isinstance(ledger.threat, FeatureThreat) for ledger in found.ledgers) and not found.quick:
+        return "Each feature has an eps and a box of its own: our own attacks only, AutoAttack cannot serve."
     if found.quick:
-        return "A quick evaluation: cheap attacks on few samples."
+        return f"A quick evaluation: cheap attacks on {len(found.y)} samples."
     return ""
 
 
@@ -108,7 +126,7 @@ def _threat(ledger: Ledger) -> ThreatResult:
     interval = wilson(kept, len(ledger.y))
     names = tuple(dict.fromkeys(by for by in ledger.found_by if by not in (None, "clean")))
     return ThreatResult(
-        threat=ledger.threat,
+        threat=ledger.threat.plain() if isinstance(ledger.threat, FeatureThreat) else ledger.threat,
         robust=interval.value,
         interval=interval,
         curve=accuracy_curve(ledger.smallest, ledger.threat, tuple(str(n) for n in names)),
@@ -128,7 +146,7 @@ def _per_class(found: Evaluated) -> tuple[ClassResult, ...]:
     return tuple(rows)
 
 
-def _gallery(found: Evaluated, twin: Evaluated | None) -> tuple[Example, ...]:
+def _gallery(found: Evaluated, twin: Evaluated | None, facts: Facts) -> tuple[Example, ...]:
     """The first samples for which anything was found, as pictures."""
     ledger = found.ledgers[0]
     rows = [i for i, by in enumerate(ledger.found_by) if by not in (None, "clean")][:GALLERY]
@@ -145,8 +163,8 @@ def _gallery(found: Evaluated, twin: Evaluated | None) -> tuple[Example, ...]:
             attack=str(ledger.found_by[row]),
             distance=float(ledger.smallest[row]),
             shape=tuple(x.shape[1:]),
-            input=tuple(x[k].flatten().tolist()),
-            adversarial=tuple(near[k].flatten().tolist()),
+            input=tuple(facts.raw(x[k]).flatten().tolist()),
+            adversarial=tuple(facts.raw(near[k]).flatten().tolist()),
             answer=int(found.answers[row]),
             answer_adversarial=after[k],
             twin_answer=others[0][k] if others else None,
@@ -156,14 +174,14 @@ def _gallery(found: Evaluated, twin: Evaluated | None) -> tuple[Example, ...]:
     )
 
 
-def save_adversarial(found: Evaluated, path: Path) -> Path:
+def save_adversarial(found: Evaluated, facts: Facts, path: Path) -> Path:
     """Write samples, labels and the nearest adversarial input of each threat, compressed.
 
     Arrays: ``x``, ``y``, and for threat k ``adversarial_k`` and ``smallest_k`` (infinite: none was found).
     """
-    arrays: dict[str, Any] = {"x": found.x.cpu().numpy(), "y": found.y.cpu().numpy()}
+    arrays: dict[str, Any] = {"x": facts.raw(found.x).to(facts.dtype).cpu().numpy(), "y": found.y.cpu().numpy()}
     for k, ledger in enumerate(found.ledgers):
-        arrays[f"adversarial_{k}"] = ledger.nearest.cpu().numpy()
+        arrays[f"adversarial_{k}"] = facts.raw(ledger.nearest).cpu().numpy()
         arrays[f"smallest_{k}"] = ledger.smallest.cpu().numpy()
     stream = io.BytesIO()
     np.savez_compressed(stream, **arrays)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from holomorph.evaluation.ledger import Ledger
+from holomorph.evaluation.plan import Effort
 from holomorph.evaluation.stage import Runner
 from holomorph.evaluation.subject import Subject
 from holomorph.evaluation.traits import Traits
@@ -27,13 +28,18 @@ class Evaluated:
     ledgers: list[Ledger]
     runner: Runner
     before: str
-    quick: bool = False
+    effort: Effort = "full"
     attacks: list[AttackResult] = field(default_factory=list)
 
     def share(self) -> None:
         """Try what was found under each threat under the others: accuracy then never rises with eps."""
         for ledger, other in itertools.permutations(self.ledgers, 2):
             ledger.learn(other)
+
+    @property
+    def quick(self) -> bool:
+        """Whether the attacks were cheap ones on few samples."""
+        return self.effort == "quick"
 
     @property
     def robust(self) -> Tensor:

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from holomorph.calculus.norms import into_threat, norm, per_sample
+from holomorph.calculus.norms import norm, per_sample
 from holomorph.evaluation.base import Access
+from holomorph.evaluation.space import clip, into
 from holomorph.evaluation.subject import Subject
 from holomorph.types import ThreatModel
 
@@ -54,8 +55,8 @@ class Ledger:
             return 0
         x = self.x[rows]
         finite = proposals.flatten(1).isfinite().all(1)
-        proposals = torch.where(per_sample(finite, x), proposals, x).clamp(*self.threat.box)
-        inside = into_threat(x, proposals, self.threat)
+        proposals = clip(x, torch.where(per_sample(finite, x), proposals, x), self.threat)
+        inside = into(x, proposals, self.threat)
         before, names = self._count(), [name] * len(rows) if isinstance(name, str) else name
         for points in (inside, proposals):
             self._settle(names, access, rows, points)

@@ -9,8 +9,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from holomorph.calculus.norms import dual_direction, into_threat, per_sample, random_in_ball
+from holomorph.calculus.norms import dual_direction, per_sample, random_in_ball
 from holomorph.evaluation.base import Access, Ours
+from holomorph.evaluation.space import into, movable, resized, walls
 from holomorph.evaluation.subject import Subject, margin
 from holomorph.types import ThreatModel
 
@@ -72,7 +73,7 @@ def ascend(
     Source: docs/evaluation.md; after Croce and Hein, ICML 2020 (APGD), simplified.
     """
     score = losses(subject, loss)
-    point = x.clone() if start is None else into_threat(x, start, threat)
+    point = x.clone() if start is None else into(x, start, threat)
     previous, best, wrong = point, point, x.clone()
     found = torch.zeros(len(x), dtype=torch.bool, device=x.device)
     top = torch.full((len(x),), -torch.inf, dtype=x.dtype, device=x.device)
@@ -81,6 +82,7 @@ def ascend(
     history = []
     for _ in range(steps + 1):
         value, gap, gradient = _gradient(score, point, y)
+        gradient = movable(gradient, threat)
         hit = gap > 0
         wrong, found = torch.where(per_sample(hit, x), point, wrong), found | hit
         better = value > top
@@ -93,7 +95,7 @@ def ascend(
         base = torch.where(per_sample(tired, x), best, point)
         previous = base
         step = per_sample(size, x) * _direction(gradient, base, threat) + momentum
-        point = into_threat(x, base + step, threat)
+        point = into(x, base + step, threat)
     return Ascent(best, wrong, found, previous, torch.stack(history))
 
 
@@ -112,7 +114,7 @@ def _direction(gradient: Tensor, point: Tensor, threat: ThreatModel) -> Tensor:
     """The steepest direction; in l_1 spread over the twentieth of the coordinates that gain most and can move."""
     if threat.norm != "1":
         return dual_direction(gradient, threat.p)
-    low, high = threat.box
+    low, high = walls(threat, point)
     stuck = ((gradient > 0) & (point >= high)) | ((gradient < 0) & (point <= low))
     free = gradient.masked_fill(stuck, 0).flatten(1)
     count = max(1, free.shape[1] // 20)
@@ -168,8 +170,7 @@ class Pgd(Ours):
         if generator is not None:
             start = x + random_in_ball(x, threat.p, threat.radius, generator)
         if self.far:
-            wide = min(3 * threat.radius, threat.box[1] - threat.box[0] if threat.norm == "inf" else torch.inf)
-            far = ThreatModel(threat.norm, wide, threat.box)
+            far = resized(threat, 3 * threat.radius)
             start = ascend(subject, x, y, far, steps=steps // 2, loss=self.loss, start=start).best
             steps -= steps // 2
         return ascend(subject, x, y, threat, steps=steps, loss=self.loss, start=start)

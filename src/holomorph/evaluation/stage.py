@@ -74,6 +74,11 @@ class Runner:
     store: Store | None = None
     fabric: Processes | None = None
 
+    @property
+    def first(self) -> bool:
+        """Whether this process writes what all of them found."""
+        return self.fabric is None or self.fabric.global_rank == 0
+
     def propose(self, attack: Attack, threat: ThreatModel, subject: Subject, x: Tensor, y: Tensor) -> Tensor:
         """Return one proposal a sample.
 

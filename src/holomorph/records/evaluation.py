@@ -89,6 +89,27 @@ class Example(_Part):
     twin_answer_adversarial: int | None = None
 
 
+class FeatureRanges(_Part):
+    """Eps and range of each feature, flattened; the eps and the distances of the record count in units of these eps."""
+
+    eps: tuple[float, ...] = Field(description="0: frozen")
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+
+
+class PairedDifference(_Part):
+    """The accuracy of this model minus that of another on the same samples, with its paired bootstrap interval."""
+
+    against: str = Field(description="the other model")
+    figure: str = Field(description="clean, a threat, or union")
+    interval: Interval
+
+    @property
+    def clear(self) -> bool:
+        """Whether the interval leaves 0 out."""
+        return self.interval.low > 0 or self.interval.high < 0
+
+
 class EvaluationRecord(Record):
     """The outcome of :func:`holomorph.evaluate`.
 
@@ -105,10 +126,12 @@ class EvaluationRecord(Record):
     model: str = Field(description="run folder, factory and weights, or class name: what was evaluated")
     model_source: dict[str, str] = Field(default_factory=dict, description="how audit loads it again")
     data: str = ""
+    samples_hash: str = Field(default="", description="sha256 of samples and labels: records on the same ones pair")
     samples: int
     classes: int
     seed: int
     quick: bool = False
+    thorough: bool = False
     upper_bound: bool = False
     upper_bound_reason: str = ""
     clean: float
@@ -116,6 +139,7 @@ class EvaluationRecord(Record):
     robust: float
     robust_interval: Interval
     threats: tuple[ThreatResult, ...]
+    features: FeatureRanges | None = None
     attacks: tuple[AttackResult, ...]
     checks: tuple[Check, ...] = ()
     per_class: tuple[ClassResult, ...] = ()
@@ -123,6 +147,7 @@ class EvaluationRecord(Record):
     answers: tuple[int, ...] = Field(default=(), description="the model's answer on each clean sample")
     gallery: tuple[Example, ...] = ()
     twin: EvaluationRecord | None = Field(default=None, description="the undefended twin under the same attacks")
+    differences: tuple[PairedDifference, ...] = Field(default=(), description="against the twin, or another record")
     adversarial_file: str | None = Field(default=None, description="npz beside the record: inputs, labels, attacks")
     training_cost: float | None = Field(default=None, description="training time relative to plain training")
     versions: dict[str, str] = Field(default_factory=dict)

@@ -10,6 +10,7 @@ from torch import nn
 from holomorph.calculus.norms import norm
 from holomorph.evaluation.checks.base import Evidence, Finding, NotApplicableError, graded, percent
 from holomorph.evaluation.ledger import SLACK
+from holomorph.evaluation.space import clip
 from holomorph.evaluation.stage import fingerprint
 
 
@@ -52,7 +53,7 @@ class Audit:
                 continue
             near, threat = ledger.nearest[rows], ledger.threat
             outside = norm(near - ledger.x[rows], threat.p) > threat.radius * (1 + SLACK)
-            outside |= ((near < threat.box[0]) | (near > threat.box[1])).flatten(1).any(1)
+            outside |= (clip(ledger.x[rows], near, threat) != near).flatten(1).any(1)
             right = e.subject.answers(near, batch_size=7) == ledger.y[rows]
             bad, total = bad + int((outside | right).sum()), total + len(rows)
         again = int((e.subject.answers(e.x, batch_size=7) != e.y).sum())

@@ -16,6 +16,7 @@ from holomorph.errors import HolomorphError
 from holomorph.evaluation.evaluated import Evaluated
 from holomorph.evaluation.ledger import Ledger
 from holomorph.evaluation.pgd import Ascent, Loss, ascend
+from holomorph.evaluation.space import movable
 from holomorph.evaluation.subject import Subject
 from holomorph.records.evaluation import AttackResult, Check, Verdict
 from holomorph.seeding import generator
@@ -104,7 +105,7 @@ class Evidence:
 
     def noise(self, purpose: int, like: Tensor) -> Tensor:
         """One draw uniform in the threat's ball for each sample."""
-        return random_in_ball(like, self.threat.p, self.threat.radius, self.generator(purpose))
+        return movable(random_in_ball(like, self.threat.p, self.threat.radius, self.generator(purpose)), self.threat)
 
     def account(self, name: str, rows: Tensor, run: Ascent) -> int:
         """Submit what an ascent inside the threat found; return how many samples it newly broke."""

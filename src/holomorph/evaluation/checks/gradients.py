@@ -9,6 +9,7 @@ from torch import Tensor
 
 from holomorph.calculus.norms import norm
 from holomorph.evaluation.checks.base import Evidence, Finding, NotApplicableError, graded, percent
+from holomorph.evaluation.space import clip
 
 
 def loss_gradient(e: Evidence, x: Tensor) -> Tensor:
@@ -92,7 +93,7 @@ class GradientAlignment:
     def look(self, e: Evidence) -> Finding:
         r"""Take the mean of $\cos(\nabla l(x), \nabla l(x+u))$ over the probe, u uniform in the ball."""
         here = loss_gradient(e, e.x)
-        there = loss_gradient(e, (e.x + e.noise(self.number, e.x)).clamp(*e.threat.box))
+        there = loss_gradient(e, clip(e.x, e.x + e.noise(self.number, e.x), e.threat))
         lengths = norm(here, 2.0) * norm(there, 2.0)
         if not (lengths > 0).any():
             raise NotApplicableError("all gradients are zero")

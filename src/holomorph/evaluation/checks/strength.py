@@ -8,9 +8,9 @@ from typing import ClassVar
 
 import torch
 
-from holomorph.calculus.norms import into_threat, random_in_ball
+from holomorph.calculus.norms import random_in_ball
 from holomorph.evaluation.checks.base import Evidence, Finding, graded, percent
-from holomorph.types import ThreatModel
+from holomorph.evaluation.space import into, resized
 
 
 class OneStepAgainstMany:
@@ -54,7 +54,7 @@ class RandomNoise:
         draws = 30 if e.found.quick else 100
         for draw in range(draws):
             e_noise = _draw(e, generator, corner=draw % 2 == 1)
-            points = into_threat(e.x, e.x + e_noise, e.threat)
+            points = into(e.x, e.x + e_noise, e.threat)
             broken |= e.subject.answers(points) != e.y
             e.ledger.submit("random noise", "black box", e.rows, points)
         only = float((broken & ~white).double().mean())
@@ -82,10 +82,9 @@ class MonotoneInEps:
 
     def look(self, e: Evidence) -> Finding:
         """Attack at a quarter, half, once and twice the radius; a fall of 2 % of the probe is let pass as chance."""
-        widest = e.threat.box[1] - e.threat.box[0] if e.threat.norm == "inf" else math.inf
         rates = []
         for factor in (0.25, 0.5, 1.0, 2.0):
-            threat = ThreatModel(e.threat.norm, min(factor * e.threat.radius, widest), e.threat.box)
+            threat = resized(e.threat, factor * e.threat.radius)
             rates.append(float(e.ascend(e.x, e.y, steps=40, loss="scaled", threat=threat).found.double().mean()))
         fall = max(0.0, *(a - b for a, b in itertools.pairwise(rates)))
         return Finding(
@@ -109,7 +108,7 @@ class Unbounded:
         low, high = e.threat.box
         features = e.x[0].numel()
         width = (high - low) * {"inf": 1.0, "2": math.sqrt(features), "1": float(features)}[e.threat.norm]
-        threat = ThreatModel(e.threat.norm, width, e.threat.box)
+        threat = resized(e.threat, width)
         left = torch.ones_like(e.y, dtype=torch.bool)
         generator = e.generator(self.number)
         for restart in range(4):

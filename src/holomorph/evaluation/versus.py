@@ -1,0 +1,53 @@
+"""Two evaluations on the same samples: what one model is ahead of the other, paired sample by sample."""
+
+from __future__ import annotations
+
+from holomorph.errors import DataError
+from holomorph.evaluation.intervals import paired_bootstrap
+from holomorph.records.evaluation import EvaluationRecord, PairedDifference
+
+#: The figure that counts all threats at once.
+UNION = "union"
+
+
+def versus(first: EvaluationRecord, second: EvaluationRecord, against: str = "") -> tuple[PairedDifference, ...]:
+    """Subtract the second model's accuracies from the first's: clean, under every threat that both know, and union.
+
+    Parameters
+    ----------
+    first, second:
+        Records of evaluations on the same samples.
+    against:
+        How to call the second model; by default as its record does.
+
+    Raises
+    ------
+    DataError
+        For records on different samples, or without a threat in common.
+
+    Source: docs/evaluation.md; Efron and Tibshirani 1993 (paired bootstrap).
+    """
+    if (first.labels, first.samples_hash) != (second.labels, second.samples_hash):
+        raise DataError(
+            f"The records are of different samples ({first.samples} and {second.samples}), which cannot be paired. "
+            f"Evaluate both models with the same data and the same n."
+        )
+    mine, theirs = outcomes(first), outcomes(second)
+    shared = [figure for figure in mine if figure in theirs and (figure != UNION or mine.keys() == theirs.keys())]
+    if shared == ["clean"]:
+        raise DataError("The records have no threat in common. Evaluate both models under the same threats.")
+    name = against or second.model
+    return tuple(
+        PairedDifference(against=name, figure=figure, interval=paired_bootstrap(mine[figure], theirs[figure]))
+        for figure in shared
+    )
+
+
+def outcomes(record: EvaluationRecord) -> dict[str, list[bool]]:
+    """Which samples are right: clean, under each threat, and with several threats under all of them (union)."""
+    right = {"clean": [a == y for a, y in zip(record.answers, record.labels, strict=True)]}
+    right |= {str(result.threat): [by is None for by in result.broken_by] for result in record.threats}
+    if len(record.threats) > 1:
+        threats = [right[str(result.threat)] for result in record.threats]
+        right[UNION] = [all(row) for row in zip(*threats, strict=True)]
+    return right
