@@ -1,18 +1,18 @@
 """What one training step costs, relative to a plain one: this library's estimators and what users write today.
 
-Everything in one process on one thread, interleaved, medians and quartiles of ratios of CPU seconds (wall time says
-little on a machine that others use, too); memory in a fresh process each. Results go to
-benchmarks/results/steps.json, section by section, so that a run can be resumed:
+Everything in one process, methods interleaved; medians and quartiles of ratios to the plain steps before and after.
+Wall time by default, for an idle machine; ``--clock cpu`` where others compute, too (one thread only: it adds up
+threads). Results go to benchmarks/results/steps.json as they come; what is there with the same settings is not measured
+again unless ``--again``:
 
-    python benchmarks/steps.py [steps|laplacian|memory|all] [--rounds 9] [--batch 128]
+    python benchmarks/steps.py [steps|variance|laplacian|memory|all] [--threads 2] [--rounds 9] [--batch 64]
+        [--network CNN] [--compile] [--clock wall|cpu] [--jax PYTHON] [--again]
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
-import resource
 import statistics
 import sys
 import time
@@ -22,72 +22,24 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from holomorph.calculus import dirichlet_energy, jets, laplacian
+from holomorph import ThreatModel
+from holomorph.calculus import Samples, dirichlet_energy, jets
 from holomorph.calculus.derivatives import probe
+from holomorph.calculus.jets.real import Jet
 from holomorph.calculus.norms import norm
+from holomorph.rules import Dirichlet
+from steps_extra import laplacians, memory, quartiles
+from steps_networks import NETWORKS
 
 OUT = Path(__file__).parent / "results" / "steps.json"
 STEP = 1e-2
+CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 
-
-class Residual(nn.Module):
-    """Two convolutions with GroupNorm and SiLU, and a shortcut."""
-
-    def __init__(self, inside: int, outside: int, stride: int) -> None:
-        super().__init__()
-        self.a = nn.Conv2d(inside, outside, 3, stride, 1, bias=False)
-        self.b = nn.Conv2d(outside, outside, 3, 1, 1, bias=False)
-        self.na, self.nb = nn.GroupNorm(8, outside), nn.GroupNorm(8, outside)
-        self.short = nn.Conv2d(inside, outside, 1, stride) if stride != 1 or inside != outside else nn.Identity()
-
-    def forward(self, x: Tensor) -> Tensor:
-        h = F.silu(self.na(self.a(x)))
-        return F.silu(self.nb(self.b(h)) + self.short(x))
-
-
-def resnet8() -> nn.Module:
-    blocks = [Residual(16, 16, 1), Residual(16, 32, 2), Residual(32, 64, 2)]
-    stem = [nn.Conv2d(3, 16, 3, 1, 1, bias=False), nn.GroupNorm(8, 16), nn.SiLU()]
-    return nn.Sequential(*stem, *blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10))
-
-
-class ViT(nn.Module):
-    """Four blocks on 64 patches of 4x4."""
-
-    def __init__(self, width: int = 96, heads: int = 4, depth: int = 4) -> None:
-        super().__init__()
-        self.patch = nn.Conv2d(3, width, 4, 4)
-        self.place = nn.Parameter(0.02 * torch.randn(1, 64, width))
-        self.n1 = nn.ModuleList(nn.LayerNorm(width) for _ in range(depth))
-        self.n2 = nn.ModuleList(nn.LayerNorm(width) for _ in range(depth))
-        self.qkv = nn.ModuleList(nn.Linear(width, 3 * width) for _ in range(depth))
-        self.out = nn.ModuleList(nn.Linear(width, width) for _ in range(depth))
-        self.mlp = nn.ModuleList(
-            nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width)) for _ in range(depth)
-        )
-        self.head, self.heads = nn.Linear(width, 10), heads
-
-    def forward(self, x: Tensor) -> Tensor:
-        t = self.patch(x).flatten(2).transpose(1, 2) + self.place
-        for n1, qkv, out, n2, mlp in zip(self.n1, self.qkv, self.out, self.n2, self.mlp, strict=True):
-            q, k, v = (u.unflatten(-1, (self.heads, -1)).transpose(1, 2) for u in qkv(n1(t)).chunk(3, -1))
-            t = t + out(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
-            t = t + mlp(n2(t))
-        return self.head(t.mean(1))
-
-
-def cnn() -> nn.Module:
-    """Reference small CNN of the Fashion-MNIST experiments."""
-    convs = [nn.Conv2d(1, 32, 5, 2, 2), nn.GELU(), nn.Conv2d(32, 64, 3, 2, 1), nn.GELU(), nn.Conv2d(64, 64, 3, 1, 1)]
-    return nn.Sequential(*convs, nn.GELU(), nn.Flatten(), nn.Linear(3136, 128), nn.GELU(), nn.Linear(128, 10))
-
-
-NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
-    "CNN": (cnn, (1, 28, 28)),
-    "ResNet-8": (resnet8, (3, 32, 32)),
-    "ViT": (ViT, (3, 32, 32)),
-}
+#: A method gives the loss of one step.
+Method = Callable[[nn.Module, Tensor, Tensor, torch.Generator], Tensor]
 
 
 def plain(model: nn.Module, x: Tensor, y: Tensor, g: torch.Generator) -> Tensor:
@@ -106,6 +58,7 @@ def antithetic(model: nn.Module, x: Tensor, y: Tensor, g: torch.Generator) -> Te
 
 
 def finite_difference(model: nn.Module, x: Tensor, y: Tensor, g: torch.Generator) -> Tensor:
+    """Along the sign of the gradient: an input gradient without parameter gradients, the clean forward pass reused."""
     point = x.detach().requires_grad_()
     loss = F.cross_entropy(model(point), y, reduction="none")
     (gradient,) = torch.autograd.grad(loss.sum(), point, retain_graph=True)
@@ -138,49 +91,90 @@ def jacrev(model: nn.Module, x: Tensor, y: Tensor, g: torch.Generator) -> Tensor
     return F.cross_entropy(model(x), y) + J.square().flatten(1).sum(1).mean()
 
 
-METHODS = [plain, dual, antithetic, finite_difference, double_backward, projection, jacrev]
+def lazy(every: int) -> Method:
+    """The rule itself, at the samples, with its energy at every k-th call."""
+    rule = Dirichlet(ThreatModel("inf", STEP), measure=Samples(), estimator="double-backward", lazy=every)
+    return lambda model, x, y, g: rule(model, x, y)
 
 
-def step_seconds(method: Callable[..., Tensor], model: nn.Module, x: Tensor, y: Tensor, g: torch.Generator) -> float:
-    """One step; the optimiser's part, the same for all, is left out."""
+def compiled(model: nn.Module, x: Tensor) -> dict[str, Method]:
+    """Plain and dual steps through torch.compile; a jet is traced to plain operations first, for Dynamo cannot."""
+    parameters = dict(model.named_parameters())
+
+    def both(p: dict[str, Tensor], x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        jet = torch.func.functional_call(model, p, (Jet(x, v[None]),))
+        return jet.value, jet.first.squeeze(0)
+
+    with torch.no_grad():
+        pushed = torch.compile(make_fx(both)(parameters, x, x))
+    whole = torch.compile(model)
+
+    def dual_compiled(model: nn.Module, x: Tensor, y: Tensor, g: torch.Generator) -> Tensor:
+        h, jv = pushed(parameters, x, probe(x, g))
+        return F.cross_entropy(h, y) + jv.square().sum(1).mean()
+
+    return {"plain compiled": lambda model, x, y, g: plain(whole, x, y, g), "dual compiled": dual_compiled}
+
+
+METHODS: dict[str, Method] = {
+    "plain": plain,
+    "dual": dual,
+    "antithetic": antithetic,
+    "finite difference": finite_difference,
+    "double backward": double_backward,
+    "lazy 2": lazy(2),
+    "lazy 4": lazy(4),
+    "projection": projection,
+    "jacrev": jacrev,
+}
+
+
+def step_seconds(method: Method, model: nn.Module, x: Tensor, y: Tensor, g: torch.Generator, clock: str) -> float:
+    """One step without the optimiser's part, the same for all; no gradient of the input is asked of ``backward``."""
     model.zero_grad()
-    start = time.process_time()
-    method(model, x, y, g).backward()
-    return time.process_time() - start
+    now = CLOCKS[clock]
+    start = now()
+    method(model, x, y, g).backward(inputs=list(model.parameters()))
+    return now() - start
 
 
-def steps(rounds: int, batch: int, only: str | None = None) -> dict[str, object]:
-    table: dict[str, object] = {}
-    for name, (make, shape) in NETWORKS.items():
-        if only not in (None, name):
-            continue
-        torch.manual_seed(0)
-        model, g = make(), torch.Generator().manual_seed(0)
-        x, y = torch.rand(batch, *shape), torch.randint(10, (batch,))
-        ratios: dict[str, list[float]] = {m.__name__: [] for m in METHODS}
-        with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
-            for r in range(rounds + 1):
-                seconds = {m.__name__: step_seconds(m, model, x, y, g) for m in METHODS}
-                base = (seconds["plain"] + step_seconds(plain, model, x, y, g)) / 2  # before and after the others
-                if r > 0:
-                    for key, value in seconds.items():
-                        ratios[key].append(value / base)
-        row: dict[str, object] = {k: quartiles(v) for k, v in ratios.items()}
-        row["variance of dual / projection"] = variance_ratio(model, x)
-        row["rounds, batch"] = [rounds, batch]
-        table[name] = row
-    return table
+def steps(name: str, options: argparse.Namespace) -> dict[str, object]:
+    make, shape = NETWORKS[name]
+    torch.manual_seed(0)
+    model, g = make(), torch.Generator().manual_seed(0)
+    x, y = torch.rand(options.batch, *shape), torch.randint(10, (options.batch,))
+    methods = METHODS | (compiled(model, x) if options.compile else {})
+    ratios: dict[str, list[float]] = {key: [] for key in methods}
+    base: list[float] = []
+
+    def seconds(method: Method) -> float:
+        return step_seconds(method, model, x, y, g, options.clock)
+
+    with sdpa_kernel(SDPBackend.MATH):
+        for r in range(options.rounds + 1):
+            before = seconds(plain)
+            for key, method in methods.items():
+                calls = int(key.split()[1]) if key.startswith("lazy") else 1
+                took = sum(seconds(method) for _ in range(calls)) / calls
+                after = seconds(plain)
+                if r > 0:  # the first round warms up
+                    ratios[key].append(2 * took / (before + after))
+                    base.append(after)
+                before = after
+    settings = {"rounds": options.rounds, "batch": options.batch, "clock": options.clock}
+    return {
+        "settings": settings,
+        "plain, milliseconds": round(1000 * statistics.median(base), 2),
+        **{k: quartiles(v) for k, v in ratios.items()},
+    }
 
 
-def quartiles(values: list[float]) -> list[float]:
-    low, middle, high = statistics.quantiles(values, n=4)
-    return [round(v, 3) for v in (middle, low, high)]
-
-
-def variance_ratio(model: nn.Module, x: Tensor) -> float:
-    """Of one probe a sample, at initialisation, around the exact energy of each sample."""
-    some, g = x[:4], torch.Generator().manual_seed(0)
-    with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH), torch.no_grad():
+def variance(name: str) -> float:
+    """Variance of one dual probe over that of one output probe, at initialisation: median over four samples."""
+    make, shape = NETWORKS[name]
+    torch.manual_seed(0)
+    model, some, g = make(), torch.rand(4, *shape), torch.Generator().manual_seed(0)
+    with sdpa_kernel(SDPBackend.MATH), torch.no_grad():
         exact = dirichlet_energy(model, some).each
         many = some.repeat(100, *(1,) * (some.ndim - 1))
         spread = [
@@ -190,112 +184,43 @@ def variance_ratio(model: nn.Module, x: Tensor) -> float:
     return round(float((spread[0] / spread[1]).median()), 2)
 
 
-def tanh_mlp(outputs: int = 1) -> nn.Sequential:
-    hidden: list[nn.Module] = [m for _ in range(2) for m in (nn.Linear(256, 256), nn.Tanh())]
-    return nn.Sequential(nn.Linear(784, 256), nn.Tanh(), *hidden, nn.Linear(256, outputs))
-
-
-def forward_laplacian(model: nn.Module, x: Tensor) -> Tensor:
-    return laplacian(model, x, method="forward")
-
-
-def hessian_trace(model: nn.Module, x: Tensor) -> Tensor:
-    H = torch.func.vmap(torch.func.hessian(lambda s: model(s[None])[0]))(x)
-    return H.diagonal(dim1=-2, dim2=-1).sum(-1)
-
-
-def laplacians(rounds: int, batch: int, only: str | None = None) -> dict[str, object]:
-    table: dict[str, object] = {}
-    for outputs, count in ((1, 16), (10, 4)):
-        torch.manual_seed(0)
-        model, x = tanh_mlp(outputs), torch.rand(count, 784)
-        ratios: list[float] = []
-        with torch.no_grad():
-            difference = (forward_laplacian(model, x) - hessian_trace(model, x)).abs().max().item()
-            for _ in range(rounds):
-                start = time.process_time()
-                forward_laplacian(model, x)
-                middle = time.process_time()
-                hessian_trace(model, x)
-                ratios.append((time.process_time() - middle) / (middle - start))
-        memory = {
-            f.__name__: peak_megabytes(_laplacian_once, f, outputs, count) for f in (forward_laplacian, hessian_trace)
-        }
-        table[f"{outputs} outputs, batch {count}"] = {
-            "times faster": quartiles(ratios),
-            "megabytes": memory,
-            "difference": difference,
-        }
-    table["folx"] = beside_folx()
-    return table
-
-
-def beside_folx() -> str:
-    """The same network in the jax package folx, if it is there."""
-    try:
-        import folx  # noqa: F401
-        import jax  # noqa: F401
-    except ImportError:
-        return "skipped: jax and folx are not installed"
-    return "installed, but this script has no measurement for it yet"
-
-
-def _laplacian_once(function: Callable[[nn.Module, Tensor], Tensor], outputs: int, count: int) -> None:
-    with torch.no_grad():
-        function(tanh_mlp(outputs), torch.rand(count, 784))
-
-
-def _energy_once(method: str, size: int, classes: int) -> None:
-    model = nn.Sequential(nn.Linear(size, 256), nn.GELU(), nn.Linear(256, 256), nn.GELU(), nn.Linear(256, classes))
-    dirichlet_energy(model, torch.rand(64, size), method).value.backward()
-
-
-def memory(rounds: int, batch: int, only: str | None = None) -> dict[str, object]:
-    """Megabytes above a process that has done everything but the energy (a plain forward and backward pass)."""
-    table: dict[str, object] = {}
-    for method in ("exact", "projection", "dual", "antithetic"):
-        rows = {}
-        for size, classes in ((784, 10), (784, 100), (784, 1000), (3072, 10), (12288, 10)):
-            rows[f"{size} inputs, {classes} classes"] = peak_megabytes(_energy_once, method, size, classes)
-        table[method] = rows
-    return table
-
-
-def peak_megabytes(task: Callable[..., None], *args: object) -> float:
-    """Growth of the resident set of a fresh process while it runs a task."""
-    context = multiprocessing.get_context("fork")
-    queue = context.SimpleQueue()
-    process = context.Process(target=_measure, args=(queue, task, args))
-    process.start()
-    result: float = queue.get()
-    process.join()
-    return round(result, 1)
-
-
-def _measure(queue: multiprocessing.SimpleQueue[float], task: Callable[..., None], args: tuple[object, ...]) -> None:
-    torch.set_num_threads(1)  # threads of the parent do not survive a fork
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    task(*args)
-    queue.put((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
-
-
 def main() -> None:
-    sections = {"memory": memory, "laplacian": laplacians, "steps": steps}
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    sections = ("steps", "variance", "laplacian", "memory")
     parser.add_argument("section", nargs="?", default="all", choices=[*sections, "all"])
     parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--batch", type=int, default=128)
-    parser.add_argument("--network", choices=list(NETWORKS), help="measure the steps of this network only")
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--network", choices=list(NETWORKS), help="this network only")
+    parser.add_argument("--compile", action="store_true", help="time compiled steps, too (compiling takes minutes)")
+    parser.add_argument("--clock", choices=list(CLOCKS), default="wall")
+    parser.add_argument("--jax", default=sys.executable, help="a Python that has jax and folx")
+    parser.add_argument("--again", action="store_true", help="measure even what is there")
+    parser.add_argument("--out", type=Path, default=OUT)
     options = parser.parse_args()
-    found = json.loads(OUT.read_text()) if OUT.exists() else {}
-    for name, section in sections.items():
-        if options.section in (name, "all") and not (options.section == "all" and name in found):
-            result = section(options.rounds, options.batch, options.network)
-            found[name] = {**found.get(name, {}), **result} if name == "steps" else result
-            OUT.write_text(json.dumps(found, indent=1) + "\n")
-            sys.stdout.write(json.dumps({name: found[name]}, indent=1) + "\n")
+    torch.set_num_threads(options.threads)
+    found = json.loads(options.out.read_text()) if options.out.exists() else {}
+    for section in sections if options.section == "all" else (options.section,):
+        for key, measure in _parts(section, options).items():
+            if options.again or key not in found.get(section, {}):
+                found.setdefault(section, {})[key] = measure()
+                options.out.write_text(json.dumps(found, indent=1) + "\n")
+                sys.stdout.write(json.dumps({section: {key: found[section][key]}}) + "\n")
+                sys.stdout.flush()
+
+
+def _parts(section: str, options: argparse.Namespace) -> dict[str, Callable[[], object]]:
+    """The pieces of a section, each measured and saved by itself."""
+    names = [options.network] if options.network else list(NETWORKS)
+    threads = f"{options.threads} thread" + "s" * (options.threads > 1)
+    if section == "steps":
+        return {f"{n}, {threads}" + ", compiled" * options.compile: lambda n=n: steps(n, options) for n in names}
+    if section == "variance":
+        return {n: lambda n=n: variance(n) for n in names}
+    if section == "laplacian":
+        return {"tanh network": lambda: laplacians(options.rounds, options.jax)}
+    return {"megabytes": memory}
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(1)
     main()

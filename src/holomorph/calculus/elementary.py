@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from holomorph.errors import ConfigError
+from holomorph.errors import ConfigError, ModelError
 
 
 def standardise(x: Tensor, axes: Sequence[int], eps: float) -> Tensor:
@@ -150,6 +150,15 @@ COMPOSITES: dict[str, Callable[..., Any]] = {
 }
 
 
+_REFUSALS = {
+    "mutate a captured Tensor": "The function writes into a tensor of its own, as BatchNorm in training mode does with "
+    "its running statistics, which forward mode cannot follow. Call model.eval() first, or use jets.dual.",
+    "autograd.Function": "A custom autograd.Function has no forward derivative. Write it with torch operations, or use "
+    "input_gradient, jacobian or vjp.",
+    "forward AD": "An operation of the function has no forward derivative. Use input_gradient, jacobian or vjp.",
+}
+
+
 class ElementaryOperations(TorchFunctionMode):
     """Inside this context normalisation and attention run as elementary operations, on plain tensors too."""
 
@@ -161,9 +170,21 @@ class ElementaryOperations(TorchFunctionMode):
 
 
 def forward_mode(f: Callable[..., Any], points: tuple[Tensor, ...], directions: tuple[Tensor, ...]) -> tuple[Any, Any]:
-    """``torch.func.jvp`` made safe: elementary operations, and a graph, without which some derivatives are missing."""
-    with torch.enable_grad(), ElementaryOperations():
-        result = torch.func.jvp(f, points, directions)
+    """``torch.func.jvp`` made safe: elementary operations, and a graph, without which some derivatives are missing.
+
+    Raises
+    ------
+    ModelError
+        For what torch's forward mode cannot do: batch statistics that are updated, functions with a backward only.
+    """
+    try:
+        with torch.enable_grad(), ElementaryOperations():
+            result = torch.func.jvp(f, points, directions)
+    except (RuntimeError, NotImplementedError) as error:
+        remedy = next((remedy for words, remedy in _REFUSALS.items() if words in str(error)), None)
+        if remedy is None:
+            raise
+        raise ModelError(remedy) from error
     return result[0], result[1]
 
 

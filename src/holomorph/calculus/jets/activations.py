@@ -101,8 +101,8 @@ def _gelu_bend(a: Tensor, y: Tensor) -> Tensor:
     if torch.is_grad_enabled():
         return _density(a) * (2 - a * a)
     square = a * a
-    density = (square * -0.5).exp_()
-    return density.mul_(square.neg_().add_(2)).mul_(1 / math.sqrt(2 * math.pi))
+    twice = torch.rsub(square, math.log(2 / math.sqrt(2 * math.pi)), alpha=0.5).exp_()  # 2 phi(a), phi the density
+    return twice.addcmul_(square, twice, value=-0.5)
 
 
 def _density(a: Tensor) -> Tensor:

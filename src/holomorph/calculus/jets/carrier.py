@@ -10,6 +10,8 @@ Why the parts are separate tensors and not one stack: view operations that name 
 
 from __future__ import annotations
 
+import sys
+from abc import ABCMeta, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any, Self
 
@@ -46,10 +48,15 @@ INSPECTING = frozenset(
     ndimension nelement new_empty new_full new_ones new_tensor new_zeros numel ones_like rand_like randn_like repr size
     storage_offset stride str zeros_like""".split()  # noqa: SIM905
 )
+_APPLY = torch.autograd.Function.apply.__func__.__code__  # type: ignore[attr-defined]
 _INPLACE_OPERATORS = {"iadd": "add", "isub": "sub", "imul": "mul", "itruediv": "div", "imatmul": "matmul"}
 
 
-class Carrier(Tensor):
+class _AbstractTensor(ABCMeta, torch._C._TensorMeta):
+    """The type of tensor classes with abstract methods."""
+
+
+class Carrier(Tensor, metaclass=_AbstractTensor):
     """A tensor of the shape of its value, with further parts; each torch function finds its rule by name."""
 
     value: Tensor
@@ -66,6 +73,12 @@ class Carrier(Tensor):
         cls, func: Callable[..., Any], types: Sequence[type], args: Sequence[Any] = (), kwargs: Any = None
     ) -> Any:
         """Send the operation to the rule of its name."""
+        custom = _custom_function()
+        if custom is not None:
+            raise ModelError(
+                f"{custom} is a custom autograd.Function: a jet would differentiate its forward code, not call its "
+                f"backward. Write it with torch operations, or use input_gradient, jacobian or vjp."
+            )
         name, is_property = _name(func)
         arguments, named = list(args), dict(kwargs or {})
         if name in INSPECTING or (is_property and name not in LINEAR):
@@ -87,7 +100,7 @@ class Carrier(Tensor):
     def __torch_dispatch__(  # type: ignore[override]
         cls, func: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
-        """What arrives here went past every torch function: compiled code or a custom autograd function."""
+        """What arrives here went past every torch function: compiled code, for instance."""
         raise ModelError(
             f"A jet cannot follow {func}: it is called below torch's functions. Use another energy method."
         )
@@ -121,32 +134,32 @@ class Carrier(Tensor):
         """Normalisation and attention, taken apart into elementary operations."""
         return COMPOSITES[name](*args, **kwargs)
 
+    @abstractmethod
     def push(self, on_value: Call, on_parts: Call) -> Any:
         """Apply a map to the value and its linear part to the others."""
-        raise NotImplementedError
 
     def push_affine(self, on_value: Call, on_parts: Call) -> Any:
         """The same for a layer that treats the samples alike."""
         return self.push(on_value, on_parts)
 
+    @abstractmethod
     def scaled(self, factor: float, shape: torch.Size) -> Self:
         """Every part but the value times a number, broadcast to a shape."""
-        raise NotImplementedError
 
     @classmethod
+    @abstractmethod
     def pairwise(cls, value: Tensor, a: Self, b: Self, factors: tuple[float, float]) -> Self:
         """The sum of two jets, given its value."""
-        raise NotImplementedError
 
     @classmethod
+    @abstractmethod
     def lift(cls, plain: Tensor, like: Self) -> Self:
         """A constant as a jet."""
-        raise NotImplementedError
 
     @classmethod
+    @abstractmethod
     def nonlinear(cls, name: str, func: Call, args: list[Any], kwargs: dict[str, Any]) -> Any:
         """Everything that is not linear."""
-        raise NotImplementedError
 
     def become(self, other: Carrier) -> Self:
         """Take over the parts of another jet, for operations in place."""
@@ -167,9 +180,9 @@ class Carrier(Tensor):
         value = call(jet.value)
         return jet.scaled(factor, value.shape).with_value(value)
 
+    @abstractmethod
     def with_value(self, value: Tensor) -> Self:
         """The same further parts with another value."""
-        raise NotImplementedError
 
     @classmethod
     def join(cls, call: Call, func: Call, args: list[Any], kwargs: dict[str, Any]) -> Any:
@@ -179,9 +192,9 @@ class Carrier(Tensor):
         jets = [p if isinstance(p, cls) else cls.lift(p, like) for p in pieces]
         return like.push_all(lambda *parts: func(list(parts), *rest, **kwargs), jets)
 
+    @abstractmethod
     def push_all(self, op: Call, jets: list[Self]) -> Self:
         """Apply an operation that is linear in several jets together."""
-        raise NotImplementedError
 
     @classmethod
     def drop(cls, func: Call, args: list[Any], kwargs: dict[str, Any]) -> Any:
@@ -243,6 +256,16 @@ def _name(func: Callable[..., Any]) -> tuple[str, bool]:
     if name == "__get__":
         return str(getattr(func.__self__, "__name__", "")), True  # type: ignore[attr-defined]
     return name.strip("_"), False
+
+
+def _custom_function() -> str | None:
+    """The autograd.Function whose forward code is running on a jet, by its place on the stack: torch has no hook."""
+    frame = sys._getframe(2)
+    while frame.f_back is not None and frame.f_globals.get("__name__") != "holomorph.calculus.jets":
+        if frame.f_code is _APPLY:
+            return str(frame.f_locals["cls"].__name__)
+        frame = frame.f_back
+    return None
 
 
 def _value(leaf: Any) -> Any:

@@ -71,7 +71,7 @@ class _DualNorm(torch.autograd.Function):
         return _affine(unit.view_as(x), weight, bias), _affine(tau.view_as(x), weight, None)
 
     @staticmethod
-    def backward(ctx: Any, g: Tensor | None, h: Tensor | None) -> tuple[Any, ...]:  # type: ignore[override]
+    def backward(ctx: Any, g: Tensor | None, h: Tensor | None) -> tuple[Any, ...]:
         x, t, weight, bias, unit, tau, mean, r = ctx.saved_tensors
         if torch.is_grad_enabled():
             return (*_again(_elementary, (x, t, weight, bias), (ctx.n, ctx.eps), (g, h)), None, None)
@@ -100,7 +100,7 @@ class _DualSoftmax(torch.autograd.Function):
         return y, _aten._softmax_backward_data(t, y, dim, y.dtype)
 
     @staticmethod
-    def backward(ctx: Any, g: Tensor | None, h: Tensor | None) -> tuple[Any, ...]:  # type: ignore[override]
+    def backward(ctx: Any, g: Tensor | None, h: Tensor | None) -> tuple[Any, ...]:
         a, t, y = ctx.saved_tensors
         dim = ctx.dim
         if torch.is_grad_enabled():

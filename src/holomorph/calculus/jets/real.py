@@ -6,6 +6,7 @@ Laplacian.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Self
 
 import torch
@@ -17,7 +18,7 @@ from holomorph.calculus.jets.activations import Activation, activation_of, dual_
 from holomorph.calculus.jets.carrier import PRODUCTS, Call, Carrier, slots
 from holomorph.calculus.jets.normalisation import dual_group_norm, dual_layer_norm, dual_softmax
 
-_FUSED = {"layer_norm": dual_layer_norm, "group_norm": dual_group_norm}
+_FUSED: dict[str, Callable[..., tuple[Tensor, Tensor]]] = {"layer_norm": dual_layer_norm, "group_norm": dual_group_norm}
 _SMOOTH = object()  # stands for an output that has derivatives
 
 
