@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from dataclasses import KW_ONLY, dataclass
 
+import torch
 from torch import Tensor, nn
 
 from holomorph.calculus.measures import Ball, Measure
-from holomorph.calculus.norms import dual_direction
+from holomorph.calculus.norms import dual_direction, norm
 from holomorph.errors import ConfigError
 from holomorph.rules.base import Cost, Rule
 from holomorph.rules.gradients import input_gradient, spend
 from holomorph.rules.passes import Passes
+from holomorph.rules.sampling import inclusion, systematic
 from holomorph.rules.schedule import ramped
 from holomorph.types import ThreatModel
+
+#: Where the predicted rise stops to raise a sample's chance, and the chance that no prediction takes away.
+_LARGE, _FLOOR = 3.0, 0.05
 
 
 @dataclass
@@ -21,15 +26,21 @@ class FiniteEnergy(Rule):
     r"""Risk plus the finite-size form of the Dirichlet energy, for little more than one worst-step training.
 
     $$\mathbb{E}\,\ell(x') + w\,\mathbb{E}\,\varphi(d), \quad d = \ell(x' + \varepsilon s) - \ell(x'),
-    \quad \varphi(d) = b\,d + c\,d^2, \quad x' \sim \mu(x)$$
+    \quad \varphi(d) = b\,d + c\,d_+^2, \quad x' \sim \mu(x)$$
 
     s is the dual direction of $\nabla\ell(x')$, so $d = \varepsilon\|\nabla\ell(x')\|_q + O(\varepsilon^2)$ and
     $d^2$ is the energy of power 2 with its remainder included. With b = 1, c = 0, w = 1 the loss at x' cancels
     and the rule is N-FGSM.
 
-    The near end of $d^2$ is ``held``: its gradient moves the far end down to the near one, never the near end up to
-    the far one. Then the loss at x' counts the same for every sample, $1 - wb$, and the backward pass that finds s
-    finds the gradients of the parameters there, too: 6 passes where the free near end needs 7 and N-FGSM 5.
+    Three things make it cheaper than the formula looks, 4.5 passes where N-FGSM needs 5:
+
+    - The near end of $d^2$ is ``held``: its gradient moves the far end down to the near one, never the near end up
+      to the far one. Then the loss at x' counts the same for every sample, $1 - wb$, and the backward pass that finds
+      s finds the gradients of the parameters there, too.
+    - The far end is visited for a ``share`` of the batch only, drawn with probabilities in proportion to the slope
+      $\varphi'(\hat d)\,(1 - e^{-\hat\ell})$ that the first-order rise $\hat d = \varepsilon\|\nabla\ell(x')\|_q$
+      predicts, and weighted by their inverse: the expectation of the gradient stays the same.
+    - There is no second derivative.
 
     Parameters
     ----------
@@ -40,16 +51,19 @@ class FiniteEnergy(Rule):
     linear, squared:
         b and c.
     measure:
-        Where x' is drawn; uniform in the threat's ball by default.
+        Where x' is drawn; by default uniform in the ball of twice the threat's radius.
     held:
         Hold the near end of $d^2$ fixed.
+    share:
+        Of the batch whose far ends are visited, in (0, 1]. Networks with active dropout layers visit all: both ends
+        of a step must see the same mask.
     clip:
         Keep $x' + \varepsilon s$ inside the box.
 
     Raises
     ------
     ConfigError
-        For a negative weight.
+        For a negative weight or a share outside (0, 1].
 
     Source: docs/mathematics.md, section 2. Our own; it joins the finite differences of Finlay and Oberman 2019
     with the noisy point of de Jorge et al. 2022.
@@ -66,19 +80,22 @@ class FiniteEnergy(Rule):
 
     threat: ThreatModel
     _: KW_ONLY
-    weight: float = 0.5
+    weight: float = 0.7
     linear: float = 1.0
-    squared: float = 1.0
+    squared: float = 2.0
     measure: Measure = None  # type: ignore[assignment]  # filled in below: it needs the threat
     clip: bool = True
     held: bool = True
-    ramp: float = 0.5
+    share: float = 0.5
+    ramp: float = 0.2
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.measure = self.measure or Ball(self.threat)
+        self.measure = self.measure or Ball(self.threat, scale=2.0)
         if not self.weight >= 0:
             raise ConfigError(f"weight is {self.weight}; it must not be negative.")
+        if not 0 < self.share <= 1:
+            raise ConfigError(f"share is {self.share}; give the part of each batch to visit, in (0, 1].")
 
     def loss(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
         """Risk at the drawn points plus the weighted finite-size energy there."""
@@ -94,12 +111,27 @@ class FiniteEnergy(Rule):
         else:
             gradient, risk = input_gradient(here, drawn), here.mean()
         end = drawn.detach() + self.threat.radius * dual_direction(gradient, self.threat.p)
+        seen, count = self._visit(here.detach(), gradient, passes)
+        end, y, here = end[seen], y[seen], here[seen]
         there = self.risk(passes.again(end.clamp(*self.threat.box) if self.clip else end), y)
         rise = there - here
-        self.measured = {"risk": here.detach().mean(), "energy": rise.detach().square().mean()}
-        return risk + weight * (self.linear * (there.mean() - risk) + self.squared * rise.square().mean())
+        energy = (rise.clamp_min(0).square() / count).sum()
+        self.measured = {"risk": risk.detach(), "energy": energy.detach()}
+        return risk + weight * (self.linear * ((there / count).sum() - risk) + self.squared * energy)
+
+    def _visit(self, here: Tensor, gradient: Tensor, passes: Passes) -> tuple[Tensor | slice, Tensor | int]:
+        """Which far ends to visit, and what to divide each by so that sums over them are means over the batch."""
+        if self.share == 1 or passes.masks:
+            return slice(None), len(here)
+        rise = self.threat.radius * norm(gradient, self.threat.q)
+        slope = self.linear + 2 * self.squared * rise.clamp(max=_LARGE)
+        pi = inclusion(_FLOOR + slope * -torch.expm1(-here - rise), self.share)
+        seen = systematic(pi, self.generator)
+        return seen, len(here) * pi[seen]
 
     @property
     def cost(self) -> Cost:
-        """Two passes either way; with a free near end half a backward pass more, for the direction."""
-        return Cost(1, 1) if self.weight == 0 else Cost(2, 2 if self.held else 2.5)
+        """A pass either way at each end it visits; a free near end takes half a backward pass more."""
+        if self.weight == 0:
+            return Cost(1, 1)
+        return Cost(1 + self.share, 1 + self.share + (0 if self.held else 0.5))
