@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +17,18 @@ from holomorph.records.evaluation import EvaluationRecord
 from holomorph.types import ThreatModel
 
 
-@pytest.fixture
-def kept(scene: Scene, tmp_path: Path) -> tuple[EvaluationRecord, Path]:
+@pytest.fixture(scope="module")
+def once(scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> tuple[EvaluationRecord, Path]:
+    path = tmp_path_factory.mktemp("kept") / "evaluation.npz"
     threats = [THREAT, ThreatModel(2, 0.5)]
-    x, y = scene.x[:16], scene.y[:16]
-    record = evaluate(scene.honest, x, y, threats, quick=True, checks=False, keep=tmp_path / "evaluation.npz")
-    return record, tmp_path
+    return evaluate(scene.honest, scene.x[:16], scene.y[:16], threats, quick=True, checks=False, keep=path), path
+
+
+@pytest.fixture
+def kept(once: tuple[EvaluationRecord, Path], tmp_path: Path) -> tuple[EvaluationRecord, Path]:
+    """A copy that a test may tamper with."""
+    shutil.copy(once[1], tmp_path)
+    return once[0], tmp_path
 
 
 def tamper(folder: Path, name: str, change: object) -> None:

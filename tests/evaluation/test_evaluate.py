@@ -11,14 +11,16 @@ from torch import Tensor, nn
 
 from holomorph.errors import ConfigError, DataError, HolomorphWarning, ModelError
 from holomorph.evaluation import stage
+from holomorph.evaluation.adaptive import NumericalPgd
 from holomorph.evaluation.autoattack import AutoAttackStage
 from holomorph.evaluation.evaluate import evaluate, prepare
 from holomorph.evaluation.export import robustbench
 from holomorph.evaluation.ledger import Ledger
-from holomorph.evaluation.plan import plan
+from holomorph.evaluation.plan import QUICK_GRADIENTS, plan, quick_samples
 from holomorph.evaluation.stage import Runner, Store, halving
 from holomorph.evaluation.subject import Subject
 from holomorph.evaluation.traits import Traits, examine
+from holomorph.evaluation.versus import versus
 from holomorph.records.evaluation import EvaluationRecord
 from holomorph.types import ThreatModel
 
@@ -172,6 +174,55 @@ def test_a_batch_that_does_not_fit_is_halved_and_said_so(caplog: pytest.LogCaptu
     assert "Out of memory with a batch of 7; going on with 3" in caplog.text
     with pytest.raises(RuntimeError, match="shapes"):
         halving(lambda x, y: (_ for _ in ()).throw(RuntimeError("shapes do not match")), x, y)
+
+
+class Counted(nn.Module):
+    """A linear model with margins that nothing breaks, which is dearest; an output counts as 0.4 of a gradient."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.passes = 0.0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.passes += len(x) * (1.0 if x.requires_grad and torch.is_grad_enabled() else 0.4)
+        return 100 * x[:, :10]
+
+
+@pytest.mark.parametrize("threats", ["inf:0.01", "inf:0.01,2:0.01,1:0.01"])
+def test_a_quick_evaluation_keeps_to_its_count_of_passes(threats: str) -> None:
+    y = torch.arange(200) % 10
+    x = nn.functional.pad(0.1 + 0.8 * nn.functional.one_hot(y, 10).float(), (0, 54))
+    model, twin = Counted(), Counted()
+    record = evaluate(model, x, y, ThreatModel.parse_many(threats), quick=True, twin=twin)
+    assert record.robust == 1.0
+    assert record.samples == quick_samples(len(record.threats))
+    assert 0.5 * QUICK_GRADIENTS < model.passes + twin.passes < QUICK_GRADIENTS
+
+
+def test_a_thorough_plan_adds_the_boundary_attack_and_all_starts() -> None:
+    traits = Traits(classes=10, spread=0.0, zero_gradients=0.0)
+    further = [a for a in plan(THREAT, traits, effort="thorough") if a not in plan(THREAT, traits)]
+    assert [a.name for a in further] == ["pgd-numerical", "pgd-restarts", "boundary"]
+    assert isinstance(further[0], NumericalPgd)
+    assert further[0].limit is None
+    with pytest.raises(ConfigError, match="quick or thorough, not both"):
+        evaluate(halves, X, Y, THREAT, quick=True, thorough=True)
+
+
+def test_records_on_the_same_samples_are_paired() -> None:
+    threats = [ThreatModel("inf", 0.05), ThreatModel("inf", 0.15)]
+    better = evaluate(lambda x: halves(x.flip(1).flip(1)), X, Y, threats, quick=True, checks=False, twin=halves)
+    assert {gap.figure for gap in better.differences} == {"clean", "inf:0.05", "inf:0.15", "union"}
+    assert all(gap.interval.value == 0 and not gap.clear for gap in better.differences)
+    worse = evaluate(lambda x: halves(x.flip(1)), X, Y, threats[0], quick=True, checks=False)
+    gaps = {gap.figure: gap.interval for gap in versus(better, worse, "the other")}
+    assert list(gaps) == ["clean", "inf:0.05"], "the union is that of other threats"
+    assert gaps["clean"].value == pytest.approx(0.8 - 0.2)
+    assert gaps["clean"].low < gaps["clean"].value < gaps["clean"].high
+    with pytest.raises(DataError, match="different samples"):
+        versus(better, evaluate(halves, X[:4], Y[:4], threats, quick=True, checks=False))
+    with pytest.raises(DataError, match="no threat in common"):
+        versus(better, evaluate(halves, X, Y, ThreatModel(2, 0.1), quick=True, checks=False))
 
 
 def test_a_randomised_model_gets_the_randomised_version() -> None:

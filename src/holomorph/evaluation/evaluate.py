@@ -63,7 +63,7 @@ def evaluate(
     threat:
         One threat or several; with several, ``robust`` is the accuracy under their union.
     quick:
-        An upper bound from cheap attacks on few samples, by a count of passes (166 under one threat, fewer under
+        An upper bound from cheap attacks on few samples, by a count of passes (117 under one threat, fewer under
         several); the record says that it is one.
     thorough:
         Further attacks: ten starts, numerical gradients on every sample, and the boundary attack.

@@ -23,14 +23,14 @@ Effort = Literal["quick", "full", "thorough"]
 QUICK_GRADIENTS = 100_000
 
 #: Of these, what one sample needs under one threat.
-_QUICK_SAMPLE = 600
+_QUICK_SAMPLE = 850
 
 
 def quick_samples(threats: int) -> int:
     """How many samples a quick evaluation can afford.
 
     >>> quick_samples(threats=1)
-    166
+    117
     """
     return max(8, QUICK_GRADIENTS // (_QUICK_SAMPLE * threats))
 
