@@ -139,3 +139,12 @@ def test_interrupting_leaves_a_checkpoint_that_resumes_to_the_same_weights(folde
     assert _status([*whole, "--resume"]) == 0
     assert (folder / "run" / "model.safetensors").read_bytes() == expected
     assert json.loads((folder / "run" / "config.json").read_text())["kind"] == "run"
+
+
+def test_the_package_runs_as_a_module():
+    called = subprocess.run(
+        [sys.executable, "-m", "holomorph", "train", "--rule", "nonsense", "--out", "nowhere"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert called.returncode == 2
+    assert "nonsense" in called.stderr
