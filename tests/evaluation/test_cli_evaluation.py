@@ -20,6 +20,9 @@ from torch import nn
 def small():
     return nn.Sequential(nn.Linear(64, 48), nn.GELU(), nn.Linear(48, 10))
 
+def single():
+    return nn.Linear(3, 1)
+
 class Cut(nn.Sequential):
     def forward(self, x):
         return super().forward(x.detach())
@@ -70,6 +73,39 @@ def test_strict_turns_a_failed_check_into_status_three(folder: Path) -> None:
     arguments = ("evaluate", "disguised_models:cut", "--weights", "honest.safetensors", *COMMON)
     assert status(*arguments) == 0
     assert status(*arguments, "--strict") == 3
+
+
+def test_one_output_and_features_of_their_own_go_through_every_command(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scale = np.array([1.0, 100.0, 10.0])
+    x = (np.random.default_rng(0).random((12, 3)) * scale).astype(np.float32)
+    slope = np.array([1.0, -0.01, 0.1])
+    y = ((x - scale / 2) @ slope > 0).astype(int)
+    np.savez("table.npz", x_train=x, y_train=y, x_val=x, y_val=y, x_test=x, y_test=y)
+    np.savez("features.npz", eps=scale * np.array([0.2, 0.1, 0.0]), low=0 * scale, high=scale)
+    bias = torch.tensor([-float(slope @ scale) / 2])
+    save_file({"weight": torch.tensor(slope[None]).float(), "bias": bias}, "single.safetensors")
+    model = ("evaluate", "disguised_models:single", "--weights", "single.safetensors", "--data", "npz:table.npz",
+             "--n", "12", "--quick", "--quiet")  # fmt: skip
+    assert status(*model, "--features", "features.npz", "--out", "first.json") == 0
+    first = EvaluationRecord.load("first.json")
+    room = np.minimum(x[:, :2], scale[:2] - x[:, :2])  # to the nearer wall: less than the way the attack may take
+    gap = np.abs((x - scale / 2) @ slope)
+    surely = np.minimum(room, scale[:2] * [0.2, 0.1]) @ np.abs(slope[:2]) > gap * 1.001
+    never = scale[:2] * [0.2, 0.1] @ np.abs(slope[:2]) < gap * 0.999
+    broken = np.array([by is not None for by in first.threats[0].broken_by])
+    assert (first.clean, str(first.threats[0].threat)) == (1.0, "inf:1")
+    assert broken[surely].all()
+    assert not broken[never].any()
+    assert 0 < broken.mean() < 1
+    assert status("audit", "first.json") == 0
+    assert status(*model, "--features", "features.npz", "--threat", "inf:1,2:1", "--against", "first.json") == 0
+    assert "Minus that of disguised_models:single with single.safetensors, robust at inf:1: +0.0" in (
+        capsys.readouterr().err
+    )
+    gaps = EvaluationRecord.load("evaluation.json").differences
+    assert [gap.figure for gap in gaps] == ["clean", "inf:1"]
 
 
 @pytest.mark.parametrize(

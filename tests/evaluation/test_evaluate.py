@@ -199,6 +199,11 @@ def test_a_quick_evaluation_keeps_to_its_count_of_passes(threats: str) -> None:
     assert 0.5 * QUICK_GRADIENTS < model.passes + twin.passes < QUICK_GRADIENTS
 
 
+def test_the_full_plan_begins_with_autoattack_undisturbed() -> None:
+    names = [a.name for a in plan(THREAT, Traits(classes=10, spread=0.0, zero_gradients=0.0))]
+    assert names[:4] == ["apgd-ce", "apgd-t", "fab-t", "square"]
+
+
 def test_a_thorough_plan_adds_the_boundary_attack_and_all_starts() -> None:
     traits = Traits(classes=10, spread=0.0, zero_gradients=0.0)
     further = [a for a in plan(THREAT, traits, effort="thorough") if a not in plan(THREAT, traits)]

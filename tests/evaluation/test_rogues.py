@@ -101,17 +101,16 @@ def test_catastrophic_overfitting_shows_in_the_alignment() -> None:
     assert abs(alignment.figure) < 0.1
 
 
-def test_a_convolutional_network_under_the_full_evaluation_trips_nothing(scene: Scene) -> None:
+def test_a_smooth_convolutional_network_trips_nothing(scene: Scene) -> None:
     def network() -> nn.Module:
         torch.manual_seed(0)
         layers = nn.Conv2d(1, 16, 3, stride=2), nn.GELU(), nn.Flatten(), nn.Linear(144, 10)
         return train(*digits(), 0.1, 30, nn.Sequential(nn.Unflatten(1, (1, 8, 8)), *layers))
 
-    record = evaluate(network(), scene.x[:8], scene.y[:8], ThreatModel("inf", 0.05))
+    threats = [ThreatModel("inf", 0.05), ThreatModel(2, 0.5)]
+    record = evaluate(network(), scene.x[:24], scene.y[:24], threats, quick=True)
     assert tripped(record) == set(), [c for c in record.checks if c.verdict in ("warn", "fail")]
-    names = [attack.name for attack in record.attacks]
-    assert names[:4] == ["apgd-ce", "apgd-t", "fab-t", "square"]
-    assert not record.upper_bound
+    assert "At 2:0.5:" in record.checks[0].reason, "every threat is looked at"
 
 
 def digits() -> tuple[torch.Tensor, torch.Tensor]:
