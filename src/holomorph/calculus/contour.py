@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from holomorph.calculus import jets
-from holomorph.calculus.derivatives import check_direction, output_of
+from holomorph.calculus.derivatives import check_direction, check_finite, output_of
 from holomorph.calculus.elementary import forward_mode
+from holomorph.calculus.where import at_complex
 from holomorph.errors import ConfigError, DomainError, unknown_name
 from holomorph.types import Differentiable, check_batch
 
@@ -151,18 +152,19 @@ def on_circle(f: Differentiable, x: Tensor, v: Tensor, radius: float, points: in
     angles = torch.arange(points, dtype=x.real.dtype, device=x.device) * (2 * math.pi / points)
     angles = angles if x.is_complex() else angles[: points // 2 + 1]
     shape = (-1, *(1,) * x.ndim)
-    if x.is_complex():
-        many = x + radius * torch.polar(torch.ones_like(angles), angles).to(x.dtype).reshape(shape) * v
-        h = f(many.flatten(0, 1))
-    else:
-        real = x + radius * angles.cos().reshape(shape) * v
-        imaginary = (radius * angles.sin()).reshape(shape) * v
-        h = torch.complex(*jets.complex(f, real.flatten(0, 1), imaginary.flatten(0, 1)))
-    if not torch.isfinite(h).all():
+    try:
+        if x.is_complex():
+            many = x + radius * torch.polar(torch.ones_like(angles), angles).to(x.dtype).reshape(shape) * v
+            h = at_complex(f, many.flatten(0, 1))
+            check_finite(h)
+        else:
+            real = x + radius * angles.cos().reshape(shape) * v
+            imaginary = (radius * angles.sin()).reshape(shape) * v
+            h = torch.complex(*jets.complex(f, real.flatten(0, 1), imaginary.flatten(0, 1)))
+    except DomainError as error:
         raise DomainError(
-            f"The function is not finite on the circle of radius {radius:g}: a pole is near, or it overflows. "
-            f"Use a smaller radius."
-        )
+            f"On the circle of radius {radius:g}: {error} A pole may be near; use a smaller radius."
+        ) from None
     return h.reshape(len(angles), len(x), -1)
 
 
@@ -207,12 +209,13 @@ def _by_forward_mode(f: Differentiable, x: Tensor, v: Tensor, order: int) -> Ten
     if x.is_complex():
         raise ConfigError("Nested forward differentiation is for real inputs. Use method 'contour'.")
 
-    def derivative(g: Differentiable) -> Differentiable:
-        return lambda point: forward_mode(g, (point,), (v,))[1]
+    def derivative(g: Differentiable, first: bool) -> Differentiable:
+        return lambda point: forward_mode(g, (point,), (v,), strict=first)[1]
 
     terms, g = [], f
     for k in range(order + 1):
         terms.append(g(x).reshape(len(x), -1) / math.factorial(k))
-        g = derivative(g)
+        g = derivative(g, first=k == 0)
     result = torch.stack(terms, 1)
+    check_finite(result)
     return result if torch.is_grad_enabled() else result.detach()

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from holomorph.calculus.elementary import forward_mode
+from holomorph.calculus.where import at_complex
 from holomorph.errors import ConfigError, DomainError, ModelError, NotDifferentiableError
 from holomorph.types import Differentiable, check_batch
 
@@ -59,7 +60,8 @@ def jvp(f: Differentiable, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
     """
     check_batch(x)
     check_direction(x, v)
-    value, tangent = forward_mode(f, (x,), (v,))
+    value, tangent = forward_mode(f, (x,), (v,), strict=True)
+    check_finite(value)
     return (value, tangent) if torch.is_grad_enabled() else (value.detach(), tangent.detach())
 
 
@@ -190,13 +192,18 @@ def output_of(f: Differentiable, x: Tensor) -> Tensor:
     """f(x), checked to be one row of numbers a sample; attention in the form that has second derivatives."""
     twice = torch.is_grad_enabled() and x.requires_grad
     with sdpa_kernel(SDPBackend.MATH) if twice else nullcontext():
-        h = f(x)
+        h = at_complex(f, x) if x.is_complex() else f(x)
     if not isinstance(h, Tensor) or h.ndim == 0 or len(h) != len(x):
         got = tuple(h.shape) if isinstance(h, Tensor) else type(h).__name__
         raise ModelError(f"The function gave {got} for a batch of {len(x)}. It must return one row for each sample.")
+    check_finite(h)
+    return h
+
+
+def check_finite(h: Tensor) -> None:
+    """Refuse values that are NaN or infinite."""
     if not torch.isfinite(h).all():
         raise DomainError("The function is NaN or infinite at some sample. Check the model, or move the points.")
-    return h
 
 
 def scalar_output(g: Differentiable, x: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from holomorph.errors import ConfigError, ModelError
+from holomorph.errors import ConfigError, ModelError, NotDifferentiableError
 
 
 def standardise(x: Tensor, axes: Sequence[int], eps: float) -> Tensor:
@@ -169,18 +169,27 @@ class ElementaryOperations(TorchFunctionMode):
         return replaced(*args, **(kwargs or {}))
 
 
-def forward_mode(f: Callable[..., Any], points: tuple[Tensor, ...], directions: tuple[Tensor, ...]) -> tuple[Any, Any]:
+def forward_mode(
+    f: Callable[..., Any], points: tuple[Tensor, ...], directions: tuple[Tensor, ...], *, strict: bool = False
+) -> tuple[Any, Any]:
     """``torch.func.jvp`` made safe: elementary operations, and a graph, without which some derivatives are missing.
 
     Raises
     ------
+    NotDifferentiableError
+        If ``strict``, where the output does not depend differentiably on the input.
     ModelError
         For what torch's forward mode cannot do: batch statistics that are updated, functions with a backward only.
     """
     try:
         with torch.enable_grad(), ElementaryOperations():
-            result = torch.func.jvp(f, points, directions)
+            result = torch.func.jvp(f, points, directions, strict=strict)
     except (RuntimeError, NotImplementedError) as error:
+        if strict and "independent" in str(error):
+            raise NotDifferentiableError(
+                "The output does not depend differentiably on the input. Look for detach(), argmax, rounding, or numpy "
+                "inside the function."
+            ) from None
         remedy = next((remedy for words, remedy in _REFUSALS.items() if words in str(error)), None)
         if remedy is None:
             raise

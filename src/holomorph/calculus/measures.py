@@ -15,7 +15,7 @@ from torch import Tensor
 
 from holomorph.calculus.norms import per_sample, random_in_ball
 from holomorph.errors import ConfigError, DataError
-from holomorph.types import ThreatModel
+from holomorph.types import ThreatModel, check_batch
 
 #: A loss of each sample: (batch, ...) -> (batch,).
 SampleLoss = Callable[[Tensor], Tensor]
@@ -62,6 +62,7 @@ class Ball:
         self, x: Tensor, generator: torch.Generator, y: Tensor | None = None, loss: SampleLoss | None = None
     ) -> Tensor:
         """Draw x + u with u uniform in the ball."""
+        check_batch(x)
         drawn = x + random_in_ball(x, self.threat.p, self.threat.radius * self.scale, generator)
         return drawn.clamp(*self.threat.box) if self.clip else drawn
 
@@ -86,6 +87,7 @@ class Segments:
         self, x: Tensor, generator: torch.Generator, y: Tensor | None = None, loss: SampleLoss | None = None
     ) -> Tensor:
         """Draw x + t (x' - x) with t uniform in [0, reach] and x' of another class."""
+        check_batch(x)
         if y is None:
             raise ConfigError("Segments join samples of different classes; give the labels y.")
         other = (y[:, None] != y[None, :]).to(torch.get_default_dtype())
@@ -112,4 +114,5 @@ class Noise:
         self, x: Tensor, generator: torch.Generator, y: Tensor | None = None, loss: SampleLoss | None = None
     ) -> Tensor:
         """Draw x + sigma times a standard normal vector."""
+        check_batch(x)
         return x + self.sigma * torch.randn(x.shape, generator=generator, dtype=x.dtype, device=generator.device).to(x)

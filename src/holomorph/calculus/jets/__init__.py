@@ -6,15 +6,15 @@ with fixed statistics, Dropout with one mask for all parts. The results carry gr
 
 from __future__ import annotations
 
-from types import TracebackType
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from holomorph.calculus.derivatives import check_direction, unit_directions
+from holomorph.calculus.derivatives import check_direction, check_finite, unit_directions
 from holomorph.calculus.jets.imaginary import ComplexJet
 from holomorph.calculus.jets.real import Jet
+from holomorph.calculus.where import module_of
 from holomorph.errors import NotDifferentiableError, NotHolomorphicError
 from holomorph.types import Differentiable, check_batch
 
@@ -39,6 +39,10 @@ def dual(model: Differentiable, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
     ------
     NotDifferentiableError
         Where the output does not depend differentiably on the input.
+    ModelError
+        For what cannot be followed: writing into a jet, custom autograd functions.
+    DomainError
+        For a value that is NaN or infinite.
 
     Source: docs/mathematics.md, section 2.
 
@@ -96,6 +100,7 @@ def push_forward(model: Differentiable, x: Tensor, directions: Tensor, order: in
             "The output does not depend differentiably on the input. Look for detach(), argmax, rounding, or numpy "
             "inside the function."
         )
+    check_finite(result.value)
     return result.value, result.first, x.new_empty(0) if result.second is None else result.second
 
 
@@ -110,7 +115,7 @@ def complex(model: Differentiable, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor
     NotHolomorphicError
         For ReLU, maximum pooling, absolute values and the like, naming the operation and the module.
     DomainError
-        Past a branch point of softplus.
+        Past a branch point of softplus, or where the value is not finite.
 
     Source: docs/mathematics.md, section 4.
 
@@ -122,7 +127,7 @@ def complex(model: Differentiable, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor
     try:
         result: Any = _eager(model)(ComplexJet(x, y))
     except NotHolomorphicError as error:
-        where = _module_of(error.__traceback__, model)
+        where = module_of(error.__traceback__, model)
         if where is None:
             raise
         raise NotHolomorphicError(f"In {where}: {error}") from None
@@ -130,6 +135,7 @@ def complex(model: Differentiable, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor
         raise NotDifferentiableError(
             "The output does not depend on the input. Look for detach(), rounding, or numpy inside the function."
         )
+    check_finite(result.value)
     return result.value, result.imaginary
 
 
@@ -151,17 +157,3 @@ def complexify(model: Differentiable) -> Differentiable:
 def _eager(model: Differentiable) -> Differentiable:
     """The module inside a compiled one, with the same parameters."""
     return getattr(model, "_orig_mod", model)
-
-
-def _module_of(traceback: TracebackType | None, model: Differentiable) -> str | None:
-    """The innermost module on the traceback, by its name inside the model."""
-    innermost = None
-    while traceback is not None:
-        holder = traceback.tb_frame.f_locals.get("self")
-        innermost = holder if isinstance(holder, nn.Module) else innermost
-        traceback = traceback.tb_next
-    if innermost is None:
-        return None
-    names = {m: n for n, m in model.named_modules()} if isinstance(model, nn.Module) else {}
-    name = names.get(innermost)
-    return f"module {name!r} ({type(innermost).__name__})" if name else f"module {type(innermost).__name__}"
