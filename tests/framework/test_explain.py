@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from holomorph.errors import DataError, ModelError
+from holomorph.errors import ConfigError, DataError, ModelError
 from holomorph.evaluation.subject import Subject
 from holomorph.framework.boundary import boundary, curvatures, tangent_share
 from holomorph.framework.explain import explain
@@ -245,3 +245,13 @@ def test_what_is_refused_and_what_is_left_alone():
         explain(_never_right(), x, torch.tensor([1] + [0] * 29), threat=threat, steps=2)
     assert model.training
     assert all(p.grad is None and p.requires_grad for p in model.parameters())
+
+
+def test_only_the_parts_asked_for_are_measured() -> None:
+    x = torch.rand(20, 3, generator=torch.Generator().manual_seed(0))
+    model, y = nn.Linear(3, 2), torch.arange(20) % 2
+    record = explain(model, x, y, threat=ThreatModel("inf", 0.1), only=["energies"])
+    assert record.energies is not None
+    assert (record.margins, record.harmonicity, record.boundary) == (None, None, None)
+    with pytest.raises(ConfigError, match="Did you mean 'energies'"):
+        explain(model, x, y, threat=ThreatModel("inf", 0.1), only=["energie"])

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
 from holomorph.data.splits import check_labels
-from holomorph.errors import DataError
+from holomorph.errors import DataError, unknown_name
 from holomorph.evaluation.subject import Subject, under_attack
 from holomorph.framework.boundary import boundary
 from holomorph.framework.fingerprint import fingerprint
@@ -35,6 +35,7 @@ def explain(
     batch_size: int = 100,
     seed: int = 0,
     out: str | Path | None = None,
+    only: Collection[str] | None = None,
     name: str = "",
     data: str = "",
 ) -> ExplanationRecord:
@@ -60,6 +61,8 @@ def explain(
         Of everything random.
     out:
         A file that keeps each part once it is done; a run stopped halfway goes on from there.
+    only:
+        Which of "margins", "energies", "harmonicity" and "boundary" to measure; all of them unless given.
     name, data:
         For the record.
 
@@ -67,6 +70,8 @@ def explain(
     ------
     DataError
         For samples outside the box, one class only, or fewer than 12 samples.
+    ConfigError
+        For a part of another name.
     ModelError
         If the output is not logits of at least two classes.
 
@@ -96,6 +101,7 @@ def explain(
             "harmonicity": lambda: harmonicity(subject, x, y, threat, **options),
             "boundary": lambda: boundary(subject, x, y, threat, reference=reference, **options),
         }
+        wanted = {name: parts[name] for name in _chosen(only, parts)}
         empty = ExplanationRecord(
             model=name or type(model).__name__,
             data=data,
@@ -106,7 +112,14 @@ def explain(
             clean=float((subject.answers(x) == y).float().mean()),
             versions=versions("foolbox", "pyautoattack"),
         )
-        return _filled(empty, parts, None if out is None else Path(out), started)
+        return _filled(empty, wanted, None if out is None else Path(out), started)
+
+
+def _chosen(only: Collection[str] | None, parts: Collection[str]) -> list[str]:
+    for name in only or ():
+        if name not in parts:
+            raise unknown_name("part", name, parts)
+    return [name for name in parts if only is None or name in only]
 
 
 def _filled(

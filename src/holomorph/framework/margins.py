@@ -8,24 +8,27 @@ need a bound on the derivatives over the whole ball.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from holomorph.calculus.norms import norm, per_sample
-from holomorph.calculus.observables import margin as observed
 from holomorph.errors import ConfigError, ModelError
 from holomorph.framework.halfspaces import smallest_step
-from holomorph.framework.rays import interpolated, smallest_positive_root
+from holomorph.framework.rays import between, smallest_positive_root
 from holomorph.types import Differentiable, ThreatModel, check_batch
 
-#: A point counts as near the boundary if the margin there is below this share of the sample's.
-_NEAR = 0.05
+#: A crossing is believed if the margin where the gradient was taken is below this share of the sample's, and if at
+#: the crossing itself, which the box may have moved, it is at most that share.
+_NEAR, _CUT = 0.3, 0.05
 
-#: A half-space at a point is of no use if its boundary is nearer to x than this share of the margin says.
-_USELESS = 0.2
+#: A step must gain at least this share of the margin; else the boundary lies behind the point and the gradients'
+#: mean takes over.
+_USELESS = 0.1
+
+#: A rival is given up once its boundary seems this much farther than a crossing found, or than another's slope says.
+_FAR, _FARTHER = 2.0, 4.0
 
 
 class Margin(NamedTuple):
@@ -44,6 +47,14 @@ class _Rows(NamedTuple):
     rival: Tensor
     value: Tensor
     gradient: Tensor
+
+    def at(self, mask: Tensor) -> _Rows:
+        """Some of the rows."""
+        return _Rows(*(t[mask] for t in self))
+
+    def margin(self, logits: Tensor) -> Tensor:
+        """The logit of the label minus that of the rival."""
+        return (logits.gather(1, self.y[:, None]) - logits.gather(1, self.rival[:, None]))[:, 0]
 
 
 def first_order(
@@ -85,7 +96,8 @@ def first_order(
     """
     rows = _rows(model, x, y, threat, rivals)
     step = smallest_step(-rows.gradient, rows.value.clamp_min(0), rows.x, threat)
-    return _least(x, rows, step.delta, step.reaches, threat)
+    distance = norm(step.delta, threat.p).masked_fill(~step.reaches, math.inf).masked_fill(rows.value <= 0, 0.0)
+    return _least(x, rows, step.delta, distance)
 
 
 def analytic(
@@ -94,38 +106,38 @@ def analytic(
     y: Tensor,
     threat: ThreatModel,
     *,
-    degree: int = 2,
-    expansions: int = 4,
     rivals: int | None = None,
+    expansions: int = 10,
+    tolerance: float = 0.01,
 ) -> Margin:
-    r"""Distance to the boundary by polynomials along dual directions, re-expanded near the boundary.
+    r"""Distance to the boundary by polynomials along dual directions, re-expanded at the boundary until it settles.
 
-    First, for every rival, along the smallest step $\delta$ into the half-space of the linearised margin, the
-    polynomial $m_j(x + u\,\delta) = \sum_k c_k u^k$; its smallest positive root u gives the point $x + u\,\delta$.
-    The nearest of these points is followed: each further expansion takes the gradient of
-    $m = h_y - \max_{j \ne y} h_j$ at the point found, the smallest step into *its* half-space, and the polynomial of
-    m along that step. Where the half-space at the point already holds x (the expansion went too far), the mean of the
-    gradients at x and at the point replaces it, which is exact for quadratic margins. The estimate is the shortest
-    step found at whose end m is below 5 % of m(x), corrected by a Newton step along its ray; failing that, the last.
+    For each rival, along the smallest step $\delta$ into the half-space of the linearised margin $m_j$: the quadratic
+    in u with the value and slope of $m_j(x + u\,\delta)$ at 0 and its value at 1; its smallest positive root gives a
+    point. Each further expansion takes value and gradient at the point: the cubic with value and slope at both ends
+    gives the crossing on this ray, and the smallest step into the half-space at the crossing the next ray. A rival has
+    settled when the half-space is as near as the crossing, and is given up when another's is much nearer. The
+    least crossing over rivals and expansions counts, provided that the margin at the ray's end was below 30 % of m(x).
 
-    The polynomials have the value and slope of m at x and its values at degree - 1 further points of the ray, so they
-    are Taylor's where m is a polynomial of this degree. Exact for such margins if the nearest boundary point lies along
-    the dual direction (linear margins; in l_2 radial quadratics); re-expanded, exact in the limit where the iteration
-    settles on the nearest point. An estimate: neither a lower nor, in general, an upper bound.
+    Exact where margins are quadratic (expanded again: cubic) along the dual direction and it meets the nearest
+    boundary point (linear margins; in l_2 radial quadratics); in the limit where the iteration settles on the nearest
+    point. An estimate: on the other side of an accurate crossing the answer changes, so it lies rarely below the true
+    distance, but the end point is not run through the model again. A plain network settles in two or three
+    expansions; how many a network needs says how much its gradient turns on the way to the boundary.
 
     Parameters
     ----------
     model, x, y, threat, rivals:
         As for :func:`first_order`.
-    degree:
-        The degree of the polynomials; each degree above the first costs one evaluation of the model an expansion.
     expansions:
-        How many expansions are made; 1 does not re-expand.
+        The most expansions of a rival, the one at x included; 1 does not re-expand.
+    tolerance:
+        By what share of its distance a crossing may be farther than its half-space where a rival counts as settled.
 
     Raises
     ------
     DataError, ModelError, ConfigError
-        As for :func:`first_order`, and for a degree or a number of expansions below 1.
+        As for :func:`first_order`, and for a number of expansions below 1.
 
     Source: docs/mathematics.md, section 5; our derivation.
 
@@ -137,85 +149,93 @@ def analytic(
     >>> analytic(ring, x, torch.tensor([0]), threat).distance
     tensor([0.3000], dtype=torch.float64)
     """
-    if degree < 1 or expansions < 1:
-        raise ConfigError(f"degree and expansions must be at least 1, not {degree} and {expansions}.")
+    if expansions < 1:
+        raise ConfigError(f"expansions must be at least 1, not {expansions}.")
     rows = _rows(model, x, y, threat, rivals)
-    step = smallest_step(-rows.gradient, rows.value.clamp_min(0), rows.x, threat)
-    pair = _margin_of(model, rows.y, rows.rival)
-    delta = _to_root(pair, rows.x, rows.value, rows.gradient, step.delta, degree, threat, (0.0, math.inf))
-    found = _least(x, rows, delta, step.reaches, threat)
-    if expansions == 1:
-        return found
-    start = rows.gradient.reshape(len(x), -1, *x.shape[1:])
-    nearest = (rows.rival.reshape(len(x), -1) == found.rival[:, None]).to(torch.int8).argmax(1)
-    here = torch.arange(len(x), device=x.device)
-    value = rows.value.reshape(len(x), -1)[here, nearest]
-    return _refine(model, x, y, threat, found, value, start[here, nearest], degree, expansions - 1)
-
-
-def _refine(
-    model: Differentiable,
-    x: Tensor,
-    y: Tensor,
-    threat: ThreatModel,
-    found: Margin,
-    value: Tensor,
-    start: Tensor,
-    degree: int,
-    times: int,
-) -> Margin:
-    """Follow the nearest rival's point; keep the shortest step that ends on the boundary."""
-
-    def margin(z: Tensor) -> Tensor:
-        return observed(model(z), y)
-
-    point = last = found.point
-    rival = found.rival
-    best = torch.full_like(found.distance, math.inf)
-    for k in range(times + 1):
-        there, gradient, there_rival = _look(model, point, y)
-        corrected = _newton(x, point, there, gradient, threat)
-        distance = norm(corrected - x, threat.p)
-        better = (there <= _NEAR * value) & (distance < best)
-        best, last = torch.where(better, distance, best), torch.where(per_sample(better, x), corrected, last)
-        rival = torch.where(better | torch.isinf(best), there_rival, rival)
-        if k == times:
+    first = smallest_step(-rows.gradient, rows.value.clamp_min(0), rows.x, threat)
+    count = len(rows.x) // len(x)
+    length = norm(first.delta, threat.p)
+    wrong = (rows.value.reshape(len(x), count) <= 0).any(1).repeat_interleave(count)
+    live = ~wrong & _within(length, length, count, _FARTHER)
+    rays = _Rays(first.delta.clone(), length, torch.full_like(length, math.inf), rows.x + first.delta)
+    _stretch(model, rows.at(live), rays, live, threat)
+    for k in range(expansions - 1):
+        live &= _within(torch.minimum(rays.best, rays.length), rays.best if k else rays.length, count, _FAR)
+        if not live.any():
             break
-        need = there - (gradient * (point - x)).flatten(1).sum(1)
-        astray = need <= _USELESS * value
-        gradient = torch.where(per_sample(astray, x), (start + gradient) / 2, gradient)
-        step = smallest_step(-gradient, torch.where(astray, value, need).clamp_min(0), x, threat)
-        point = x + _to_root(margin, x, value, start, step.delta, degree, threat, (0.5, 1.5))
-    settled = torch.isfinite(best)
-    last = torch.where(per_sample(settled, x), last, point)
-    wrong = found.distance == 0
-    flat = torch.isinf(found.distance) & ~settled
-    distance = norm(last - x, threat.p).masked_fill(flat, math.inf).masked_fill(wrong, 0.0)
-    return Margin(distance, torch.where(wrong, found.rival, rival), torch.where(per_sample(wrong, x), x, last))
+        gained = _expand(model, rows.at(live), rays, live, threat)
+        live[live.clone()] = gained > tolerance
+    found = torch.isfinite(rays.best)
+    some = found.reshape(len(x), count).any(1).repeat_interleave(count)
+    distance = torch.where(some | ~first.reaches, rays.best, rays.length).masked_fill(wrong & (rows.value <= 0), 0.0)
+    return _least(x, rows, rays.point - rows.x, distance)
 
 
-def _newton(x: Tensor, point: Tensor, value: Tensor, gradient: Tensor, threat: ThreatModel) -> Tensor:
-    """Move a point near the boundary along its ray from x, by one Newton step of at most a tenth of the way."""
-    fall = -(gradient * (point - x)).flatten(1).sum(1)
-    stretch = 1 + torch.where(fall > 0, value / fall, torch.zeros_like(fall)).clamp(-0.1, 0.1)
-    return (x + per_sample(stretch, x) * (point - x)).clamp(*threat.box)
+class _Rays(NamedTuple):
+    """One row for each pair: the step, the latest crossing, the nearest so far and its point; changed in place."""
+
+    step: Tensor
+    length: Tensor
+    best: Tensor
+    point: Tensor
 
 
-def _to_root(
-    margin: Callable[[Tensor], Tensor],
-    x: Tensor,
-    value: Tensor,
-    gradient: Tensor,
-    delta: Tensor,
-    degree: int,
-    threat: ThreatModel,
-    within: tuple[float, float],
-) -> Tensor:
-    """Stretch a step to the smallest positive root of the margin's polynomial along it, inside the box."""
-    slope = (gradient * delta).flatten(1).sum(1)
-    u = smallest_positive_root(interpolated(margin, x, delta, value, slope, degree))
-    u = torch.where(torch.isfinite(u), u, torch.ones_like(u)).clamp(*within)
-    return (x + per_sample(u, x) * delta).clamp(*threat.box) - x
+def _within(distance: Tensor, others: Tensor, count: int, factor: float) -> Tensor:
+    """Which rows are at most so many times farther than the nearest of their sample."""
+    least = others.reshape(-1, count).amin(1).repeat_interleave(count)
+    return distance <= factor * least
+
+
+def _stretch(model: Differentiable, rows: _Rows, rays: _Rays, live: Tensor, threat: ThreatModel) -> None:
+    """Stretch the first steps to the root of the quadratic with the margin's value at their ends."""
+    step = rays.step[live]
+    with torch.no_grad():
+        end = rows.margin(model(rows.x + step))
+    slope = (rows.gradient * step).flatten(1).sum(1)
+    u = smallest_positive_root(between(rows.value, slope, end))
+    u = torch.where(torch.isfinite(u), u, torch.ones_like(u)).clamp_max(2.0)
+    rays.step[live] = (rows.x + per_sample(u, step) * step).clamp(*threat.box) - rows.x
+    rays.length[live] = norm(rays.step[live], threat.p)
+    rays.point[live] = rows.x + rays.step[live]
+
+
+def _expand(model: Differentiable, rows: _Rows, rays: _Rays, live: Tensor, threat: ThreatModel) -> Tensor:
+    """Expand at the ends of the steps: note the crossings, turn the steps to the half-spaces found there.
+
+    Returns by which share of its way the half-space is nearer than the crossing; none where the two agree.
+    """
+    step = rays.step[live]
+    leaf = (rows.x + step).detach().requires_grad_()
+    with torch.enable_grad():
+        value = rows.margin(model(leaf))
+        (gradient,) = torch.autograd.grad(value.sum(), leaf)
+    end = value.detach()
+    slope, end_slope = ((g * step).flatten(1).sum(1) for g in (rows.gradient, gradient))
+    u = _crossing(between(rows.value, slope, end, end_slope), end)
+    crossing = (rows.x + per_sample(u, step) * step).clamp(*threat.box)
+    distance = norm(crossing - rows.x, threat.p)
+    there = end + (gradient * (crossing - leaf.detach())).flatten(1).sum(1)  # the box may have cut the step
+    believed = (end.abs() <= _NEAR * rows.value) & ((end <= 0) | (there <= _CUT * rows.value))
+    closer = believed & (distance < rays.best[live])
+    rays.best[live] = torch.where(closer, distance, rays.best[live])
+    rays.point[live] = torch.where(per_sample(closer, step), crossing, rays.point[live])
+    gain = -u * end_slope
+    astray = gain <= _USELESS * rows.value
+    gradient = torch.where(per_sample(astray, step), (gradient + rows.gradient) / 2, gradient)
+    gain = torch.where(astray, rows.value, gain)
+    rays.step[live] = smallest_step(-gradient, gain, rows.x, threat).delta
+    rays.length[live] = distance
+    nearer = 1 - norm(rays.step[live], threat.p) / distance
+    return torch.where(believed & ~astray, nearer, torch.ones_like(distance))
+
+
+def _crossing(cubic: Tensor, end: Tensor) -> Tensor:
+    """The root of the cubic nearest to 1 on the side where its value at 1, ``end``, puts the boundary; 1.5 at most."""
+    _, b, c, d = cubic.unbind(1)
+    beyond = end > 0
+    seen = torch.stack([end, b + 2 * c + 3 * d, c + 3 * d, d], 1)  # the same cubic, expanded at 1
+    u = smallest_positive_root(torch.where(beyond[:, None], seen, cubic)) + beyond
+    return torch.where(torch.isfinite(u), u, torch.ones_like(u)).clamp_max(1.5)
 
 
 def _rows(model: Differentiable, x: Tensor, y: Tensor, threat: ThreatModel, rivals: int | None) -> _Rows:
@@ -241,28 +261,10 @@ def _rows(model: Differentiable, x: Tensor, y: Tensor, threat: ThreatModel, riva
     )
 
 
-def _margin_of(model: Differentiable, y: Tensor, rival: Tensor) -> Callable[[Tensor], Tensor]:
-    def margin(x: Tensor) -> Tensor:
-        logits = model(x)
-        return (logits.gather(1, y[:, None]) - logits.gather(1, rival[:, None]))[:, 0]
-
-    return margin
-
-
-def _look(model: Differentiable, point: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return margin, its gradient and the strongest rival at a point."""
-    leaf = point.detach().requires_grad_()
-    with torch.enable_grad():
-        logits = model(leaf)
-        value = observed(logits, y)
-        (gradient,) = torch.autograd.grad(value.sum(), leaf)
-    return value.detach(), gradient, logits.detach().scatter(1, y[:, None], -math.inf).argmax(1)
-
-
-def _least(x: Tensor, rows: _Rows, delta: Tensor, reaches: Tensor, threat: ThreatModel) -> Margin:
-    distance = norm(delta, threat.p).masked_fill(~reaches, math.inf).masked_fill(rows.value <= 0, 0.0)
+def _least(x: Tensor, rows: _Rows, delta: Tensor, distance: Tensor) -> Margin:
+    """The nearest rival of each sample; samples that are wrong already stay where they are."""
     table = distance.reshape(len(x), -1)
     best = table.argmin(1)
     row = torch.arange(len(x), device=x.device) * table.shape[1] + best
-    moved = torch.where(per_sample(table.gather(1, best[:, None])[:, 0] > 0, x), rows.x[row] + delta[row], x)
-    return Margin(table.gather(1, best[:, None])[:, 0], rows.rival[row], moved)
+    least = table.gather(1, best[:, None])[:, 0]
+    return Margin(least, rows.rival[row], torch.where(per_sample(least > 0, x), rows.x[row] + delta[row], x))

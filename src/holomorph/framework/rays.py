@@ -51,38 +51,35 @@ def taylor(f: Callable[[Tensor], Tensor], x: Tensor, v: Tensor, degree: int) -> 
     return torch.stack([c / math.factorial(k) for k, c in enumerate(stack)], 1)
 
 
-def interpolated(
-    f: Callable[[Tensor], Tensor], x: Tensor, v: Tensor, value: Tensor, slope: Tensor, degree: int
-) -> Tensor:
-    r"""Coefficients of the polynomial of u with f's value and slope at u = 0 and its values at u = 1, 1/2, 1/3, ...
+def between(value: Tensor, slope: Tensor, end: Tensor, end_slope: Tensor | None = None) -> Tensor:
+    r"""Coefficients of the polynomial with given value and slope at u = 0 and value (and slope) at u = 1.
 
-    Equal to the Taylor polynomial where f is a polynomial of this degree along the ray; else its c_k are divided
-    differences, wrong by O(|v|^(degree - 1)) of the next coefficient. Each degree above the first costs one
-    evaluation of f.
+    Equal to the Taylor polynomial for functions that are polynomials of degree 2 along the ray (of degree 3 with the
+    second slope); else Hermite's interpolation, two expansions in one.
 
     Parameters
     ----------
-    f, x, v:
-        As for :func:`taylor`.
-    value, slope:
-        c_0 and c_1, (batch,), as a gradient has given them.
+    value, slope, end, end_slope:
+        p(0), p'(0), p(1), p'(1), each (batch,).
+
+    Returns
+    -------
+    (batch, 3) or, with the second slope, (batch, 4)
 
     Source: docs/mathematics.md, section 5.
 
     Examples
     --------
-    >>> x, v = torch.tensor([[1.0]]), torch.tensor([[2.0]])
-    >>> interpolated(lambda x: x[:, 0] ** 2, x, v, torch.tensor([1.0]), torch.tensor([4.0]), 2)
-    tensor([[1., 4., 4.]])
+    >>> one, two = torch.tensor([1.0]), torch.tensor([2.0])
+    >>> between(one, two, 4 * one)  # 1 + 2u + u^2
+    tensor([[1., 2., 1.]])
+    >>> between(one, two, 5 * one, 7 * one)  # 1 + 2u + u^2 + u^3
+    tensor([[1., 2., 1., 1.]])
     """
-    known = [value, slope]
-    if degree > 1:
-        nodes = [1 / k for k in range(1, degree)]
-        with torch.no_grad():
-            rest = torch.stack([(f(x + u * v) - value - u * slope) / u**2 for u in nodes], 1)
-        powers = torch.tensor([[u**k for k in range(degree - 1)] for u in nodes], dtype=x.dtype, device=x.device)
-        known += torch.linalg.solve(powers, rest.T).unbind(0)
-    return torch.stack(known, 1)
+    rise = end - value
+    if end_slope is None:
+        return torch.stack([value, slope, rise - slope], 1)
+    return torch.stack([value, slope, 3 * rise - 2 * slope - end_slope, slope + end_slope - 2 * rise], 1)
 
 
 def smallest_positive_root(coefficients: Tensor) -> Tensor:
