@@ -5,7 +5,7 @@ Writes results/holomorphic.md.
 
 Tuning (tuning.py) sees no test sample. In the plane it has two draws of its own, one to train on and one to hold out.
 Of digits and tables one half is set aside for it once, in three folds, of which networks see the first only (their
-fits cost most); the 30 % test samples of each split come from the other half. Nine settings for every method.
+fits cost most); the 30 % test samples of each split come from the other half.
 
 Smallest l_2 perturbations of the first 100 test samples, 0 where wrong from the start: on digits and tables the least
 of DDN, FMN (foolbox, 60 steps each) and walk.py; in the plane the distance to the boundary on a grid of spacing 0.055.
