@@ -1,5 +1,7 @@
 """What the weight of the energy does: clean accuracy and smallest perturbations against lambda, all else fixed.
 
+Three splits, smallest perturbations of 50 test samples each.
+
 Run ``python benchmarks/energy_effect.py``, after holomorphic.py: the other settings are those that it chose. Kept in
 results/energy_effect.json; writes results/energy_effect.md and docs/pictures/energy_effect.svg.
 """
@@ -14,9 +16,10 @@ import torch
 
 from holomorph.report.images import MODEL, TWIN, Picture, canvas
 from holomorph.types import write_atomically
-from holomorphic import KINDS, RESULTS, SEEDS, measure
+from holomorphic import KINDS, RESULTS, measure
 from pictures import save
 
+SPLITS, ATTACKED = 3, 50
 SERIES = {
     "digits | machines | Fock, complexification": (0.0, 0.5, 2.0, 8.0, 32.0, 128.0),
     "moons | networks | holomorphic network, pairing": (0.0, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0),
@@ -32,11 +35,11 @@ def main() -> None:
         name, kind, label = series.split(" | ")
         method = KINDS[kind](name == "moons")[label]
         for weight in weights:
-            for seed in range(SEEDS):
+            for seed in range(SPLITS):
                 key = f"{series} | {weight:g} | {seed}"
                 if key not in known:
                     setting = tuned[f"{name} | {label}"]["chosen"] | {"weight": weight}
-                    known[key] = measure(method, setting, name, seed)
+                    known[key] = measure(method, setting, name, seed, ATTACKED)
                     write_atomically(path, json.dumps(known, indent=0).encode())
     rows = {series: [_row(known, series, weight) for weight in weights] for series, weights in SERIES.items()}
     (RESULTS / "energy_effect.md").write_text(table(rows))
@@ -45,7 +48,7 @@ def main() -> None:
 
 
 def _row(known: dict[str, Any], series: str, weight: float) -> dict[str, float]:
-    found = [known[f"{series} | {weight:g} | {seed}"] for seed in range(SEEDS)]
+    found = [known[f"{series} | {weight:g} | {seed}"] for seed in range(SPLITS)]
     clean, medians = [100 * f["clean"] for f in found], [np.median(f["sizes"]) for f in found]
     row = {"weight": weight, "clean": np.mean(clean), "deviation": np.std(clean), "median": np.mean(medians)}
     row |= {"least": min(medians), "most": max(medians)}

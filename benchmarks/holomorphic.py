@@ -39,7 +39,7 @@ KINDS = {"machines": machines, "networks": networks}
 Arrays = tuple[np.ndarray, ...]
 
 
-def measure(method: Method, setting: dict[str, Any], name: str, seed: int) -> dict[str, Any]:
+def measure(method: Method, setting: dict[str, Any], name: str, seed: int, attacked: int = ATTACKED) -> dict[str, Any]:
     """One method on one split."""
     x_train, x_test, y_train, y_test = split(name, seed)
     begin = time.process_time()
@@ -50,7 +50,7 @@ def measure(method: Method, setting: dict[str, Any], name: str, seed: int) -> di
     with torch.no_grad():
         right = model(x).argmax(1) == y
     predicting = time.process_time() - begin
-    sizes = smallest(model, x, y, ATTACKED, ("ddn", "fmn"), 60)
+    sizes = smallest(model, x, y, attacked, ("ddn", "fmn"), 60)
     found: dict[str, Any] = {}
     if x.shape[1] == 2:
         curve = planar(name, 4)
@@ -63,7 +63,7 @@ def measure(method: Method, setting: dict[str, Any], name: str, seed: int) -> di
         "predict_seconds": predicting,
     }
     if hasattr(model, "certified_radius"):
-        certified = model.certified_radius(x[:ATTACKED]) * right[:ATTACKED]
+        certified = model.certified_radius(x[:attacked]) * right[:attacked]
         found["certified"] = [round(v, 5) for v in certified.tolist()]
         found["violations"] = int((sizes < certified).sum())
     return found
