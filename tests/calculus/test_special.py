@@ -99,10 +99,26 @@ def test_softmax_and_its_logarithm_agree_with_the_definition():
     torch.testing.assert_close(special.softmax(z + 1000, 1), plain)
 
 
+def test_softmax_and_logsumexp_agree_with_mpmath_on_a_grid():
+    """Three arguments, two of them on grids in the plane, far out too; the sum stays off the branch cut."""
+    second, third = GRID[::7] / 4, 30 * GRID[::5]
+    z = torch.stack([torch.stack([torch.zeros_like(a), a, b]) for a in second for b in third])
+    softmax, total = special.softmax(z, 1), special.logsumexp(z, 1)
+    with mpmath.workdps(30):
+        for row, shares, log in zip(z.tolist(), softmax.tolist(), total.tolist(), strict=True):
+            terms = [mpmath.exp(mpmath.mpc(c.real, c.imag)) for c in row]
+            whole = mpmath.fsum(terms)
+            if abs(whole) < 1e-3 * max(abs(t) for t in terms):  # the terms cancel: ill-conditioned for anyone
+                continue
+            assert max(abs(complex(t / whole) - s) for t, s in zip(terms, shares, strict=True)) < 1e-10
+            assert abs(complex(mpmath.exp(mpmath.mpc(log.real, log.imag)) / whole) - 1) < 1e-10
+
+
 def test_softmax_gradients():
     z = torch.randn(2, 3, dtype=torch.complex128, generator=torch.Generator().manual_seed(0)).requires_grad_()
     for f in (special.softmax, special.log_softmax, special.logsumexp):
         assert torch.autograd.gradcheck(lambda t, f=f: f(t, 1), z)
+        assert torch.autograd.gradgradcheck(lambda t, f=f: f(t, 1), z)
 
 
 def test_softplus_refuses_its_branch_points():
