@@ -16,8 +16,9 @@ from holomorph.evaluation.autoattack import AutoAttackStage
 from holomorph.evaluation.evaluate import evaluate, prepare
 from holomorph.evaluation.export import robustbench
 from holomorph.evaluation.ledger import Ledger
+from holomorph.evaluation.memory import halving
 from holomorph.evaluation.plan import QUICK_GRADIENTS, plan, quick_samples
-from holomorph.evaluation.stage import Runner, Store, halving
+from holomorph.evaluation.stage import Runner, Store
 from holomorph.evaluation.subject import Subject
 from holomorph.evaluation.traits import Traits, examine
 from holomorph.evaluation.versus import versus
@@ -228,6 +229,19 @@ def test_records_on_the_same_samples_are_paired() -> None:
         versus(better, evaluate(halves, X[:4], Y[:4], threats, quick=True, checks=False))
     with pytest.raises(DataError, match="no threat in common"):
         versus(better, evaluate(halves, X, Y, ThreatModel(2, 0.1), quick=True, checks=False))
+
+
+def test_an_evaluation_that_runs_out_of_memory_ends_with_the_same_numbers(caplog: pytest.LogCaptureFixture) -> None:
+    def hungry(x: Tensor) -> Tensor:
+        if len(x) > 2:
+            raise MemoryError
+        return halves(x)
+
+    threat = ThreatModel("inf", 0.15)
+    short, ample = (evaluate(model, X, Y, threat, quick=True) for model in (hungry, halves))
+    assert "Out of memory with a batch of 5; going on with 2" in caplog.text
+    assert short.threats[0].broken_by == ample.threats[0].broken_by
+    assert [(c.name, c.verdict) for c in short.checks] == [(c.name, c.verdict) for c in ample.checks]
 
 
 def test_a_randomised_model_gets_the_randomised_version() -> None:

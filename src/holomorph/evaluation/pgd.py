@@ -33,6 +33,14 @@ class Ascent:
     final: Tensor
     losses: Tensor
 
+    @staticmethod
+    def joined(parts: list[Ascent]) -> Ascent:
+        """The ascents of the parts of a batch as one."""
+        best, wrong, found, final = (
+            torch.cat([getattr(part, name) for part in parts]) for name in ("best", "wrong", "found", "final")
+        )
+        return Ascent(best, wrong, found, final, torch.cat([part.losses for part in parts], 1))
+
 
 def losses(subject: Subject, kind: Loss) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
     r"""The map (x, y) to (loss, margin), one number a sample each.

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,10 +16,9 @@ from torch import Tensor, nn
 
 from holomorph import progress
 from holomorph.evaluation.base import Attack
+from holomorph.evaluation.memory import halving
 from holomorph.evaluation.subject import Subject
 from holomorph.types import ThreatModel, write_atomically
-
-log = logging.getLogger("holomorph")
 
 
 class Processes(Protocol):
@@ -107,23 +104,6 @@ class Runner:
         if self.store is not None:
             self.store.put(key, found)
         return found
-
-
-def halving(run: Callable[[Tensor, Tensor], Tensor], x: Tensor, y: Tensor) -> Tensor:
-    """Run on the batch; where memory ends, on its two halves, and say so."""
-    try:
-        return run(x, y)
-    except (MemoryError, RuntimeError) as error:
-        if len(x) == 1 or not _out_of_memory(error):
-            raise
-    half = len(x) // 2
-    log.warning("Out of memory with a batch of %d; going on with %d. Give a smaller batch size.", len(x), half)
-    return torch.cat([halving(run, x[:half], y[:half]), halving(run, x[half:], y[half:])])
-
-
-def _out_of_memory(error: BaseException) -> bool:
-    text = str(error).lower()
-    return isinstance(error, MemoryError) or "out of memory" in text or "can't allocate memory" in text
 
 
 def digest(*tensors: Tensor) -> str:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from holomorph.errors import ModelError
+from holomorph.evaluation.memory import halving
 from holomorph.types import Differentiable
 
 
@@ -64,7 +65,7 @@ class Subject(nn.Module):
     @torch.no_grad()
     def logits(self, x: Tensor, batch_size: int = 500) -> Tensor:
         """Return the logits of any number of samples, batch by batch, without gradients."""
-        return torch.cat([self(x[i : i + batch_size]) for i in range(0, len(x), batch_size)])
+        return torch.cat([halving(self, x[i : i + batch_size]) for i in range(0, len(x), batch_size)])
 
     def answers(self, x: Tensor, batch_size: int = 500) -> Tensor:
         """Return the class of each sample; -1, which no label equals, where a logit is NaN."""

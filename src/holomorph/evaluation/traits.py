@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from holomorph.errors import DataError, ModelError
+from holomorph.evaluation.memory import halving
 from holomorph.evaluation.subject import Subject
 
 #: Samples looked at.
@@ -69,15 +70,21 @@ def zero_gradient_share(subject: Subject, x: Tensor, y: Tensor) -> float | None:
     """Share of samples with an exactly zero gradient of the cross-entropy; None where there is no gradient."""
     if not subject.differentiable:
         return None
+    zeros = halving(lambda a, b: _zeros(subject, a, b), x, y)
+    return None if zeros.isnan().any() else float(zeros.mean())
+
+
+def _zeros(subject: Subject, x: Tensor, y: Tensor) -> Tensor:
+    """1 where the gradient is zero, 0 where it is not, NaN where there is none; shape (batch,)."""
     with torch.enable_grad():
         point = x.clone().requires_grad_()
         loss = torch.nn.functional.cross_entropy(subject(point), y, reduction="sum")
-        if not loss.requires_grad:
-            return None
-        gradient: Tensor | None = torch.autograd.grad(loss, point, allow_unused=True)[0]
+        gradient: Tensor | None = None
+        if loss.requires_grad:
+            gradient = torch.autograd.grad(loss, point, allow_unused=True)[0]
     if gradient is None:
-        return None
-    return float((gradient.flatten(1).abs().amax(1) == 0).double().mean())
+        return torch.full((len(x),), torch.nan, dtype=torch.float64)
+    return (gradient.flatten(1).abs().amax(1) == 0).double()
 
 
 def check_labels(y: Tensor, classes: int) -> None:

@@ -15,6 +15,7 @@ from holomorph.calculus.norms import per_sample, random_in_ball
 from holomorph.errors import HolomorphError
 from holomorph.evaluation.evaluated import Evaluated
 from holomorph.evaluation.ledger import Ledger
+from holomorph.evaluation.memory import halving_with
 from holomorph.evaluation.pgd import Ascent, Loss, ascend
 from holomorph.evaluation.space import movable
 from holomorph.evaluation.subject import Subject
@@ -101,7 +102,11 @@ class Evidence:
     ) -> Ascent:
         """Attack with the ascent; a model without gradients has no such attack."""
         self.need_gradients()
-        return ascend(self.subject, x, y, threat or self.threat, steps=steps, loss=loss, start=start)
+
+        def run(a: Tensor, b: Tensor, c: Tensor | None) -> Ascent:
+            return ascend(self.subject, a, b, threat or self.threat, steps=steps, loss=loss, start=c)
+
+        return halving_with(Ascent.joined, run, x, y, start)
 
     def noise(self, purpose: int, like: Tensor) -> Tensor:
         """One draw uniform in the threat's ball for each sample."""

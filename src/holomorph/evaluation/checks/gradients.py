@@ -9,16 +9,21 @@ from torch import Tensor
 
 from holomorph.calculus.norms import norm
 from holomorph.evaluation.checks.base import Evidence, Finding, NotApplicableError, graded, percent
+from holomorph.evaluation.memory import halving
 from holomorph.evaluation.space import clip
 
 
 def loss_gradient(e: Evidence, x: Tensor) -> Tensor:
     """The input gradient of the cross-entropy on the probe's labels."""
     e.need_gradients()
-    with torch.enable_grad():
-        point = x.clone().requires_grad_()
-        loss = torch.nn.functional.cross_entropy(e.subject(point), e.y, reduction="sum")
-        return torch.autograd.grad(loss, point)[0]
+
+    def run(x: Tensor, y: Tensor) -> Tensor:
+        with torch.enable_grad():
+            point = x.clone().requires_grad_()
+            loss = torch.nn.functional.cross_entropy(e.subject(point), y, reduction="sum")
+            return torch.autograd.grad(loss, point)[0]
+
+    return halving(run, x, e.y)
 
 
 class ZeroGradients:

@@ -35,6 +35,10 @@ def _headline(found: EvaluationRecord) -> str:
     sentence = f"{percent(found.robust)} of {found.samples} samples are still answered rightly where {allowed}."
     if found.twin is not None:
         sentence += f" The undefended twin, attacked in the same way, keeps {percent(found.twin.robust)}."
+        if found.differences:  # those against the twin come first, and of these the last is that of all threats
+            gap = [d for d in found.differences if d.against == found.differences[0].against][-1].interval
+            value, low, high = (f"{100 * v:.1f}" for v in (gap.value, gap.low, gap.high))
+            sentence += f" The difference is {value} points ({low} to {high}, paired by sample)."
     return sentence
 
 
