@@ -8,10 +8,11 @@ from torch import nn
 from holomorph.framework.convergence import gap
 from holomorph.framework.explain import explain
 from holomorph.framework.transfer import transfer
+from holomorph.records.explanation import ExpertRow
 from holomorph.report.parts import explanation
 from holomorph.report.render import render
 from holomorph.report.words import percent
-from holomorph.types import ThreatModel
+from holomorph.types import Interval, ThreatModel
 
 THREAT = ThreatModel("inf", 0.1)
 
@@ -63,12 +64,29 @@ def test_transfer_and_convergence_join_in(record, data, models):
         "Do independent trainings agree around the samples, too?",
         "Why do examples made on one model fool another?",
     ]
+    assert percent(gaps[0].uniform.value) in items[-2].sentence
     few = moved.model_copy(update={"scores": ()})
     assert "four are needed" in explanation.build([few])["items"][0].sentence
     best = max(score.determination.value for score in moved.scores)
     assert f"R² = {best:.2f}" in items[-1].sentence
     off = [np.array(a.success)[~np.eye(4, dtype=bool)].max() for a in moved.attacked]
     assert any(percent(float(v)) in items[-1].pictures[0].alt for v in off)
+
+
+def _expert(system, robust):
+    interval = Interval(value=robust, low=robust - 0.01, high=robust + 0.01)
+    return ExpertRow(
+        data="moons", system=system, rule="plain", parameters=9, clean=interval, robust=interval, threat="inf:0.1"
+    )
+
+
+@pytest.mark.parametrize(("robust", "ahead", "behind"), [(0.7, 1, 0), (0.5, 0, 1), (0.6, 0, 0)])
+def test_experts_are_counted_where_intervals_tell_them_apart(record, robust, ahead, behind):
+    rows = (_expert("one network", 0.6), _expert("three experts", robust))
+    item = explanation.build([record.model_copy(update={"experts": rows})])["items"][-1]
+    assert f"network in {ahead} of 1 comparisons" in item.sentence
+    assert f"less robust in {behind}." in item.sentence
+    assert percent(robust) in item.pictures[0].alt
 
 
 def test_nothing_to_explain_is_no_part():

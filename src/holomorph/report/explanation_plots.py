@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from holomorph.records.explanation import Energies, Gap, Harmonicity, Margins
+from holomorph.records.explanation import Boundary, Energies, ExpertRow, Gap, Harmonicity, Margins
 from holomorph.records.transfer import Matrix, TransferRecord
 from holomorph.report.images import INK, MODEL, QUIET, TWIN, Picture, canvas
 from holomorph.report.words import norm_name, percent
@@ -75,6 +75,40 @@ def gap_against_radius(harmonicity: Harmonicity) -> Picture:
             "Mean-value gap against radius: " + ", ".join(f"{v:.3g}" for v in values) + ".",
             "A harmonic function stays on the grey line.",
         )
+
+
+def normal_share(boundary: Boundary) -> Picture:
+    """The share of the boundary's normal along the samples beside that of a random direction."""
+    share = boundary.tangent_share
+    with canvas(height=1.6) as figure:
+        axes = figure.axes
+        reach = [[share.value - share.low, 0], [share.high - share.value, 0]]
+        axes.barh(["this boundary", "a random one"], [share.value, boundary.chance], xerr=reach, color=[MODEL, QUIET],
+                  alpha=0.8, capsize=3)  # fmt: skip
+        axes.invert_yaxis()
+        axes.set(xlim=(0, 1), xlabel="share of the normal in the plane of the neighbours")
+        said = f"{percent(share.value)} ({percent(share.low)} to {percent(share.high)})"
+        return figure.picture(
+            f"Share of the boundary's normal along the samples: {said}, by chance {percent(boundary.chance)}.",
+            "0: the boundary runs along the samples; 1: it cuts straight across them.",
+        )
+
+
+def expert_bars(rows: Sequence[ExpertRow]) -> Picture:
+    """Robust accuracy of each system, data set and rule, with intervals."""
+    with canvas(height=0.8 + 0.3 * len(rows)) as figure:
+        axes = figure.axes
+        names = [f"{row.data}, {row.rule}: {row.system}" for row in rows]
+        values = [row.robust.value for row in rows]
+        reach = [[r.robust.value - r.robust.low for r in rows], [r.robust.high - r.robust.value for r in rows]]
+        systems = list(dict.fromkeys(row.system for row in rows))
+        colours = [(TWIN, MODEL)[systems.index(row.system) % 2] for row in rows]
+        axes.barh(names, values, xerr=reach, color=colours, alpha=0.8, capsize=2)
+        axes.invert_yaxis()
+        axes.set(xlim=(0, 1), xlabel="robust accuracy of the whole system")
+        axes.tick_params(axis="y", labelsize=7)
+        said = "; ".join(f"{name} {percent(value)}" for name, value in zip(names, values, strict=True))
+        return figure.picture(f"Robust accuracy: {said}.")
 
 
 def gaps_against_size(gaps: Sequence[Gap]) -> Picture:

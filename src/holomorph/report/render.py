@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from holomorph.errors import ConfigError
+from holomorph.records.comparison import ComparisonRecord
 from holomorph.records.evaluation import EvaluationRecord
 from holomorph.records.training import TrainRecord
 from holomorph.report import words
@@ -67,12 +68,14 @@ def render(records: Sequence[Record], *, title: str | None = None) -> str:
 
 
 def _title(records: Sequence[Record]) -> str:
-    run, found = one(records, TrainRecord), one(records, EvaluationRecord)
+    run, found, rules = one(records, TrainRecord), one(records, EvaluationRecord), one(records, ComparisonRecord)
     names = ["report"]
     if run is not None:
         names = [run.rule, run.model, run.data]
     elif found is not None:
         names = [found.model, found.data]
+    elif rules is not None:
+        names = ["comparison", rules.model, rules.data]
     return " · ".join(name for name in names if name)
 
 

@@ -1,10 +1,21 @@
 """The parts of the page in their order. To add one: a module with ``build``, a template, a line here."""
 
-from holomorph.report.parts import accuracy, checks, explanation, gallery, gradients, provenance, summary, training
+from holomorph.report.parts import (
+    accuracy,
+    checks,
+    comparison,
+    explanation,
+    gallery,
+    gradients,
+    provenance,
+    summary,
+    training,
+)
 from holomorph.report.parts.base import Part
 
 PARTS: tuple[Part, ...] = (
     Part("summary", summary.build),
+    Part("comparison", comparison.build),
     Part("accuracy", accuracy.build),
     Part("gallery", gallery.build),
     Part("gradients", gradients.build),

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from holomorph.records.explanation import Boundary, Energies, ExplanationRecord, Harmonicity, Margins
+from holomorph.records.explanation import (
+    Boundary,
+    Energies,
+    ExpertRow,
+    ExplanationRecord,
+    Gap,
+    Harmonicity,
+    Margins,
+)
 from holomorph.records.transfer import TransferRecord
 from holomorph.report import explanation_plots as plots
 from holomorph.report.images import Picture
@@ -33,13 +41,13 @@ def build(records: Sequence[Record]) -> Context:
             found.energies and _energies(found.energies),
             found.harmonicity and _harmonicity(found.harmonicity),
             found.boundary and _boundary(found.boundary),
-            _convergence(found) if found.convergence else None,
+            _convergence(found.convergence) if found.convergence else None,
+            _experts(found.experts) if found.experts else None,
         )
         items += [item for item in parts if item]
     if moved is not None:
         items.append(_transfer(moved))
-    experts = found.experts if found is not None else ()
-    return {"items": items, "experts": experts} if items else None
+    return {"items": items} if items else None
 
 
 def _margins(margins: Margins) -> Item:
@@ -92,17 +100,38 @@ def _boundary(boundary: Boundary) -> Item:
         f"by chance): the boundary runs {how} the data. Its median distance is {boundary.distance.value:.3g}, its mean "
         f"curvature {boundary.mean_curvature.value:.2g} for each unit of length.",
         "For a robust model: a share no larger than an undefended model's.",
-        [],
+        [plots.normal_share(boundary)],
     )
 
 
-def _convergence(found: ExplanationRecord) -> Item:
+def _convergence(gaps: Sequence[Gap]) -> Item:
+    said = []
+    for rule in dict.fromkeys(gap.rule for gap in gaps):
+        first, *_, last = sorted((gap for gap in gaps if gap.rule == rule), key=lambda gap: gap.size)
+        said.append(
+            f"From {first.size} to {last.size} samples, two trainings by {rule} come closer at the samples from "
+            f"{percent(first.pointwise.value)} to {percent(last.pointwise.value)}, around them from "
+            f"{percent(first.uniform.value)} to {percent(last.uniform.value)}."
+        )
     return Item(
         "Do independent trainings agree around the samples, too?",
-        "Two trainings that agree at samples (dotted) may disagree right beside them (solid). Where the dotted line "
-        "falls with more data and the solid one does not, there are adversarial examples.",
+        f"{' '.join(said)} Where agreement comes at the samples and not around them, there are adversarial examples.",
         "For an undefended model: both lines fall together.",
-        [plots.gaps_against_size(found.convergence)],
+        [plots.gaps_against_size(gaps)],
+    )
+
+
+def _experts(rows: Sequence[ExpertRow]) -> Item:
+    single = {(row.data, row.rule): row for row in rows if row.system == "one network"}
+    others = [row for row in rows if (row.data, row.rule) in single and row.system != "one network"]
+    ahead = [row for row in others if row.robust.low > single[row.data, row.rule].robust.high]
+    behind = [row for row in others if row.robust.high < single[row.data, row.rule].robust.low]
+    return Item(
+        "One network, or an expert for each region?",
+        f"With as many parameters in all and the whole system attacked, experts are clearly more robust than one "
+        f"network in {len(ahead)} of {len(others)} comparisons and clearly less robust in {len(behind)}.",
+        "For the claim that continuity costs robustness: experts that are no more robust than one network.",
+        [plots.expert_bars(rows)],
     )
 
 
