@@ -22,7 +22,7 @@ def sections(html: str) -> list[str]:
 
 
 def test_every_part_stands_in_its_place(page):
-    assert sections(page) == [part.name for part in PARTS]
+    assert sections(page) == [part.name for part in PARTS if part.name != "comparison"]  # that is a page of its own
 
 
 @pytest.mark.parametrize(
