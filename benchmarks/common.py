@@ -82,14 +82,19 @@ def clean_accuracy(model: nn.Module, x: Tensor, y: Tensor) -> float:
     return float((answers == y).float().mean())
 
 
-def train_row(name: str, row: Row, data: Splits) -> tuple[nn.Module, dict[str, Any]]:
+def folder(name: str, row: Row) -> Path:
+    """Where the run of a row lies."""
+    return RUNS / re.sub(r"[^a-z0-9.=+^-]+", "_", f"{name}-{row.epochs}e-s{row.seed}".lower())
+
+
+def train_row(name: str, row: Row, data: Splits, **more) -> tuple[nn.Module, dict[str, Any]]:
     """Train (or take up again) one row in its own run folder."""
     torch.manual_seed(0)
-    folder = RUNS / re.sub(r"[^a-z0-9.=+^-]+", "_", f"{name}-{row.epochs}e-s{row.seed}".lower())
+    where = folder(name, row)
     model = network(row.seed, row.activation)
     rule = row.rule()
     record = fit(model, (data.x_train, data.y_train), rule, epochs=row.epochs, ema=row.ema, seed=row.seed,
-                 out=folder, resume=True, force=False)  # fmt: skip
+                 out=where, resume=True, force=False, **more)  # fmt: skip
     facts = {
         "rule": record.rule_settings,
         "epochs": row.epochs,
@@ -100,7 +105,7 @@ def train_row(name: str, row: Row, data: Splits) -> tuple[nn.Module, dict[str, A
         "seconds": record.seconds,
         "threads": torch.get_num_threads(),
         "last_epoch": record.history[-1].model_dump(),
-        "run": folder.name,
+        "run": where.name,
     }
     return model.eval(), facts
 

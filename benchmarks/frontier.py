@@ -1,110 +1,189 @@
-"""The plane of robustness, accuracy and training cost on Fashion-MNIST: everything that was tried, failures included.
+"""The plane of robustness, accuracy and training cost on Fashion-MNIST: the finite energy, N-FGSM and PGD.
 
-Tuning looks at the validation split under PGD with 40 steps only; the test split and AutoAttack are for finalists.
+Candidates are tuned on the validation split under PGD (benchmarks/candidates.py); here are the trainings that were
+kept, on the test split. Everything is resumable and several processes may share the work.
 
-    python benchmarks/frontier.py                 # trains what is missing, one row after another; resumable
-    python benchmarks/frontier.py --finalists 1000  # AutoAttack and minimal-norm attacks on test images
+    python benchmarks/frontier.py train [NAME ...]            # one row after another
+    python benchmarks/frontier.py attack NAME ... --n 2000    # the white-box half of AutoAttack: APGD-CE, APGD-T
+    python benchmarks/frontier.py evaluate NAME ... --n 1000  # the strict evaluation, all attacks and checks
+    python benchmarks/frontier.py table                       # pairs with bootstrap intervals, and the pictures
 """
 
 from __future__ import annotations
 
 import argparse
+import base64
+import fcntl
+import itertools
 import json
-from dataclasses import dataclass
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from common import RESULTS, Row, run_rows, train_row
-from holomorph.calculus.measures import Ball
-from holomorph.calculus.norms import dual_direction
-from holomorph.data import load
+from common import MONITORS, RESULTS, RUNS, Row, clean_accuracy, folder, pgd_survivors, train_row
+from holomorph.data import Splits, load
+from holomorph.evaluation.autoattack import AutoAttackStage
 from holomorph.evaluation.evaluate import evaluate
-from holomorph.rules import NFGSM, PGD, Cost, FiniteEnergy
-from holomorph.rules.passes import Passes
+from holomorph.evaluation.intervals import paired_bootstrap, wilson
+from holomorph.evaluation.subject import Subject
+from holomorph.rules import NFGSM, PGD, FiniteEnergy
 from holomorph.types import ThreatModel, write_atomically
+from holomorph.versions import versions
 
-THREAT = ThreatModel("inf", 0.1)
-FINALISTS = ("N-FGSM, 6 epochs", "finite d + d^2, 6 epochs", "one-sided d^2, noise 2, 6 epochs")
-
-
-@dataclass
-class OneSided(FiniteEnergy):
-    r"""The finite-size energy with its near end held fixed: $\ell(x'') + c\,(\ell(x'') - \mathrm{sg}[\ell(x')])^2$.
-
-    Its gradient is N-FGSM's with each sample weighted by 1 + 2 c d, so that it costs what N-FGSM costs: the near
-    end needs its input gradient only.
-    """
-
-    def loss(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-        passes = Passes(model)
-        drawn = self.measure.draw(x, self.generator).detach().requires_grad_()
-        here = self.risk(passes.first(drawn), y)
-        (gradient,) = torch.autograd.grad(here.sum(), drawn)
-        end = drawn.detach() + self.threat.radius * dual_direction(gradient, self.threat.p)
-        there = self.risk(passes.again(end.clamp(*self.threat.box)), y)
-        rise = there - here.detach()
-        self.measured = {"risk": here.detach().mean(), "energy": rise.detach().square().mean()}
-        return (there + self.squared * min(1.0, self.progress / self.ramp) * rise.clamp_min(0).square()).mean()
-
-    @property
-    def cost(self) -> Cost:
-        return Cost(2, 1.5)
+PATH = RESULTS / "frontier.json"
+INF, L2, L1 = ThreatModel("inf", 0.1), ThreatModel(2, 1.5), ThreatModel(1, 12.0)
 
 
-def one_sided(squared: float, scale: float) -> OneSided:
-    return OneSided(THREAT, squared=squared, measure=Ball(THREAT, scale=scale))
+def budgets() -> Iterator[tuple[str, Row]]:
+    """Equal training time: an epoch of the finite energy takes what one of N-FGSM takes, or a little less."""
+    for epochs, seeds in ((3, 3), (6, 3), (12, 3)):
+        for seed in range(seeds):
+            yield f"finite, {epochs} epochs, seed {seed}", Row(lambda: FiniteEnergy(INF), epochs=epochs, seed=seed)
+            yield f"N-FGSM, {epochs} epochs, seed {seed}", Row(lambda: NFGSM(INF), epochs=epochs, seed=seed)
 
 
-ROWS = {
-    "N-FGSM, 6 epochs": Row(lambda: NFGSM(THREAT)),
-    "one-sided d^2, noise 2, 6 epochs": Row(lambda: one_sided(0.5, 2.0)),
-    "finite d + d^2, 6 epochs": Row(lambda: FiniteEnergy(THREAT)),
-    "N-FGSM, 9 epochs": Row(lambda: NFGSM(THREAT), epochs=9),
-    "PGD-10, 6 epochs": Row(lambda: PGD(THREAT)),
-    "finite d + d^2, noise 2, 6 epochs": Row(lambda: FiniteEnergy(THREAT, measure=Ball(THREAT, scale=2.0))),
-    "one-sided d^2, noise 1, 6 epochs": Row(lambda: one_sided(0.5, 1.0)),
-    "one-sided d^2, c = 1, noise 2, 6 epochs": Row(lambda: one_sided(1.0, 2.0)),
-    "finite, linear only, noise 2, 6 epochs": Row(
-        lambda: FiniteEnergy(THREAT, squared=0.0, measure=Ball(THREAT, scale=2.0))
-    ),
-    "N-FGSM, averaged weights, 6 epochs": Row(lambda: NFGSM(THREAT), ema=0.995),
-    "finite d + d^2, averaged weights, 6 epochs": Row(lambda: FiniteEnergy(THREAT), ema=0.995),
-    "one-sided d^2, noise 2, averaged weights, 6 epochs": Row(lambda: one_sided(0.5, 2.0), ema=0.995),
-    "N-FGSM, 12 epochs": Row(lambda: NFGSM(THREAT), epochs=12),
-    "one-sided d^2, noise 2, 12 epochs": Row(lambda: one_sided(0.5, 2.0), epochs=12),
-    "finite d + d^2, 12 epochs": Row(lambda: FiniteEnergy(THREAT), epochs=12),
+ROWS: dict[str, Row] = {
+    **dict(budgets()),
+    "PGD-10, 6 epochs, seed 0": Row(lambda: PGD(INF)),
+    "weight 0, 6 epochs, seed 0": Row(lambda: FiniteEnergy(INF, weight=0.0)),
+    "linear energy only, 6 epochs, seed 0": Row(lambda: FiniteEnergy(INF, squared=0.0)),
+    "all far ends, 6 epochs, seed 0": Row(lambda: FiniteEnergy(INF, share=1.0)),
+    "free near end, 6 epochs, seed 0": Row(lambda: FiniteEnergy(INF, share=1.0, held=False)),
 }
 
 
-def attack_finalists(samples: int) -> None:
-    """The project's own strict evaluation of the finalists on the first test images."""
-    path = RESULTS / "frontier_finalists.json"
-    found = json.loads(path.read_text()) if path.exists() else {}
-    data = load("fashion-mnist")
-    for name in FINALISTS:
-        if name in found:
-            continue
-        model, facts = train_row(name, ROWS[name], data)
-        record = evaluate(model, data.x_test, data.y_test, THREAT, n=samples)
-        found[name] = {
-            "samples": samples,
-            "clean": record.clean,
-            "robust": record.robust,
-            "interval": record.robust_interval.model_dump(),
-            "failed_checks": [check.name for check in record.failed],
-            "attacks": [(a.name, a.broken, a.accuracy) for a in record.attacks],
-            "passes_relative_to_plain": facts["passes_relative_to_plain"],
+@contextmanager
+def results() -> Iterator[dict[str, Any]]:
+    """The file of results, locked while it is changed."""
+    RUNS.mkdir(parents=True, exist_ok=True)
+    with (RUNS / "frontier.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        found: dict[str, Any] = json.loads(PATH.read_text()) if PATH.exists() else {"rows": {}}
+        found["versions"] = versions("numpy", "pyautoattack")
+        yield found
+        write_atomically(PATH, (json.dumps(found, indent=1) + "\n").encode())
+
+
+def keep(name: str, facts: dict[str, Any]) -> None:
+    """Add what was found of one training."""
+    with results() as found:
+        found["rows"].setdefault(name, {}).update(facts)
+    print(name, {k: v for k, v in facts.items() if isinstance(v, int | float)}, flush=True)
+
+
+def train(name: str, data: Splits) -> nn.Module:
+    """Train one row, or take it from its folder."""
+    with results() as found:
+        known = found["rows"].get(name, {})
+    begin = time.process_time()
+    model, facts = train_row(name, ROWS[name], data)
+    if "clean" not in known:
+        facts["cpu_seconds"] = round(time.process_time() - begin, 1)
+        keep(name, {"clean": clean_accuracy(model, data.x_test, data.y_test), **facts})
+    return model
+
+
+def monitor(name: str, data: Splits, samples: int) -> None:
+    """PGD-40 on the first test images: for reading, not for claims."""
+    model = train(name, data)
+    x, y = data.x_test[:samples], data.y_test[:samples]
+    for threat in MONITORS:
+        alive = pgd_survivors(model, x, y, threat, restarts=1)
+        keep(name, {f"pgd40 {threat}": float(alive.float().mean())})
+
+
+def whitebox(model: nn.Module, x: Tensor, y: Tensor, threat: ThreatModel) -> Tensor:
+    """Which samples APGD-CE and APGD-T of AutoAttack leave right."""
+    subject = Subject(model)
+    alive = torch.cat([model(part).argmax(1) for part in x.split(500)]).eq(y)
+    for name in ("apgd-ce", "apgd-t"):
+        for todo in alive.nonzero()[:, 0].split(250):
+            made = AutoAttackStage(name, threat, 10)(subject, x[todo], y[todo], seed=0)
+            inside = (made - x[todo]).flatten(1).norm(threat.p, dim=1) <= threat.radius * (1 + 1e-5)
+            with torch.no_grad():
+                alive[todo] = ~(inside & (model(made).argmax(1) != y[todo]))
+    return alive
+
+
+def attack(name: str, data: Splits, samples: int, threats: list[ThreatModel]) -> None:
+    """The white-box half of AutoAttack, with the survivors kept for paired comparisons."""
+    model = train(name, data)
+    for threat in threats:
+        with results() as found:
+            if found["rows"][name].get(f"apgd {threat}", {}).get("samples", 0) >= samples:
+                continue
+        alive = whitebox(model, data.x_test[:samples], data.y_test[:samples], threat)
+        low, high = (lambda i: (i.low, i.high))(wilson(int(alive.sum()), samples))
+        bits = base64.b64encode(np.packbits(alive.numpy())).decode()
+        share = float(alive.float().mean())
+        keep(name, {f"apgd {threat}": {"robust": share, "interval": [low, high], "samples": samples, "alive": bits}})
+        print(name, threat, share, flush=True)
+
+
+def strict(name: str, data: Splits, samples: int, threats: list[ThreatModel]) -> None:
+    """All attacks and checks; the record lies beside the model."""
+    model = train(name, data)
+    where = folder(name, ROWS[name]) / "evaluation.json"
+    record = evaluate(model, data.x_test, data.y_test, threats, n=samples, resume=where.with_suffix(".partial"),
+                      name=name, data="fashion-mnist")  # fmt: skip
+    record.save(where)
+    keep(name, {
+        "evaluation": {
+            "samples": samples, "clean": record.clean, "robust": record.robust,
+            "interval": record.robust_interval.model_dump(), "failed checks": [c.name for c in record.failed],
+            "attacks": [(a.name, str(a.threat), a.broken, a.accuracy) for a in record.attacks],
         }
-        write_atomically(path, (json.dumps(found, indent=1) + "\n").encode())
-        print(name, found[name]["clean"], found[name]["robust"], flush=True)
+    })  # fmt: skip
+
+
+def survivors(facts: dict[str, Any], key: str) -> np.ndarray:
+    kept = facts[key]
+    return np.unpackbits(np.frombuffer(base64.b64decode(kept["alive"]), np.uint8))[: kept["samples"]].astype(bool)
+
+
+def table(pairs: list[tuple[str, str]], threats: list[ThreatModel]) -> None:
+    """Each pair: clean accuracy, what APGD leaves, and the paired difference."""
+    rows = json.loads(PATH.read_text())["rows"]
+    for first, second in pairs:
+        for key in (f"apgd {threat}" for threat in threats):
+            if key not in rows.get(first, {}) or key not in rows.get(second, {}):
+                continue
+            a, b = survivors(rows[first], key), survivors(rows[second], key)
+            count = min(len(a), len(b))
+            gap = paired_bootstrap(a[:count].tolist(), b[:count].tolist())
+            print(f"| {first} | {second} | {key} | {rows[first]['clean']:.3f} | {rows[second]['clean']:.3f} "
+                  f"| {a[:count].mean():.3f} | {b[:count].mean():.3f} "
+                  f"| {gap.value:+.3f} ({gap.low:+.3f} to {gap.high:+.3f}) |")  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["train", "monitor", "attack", "evaluate", "table"])
+    parser.add_argument("names", nargs="*", help="rows; all by default")
+    parser.add_argument("--n", type=int, default=1000)
+    parser.add_argument("--threat", nargs="+", default=["inf:0.1"])
+    wanted = parser.parse_args()
+    names = wanted.names or list(ROWS)
+    threats = [ThreatModel.parse(text) for text in wanted.threat]
+    if wanted.what == "table":
+        table(list(itertools.combinations(names, 2)), threats)
+        names = []
+    data = load("fashion-mnist")
+    for name in names:
+        if wanted.what == "train":
+            train(name, data)
+        elif wanted.what == "monitor":
+            monitor(name, data, wanted.n)
+        elif wanted.what == "attack":
+            attack(name, data, wanted.n, threats)
+        else:
+            strict(name, data, wanted.n, threats)
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--finalists", type=int, default=0, metavar="N", help="attack the finalists on N test images")
-    wanted = parser.parse_args().finalists
-    if wanted:
-        attack_finalists(wanted)
-    else:
-        run_rows("frontier.json", ROWS, split="val", command="python benchmarks/frontier.py")
+    main()

@@ -1,0 +1,189 @@
+"""What was tried on the way to the finite energy's defaults, on the validation split under PGD; failures included.
+
+    python benchmarks/candidates.py NAME ...   # adds rows to results/candidates.json; without names: all
+
+Short trainings on purpose: what helps in three or four epochs was then taken to more (benchmarks/frontier.py).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from dataclasses import KW_ONLY, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from common import MONITORS, RESULTS, Row, clean_accuracy, pgd_survivors, train_row
+from holomorph.calculus.measures import Ball
+from holomorph.calculus.norms import dual_direction, random_in_ball
+from holomorph.data import load
+from holomorph.rules import NFGSM, PGD, Cost, FiniteEnergy, Rule
+from holomorph.rules.gradients import spend
+from holomorph.rules.sampling import inclusion, systematic
+from holomorph.types import ThreatModel, write_atomically
+
+THREAT = ThreatModel("inf", 0.1)
+
+
+class Memory:
+    """A number or a tensor for each training sample, found again by the sample's content."""
+
+    def __init__(self) -> None:
+        self.slots: dict[int, int] = {}
+
+    def __call__(self, x: Tensor) -> Tensor:
+        words = x.detach().flatten(1).contiguous().view(torch.int32).to(torch.int64)
+        mixer = torch.randint(-(2**62), 2**62, (words.shape[1],), generator=torch.Generator().manual_seed(12345))
+        keys = (words * mixer).sum(1).tolist()
+        return torch.tensor([self.slots.setdefault(key, len(self.slots)) for key in keys])
+
+
+@dataclass
+class Carried(Rule):
+    """Each sample's perturbation climbs one step a visit, with the backward pass that trains: it costs nothing."""
+
+    name = "carried"
+
+    threat: ThreatModel
+    _: KW_ONLY
+    path: bool = True  # the perturbation itself is carried; otherwise the direction only, from a fresh noisy point
+    noise: float = 0.0
+    step: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.memory, self.kept = Memory(), torch.zeros(0)
+
+    def loss(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+        eps, p = self.threat.radius, self.threat.p
+        if len(self.kept) == 0:
+            self.kept = torch.zeros(60_000, *x.shape[1:], dtype=torch.float16)
+        known = len(self.memory.slots)
+        slot = self.memory(x)
+        moved = self.kept[slot].float()
+        if self.path:
+            start = random_in_ball(x, p, 1.0, self.generator)
+            moved = torch.where((slot >= known).view(-1, *(1,) * (x.ndim - 1)), start, moved)
+        noisy = x + random_in_ball(x, p, self.noise * eps, self.generator) if self.noise else x
+        z = (noisy.clamp(*self.threat.box) + eps * moved).clamp(*self.threat.box).detach().requires_grad_()
+
+        def climb(gradient: Tensor) -> None:
+            s = dual_direction(gradient, p)
+            self.kept[slot] = ((moved + self.step * s).clamp(-1, 1) if self.path else s).half()
+
+        z.register_hook(climb)  # type: ignore[no-untyped-call]
+        return self.risk(model(z), y).mean()
+
+    @property
+    def cost(self) -> Cost:
+        return Cost(1, 1.05)
+
+
+@dataclass
+class Sketch(NFGSM):
+    """N-FGSM's two points with other weights: the family that the finite energy came out of."""
+
+    name = "sketch"
+
+    near: float = 0.0  # share of the risk at the noisy point
+    squared: float = 0.0  # of the rise, with the near end held fixed
+    divergence: float = 0.0  # from the near end's probabilities, held fixed, to the far end's
+    visited: float = 1.0  # share of the far ends, by the predicted slope
+    chosen: float = 1.0  # share of the batch, by the loss at the sample's last visit
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.memory, self.last = Memory(), torch.ones(60_000)
+
+    def loss(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+        eps, count, ramp = self.threat.radius, len(x), min(1.0, self.progress / 0.5)
+        divide: Tensor | int = count
+        if self.chosen < 1:
+            slot = self.memory(x)
+            pi = inclusion(self.last[slot] + 0.1, self.chosen)
+            seen = systematic(pi, self.generator)
+            x, y, slot, divide = x[seen], y[seen], slot[seen], count * pi[seen]
+        noisy = x + random_in_ball(x, self.threat.p, self.noise * eps, self.generator)
+        noisy = noisy.clamp(*self.threat.box).requires_grad_()
+        logits = model(noisy)
+        here = self.risk(logits, y)
+        gradient, risk = spend(here, noisy, model.parameters())
+        end = (noisy.detach() + eps * dual_direction(gradient, self.threat.p)).clamp(*self.threat.box)
+        here, logits = here.detach(), logits.detach()
+        if self.visited < 1:
+            rise = eps * gradient.flatten(1).abs().sum(1)
+            slope = 1 - self.near + 2 * self.squared * rise.clamp(max=3.0)
+            pi = inclusion(0.05 - slope * torch.expm1(-here - rise), self.visited)
+            seen = systematic(pi, self.generator)
+            end, y, here, logits, divide = end[seen], y[seen], here[seen], logits[seen], count * pi[seen]
+        far = model(end)
+        there = self.risk(far, y)
+        energy = self.squared * (there - here).clamp_min(0).square()
+        p = logits.softmax(1)
+        energy = energy + self.divergence * (p * (p.clamp_min(1e-9).log() - far.log_softmax(1))).sum(1)
+        if self.chosen < 1:
+            self.last[slot] = 1 - (-there.detach()).exp()
+        return self.near * risk + (((1 - self.near) * there + ramp * energy) / divide).sum()
+
+    @property
+    def cost(self) -> Cost:
+        passes = self.chosen * (1 + self.visited)
+        return Cost(passes, passes if self.near else passes - self.chosen / 2)
+
+
+def sketch(**settings: Any) -> Row:
+    epochs = settings.pop("epochs", 3)
+    return Row(lambda: Sketch(THREAT, **settings), epochs=epochs)
+
+
+ROWS: dict[str, Row] = {
+    "N-FGSM, 3 epochs": Row(lambda: NFGSM(THREAT), epochs=3),
+    "N-FGSM, 3 epochs, averaged weights .99": Row(lambda: NFGSM(THREAT), epochs=3, ema=0.99),
+    "N-FGSM, 4 epochs": Row(lambda: NFGSM(THREAT), epochs=4),
+    "N-FGSM, 6 epochs": Row(lambda: NFGSM(THREAT)),
+    "PGD-10, 6 epochs": Row(lambda: PGD(THREAT)),
+    "carried direction, 10 epochs": Row(lambda: Carried(THREAT, path=False, noise=2.0), epochs=10),
+    "carried perturbation, 10 epochs": Row(lambda: Carried(THREAT), epochs=10),
+    "held d^2 .5": sketch(squared=0.5),
+    "near .3, held d^2 .5": sketch(near=0.3, squared=0.5),
+    "near .3, held d^2 1.5": sketch(near=0.3, squared=1.5),
+    "near .3, held d^2 3": sketch(near=0.3, squared=3.0),
+    "near .3, divergence 1": sketch(near=0.3, divergence=1.0),
+    "half of the batch by its last loss, 12 epochs": sketch(chosen=0.5, epochs=12),
+    "half of the batch by its last loss, near .3, held d^2 1, 6 epochs": sketch(
+        chosen=0.5, near=0.3, squared=1.0, epochs=6
+    ),
+    "half of the far ends, near .3, held d^2 1.5, 4 epochs": sketch(near=0.3, squared=1.5, visited=0.5, epochs=4),
+    "half of the far ends, near .3, held d^2 3, 4 epochs": sketch(near=0.3, squared=3.0, visited=0.5, epochs=4),
+    "finite, all far ends, c .71, ramp .5, 3 epochs": Row(
+        lambda: FiniteEnergy(THREAT, weight=0.7, squared=0.71, share=1.0, ramp=0.5, measure=Ball(THREAT, scale=2.0)),
+        epochs=3,
+    ),
+    "finite, as it is now, 4 epochs": Row(lambda: FiniteEnergy(THREAT), epochs=4),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*")
+    path, data = RESULTS / "candidates.json", load("fashion-mnist")
+    x, y = (part[:1000] for part in data.part("val"))
+    for name in parser.parse_args().names or ROWS:
+        known: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {"samples": len(x), "rows": {}}
+        if name in known["rows"]:
+            continue
+        begin = time.process_time()
+        model, facts = train_row(name, ROWS[name], data, batch_size=512 if "of the batch" in name else 256)
+        row = {"cpu_seconds": time.process_time() - begin, "clean": clean_accuracy(model, *data.part("val"))}
+        for threat in MONITORS[:2]:
+            row[f"pgd40 {threat}"] = float(pgd_survivors(model, x, y, threat, restarts=1).float().mean())
+        known["rows"][name] = row | {"rule": facts["rule"], "epochs": facts["epochs"]}
+        write_atomically(path, (json.dumps(known, indent=1) + "\n").encode())
+        print(name, row, flush=True)
+
+
+if __name__ == "__main__":
+    main()
