@@ -1,14 +1,16 @@
 """What the theory predicts and what we measure, on Fashion-MNIST: ``python benchmarks/explanations.py [STAGE...]``.
 
-Stages: train (the models of zoo.py), explain (four CNNs, l_inf and l_2), transfer (all models). Each model, record and
-part is kept under runs/explanations and not worked out twice; the records go to results/explanations. The estimate of
-the margin was designed on the first validation images; everything here is measured on test images from the 501st on.
+Stages: train (the models of zoo.py), explain (four CNNs, l_inf and l_2), transfer (nine models), page (a report of it
+all, after convergence.py and experts.py). Each model, record and part is kept under runs/explanations and not worked
+out twice; the records go to results/explanations. The estimate of the margin was designed on the first 150 validation
+images; everything here is measured on test images from the 501st on.
 """
 
 from __future__ import annotations
 
 import argparse
 import itertools
+import json
 import time
 from pathlib import Path
 
@@ -17,6 +19,9 @@ import torch
 from holomorph.data import Splits, load
 from holomorph.framework.explain import explain
 from holomorph.framework.transfer import transfer
+from holomorph.records.explanation import ExpertRow, ExplanationRecord, Gap
+from holomorph.records.transfer import TransferRecord
+from holomorph.report import report
 from holomorph.types import ThreatModel
 from zoo import RUNS, ZOO, trained
 
@@ -64,7 +69,20 @@ def transfer_all(data: Splits, samples: int) -> None:
         print(f"{s.attack} {s.eps:g} order {s.order}: {figures}, rates {s.rank_success.value:.2f}", flush=True)
 
 
-STAGES = {"train": train_all, "explain": explain_all, "transfer": transfer_all}
+def page(data: Splits, samples: int) -> None:
+    """One report: the Dirichlet CNN's record, the transfer matrix, what convergence.py and experts.py found."""
+    record = ExplanationRecord.load(RESULTS / "cnn-dirichlet-inf.json")
+    gaps, rows = (json.loads((RESULTS.parent / f"{name}.json").read_text()) for name in ("convergence", "experts"))
+    record = record.model_copy(
+        update={
+            "convergence": tuple(Gap.model_validate(gap) for gap in gaps.values()),
+            "experts": tuple(ExpertRow.model_validate(row) for found in rows.values() for row in found),
+        }
+    )
+    print(report([record, TransferRecord.load(RESULTS / "transfer.json")], RUNS / "report.html", title="Explanations"))
+
+
+STAGES = {"train": train_all, "explain": explain_all, "transfer": transfer_all, "page": page}
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)

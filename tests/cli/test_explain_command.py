@@ -28,6 +28,16 @@ def test_explain_writes_the_record_into_the_run(runs, capsys):
     assert 'id="explanation"' in (runs[0] / "report.html").read_text()
 
 
+def test_explain_measures_some_parts_only(runs, tmp_path):
+    out = tmp_path / "explanation.json"
+    options = ["--n", "24", "--only", "energies, boundary", "--out", str(out), "--quiet"]
+    assert _status(["explain", str(runs[0]), *options]) == DONE
+    record = ExplanationRecord.load(out)
+    assert record.energies is not None
+    assert record.boundary is not None
+    assert record.margins is None
+
+
 def test_transfer_between_two_runs(runs, tmp_path):
     out = tmp_path / "transfer.json"
     options = ["--threat", "inf:0.05,inf:0.1", "--n", "12", "--steps", "2", "--out", str(out), "--quiet"]

@@ -169,6 +169,17 @@ def test_a_constant_model_is_infinitely_far():
     assert analytic(model, x, y, ThreatModel(2, 0.5)).distance.isinf().all()
 
 
+def test_a_rival_without_a_slope_does_not_hide_the_others():
+    model = nn.Linear(2, 3, dtype=torch.float64)
+    model.weight.data.copy_(torch.tensor([[0.0, 0.0], [0.0, 0.0], [2.0, 0.0]]))
+    model.bias.data.copy_(torch.tensor([1.0, 0.9, 0.0]))  # rival 1 is the strongest and cannot be reached
+    x, y = torch.full((1, 2), 0.2, dtype=torch.float64), torch.zeros(1, dtype=torch.long)
+    for estimate in (first_order, analytic):
+        found = estimate(model, x, y, ThreatModel("inf", 0.1))
+        assert found.rival.tolist() == [2]
+        assert found.distance.tolist() == pytest.approx([0.3])
+
+
 def test_fewer_rivals_are_the_strongest_ones():
     model, x, y = _linear(seed=5)
     threat = ThreatModel(2, 0.5)

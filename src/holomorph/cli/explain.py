@@ -24,6 +24,7 @@ def explain(
     n: Annotated[int, typer.Option("--n", help="Test samples to look at.")] = 500,
     steps: Annotated[int, typer.Option(help="Steps of the attacks that the margins are compared with.")] = 100,
     thorough: Annotated[bool, typer.Option("--thorough", help="Compare with slower attacks as well.")] = False,
+    only: Annotated[str, typer.Option(help="margins, energies, harmonicity, boundary: some, with commas.")] = "",
     out: Annotated[
         Path | None, typer.Option(help="Where the record goes; by default into the run folder. Goes on from it.")
     ] = None,
@@ -48,6 +49,7 @@ def explain(
             thorough=thorough,
             seed=seed,
             out=target,
+            only=[part.strip() for part in only.split(",")] if only else None,
             name=found.name,
             data=splits.name,
         )

@@ -154,11 +154,12 @@ def analytic(
     rows = _rows(model, x, y, threat, rivals)
     first = smallest_step(-rows.gradient, rows.value.clamp_min(0), rows.x, threat)
     count = len(rows.x) // len(x)
-    length = norm(first.delta, threat.p)
+    length = norm(first.delta, threat.p).masked_fill(~first.reaches, math.inf)
     wrong = (rows.value.reshape(len(x), count) <= 0).any(1).repeat_interleave(count)
     live = ~wrong & _within(length, length, count, _FARTHER)
     rays = _Rays(first.delta.clone(), length, torch.full_like(length, math.inf), rows.x + first.delta)
-    _stretch(model, rows.at(live), rays, live, threat)
+    if live.any():
+        _stretch(model, rows.at(live), rays, live, threat)
     for k in range(expansions - 1):
         live &= _within(torch.minimum(rays.best, rays.length), rays.best if k else rays.length, count, _FAR)
         if not live.any():
