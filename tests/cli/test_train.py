@@ -36,7 +36,7 @@ def test_train_writes_a_run_with_a_twin_of_the_same_start(folder, capsys):
     assert "right on validation samples." in heard
     run = RunFolder.open(folder / "run")
     record = TrainRecord.load(folder / "run" / "train.json")
-    assert record.rule == "dirichlet"
+    assert record.rule == "finite"
     assert record.model == "mlp"
     assert record.measured_cost > 0
     assert len(record.twin.history) == 2

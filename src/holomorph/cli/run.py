@@ -31,11 +31,12 @@ from holomorph.cli.report import report
 from holomorph.cli.train import train
 from holomorph.records.evaluation import EvaluationRecord
 from holomorph.records.training import TrainRecord
+from holomorph.rules import DEFAULT
 
 
 def run(
     data: DataName = "digits",
-    rule: RuleText = "dirichlet",
+    rule: RuleText = DEFAULT,
     threat: OneThreat = "inf:0.1",
     out: RunPath = Path("runs/first"),
     model: ModelName = "auto",

@@ -28,7 +28,7 @@ from holomorph.cli.common import (
 )
 from holomorph.data import Splits, load
 from holomorph.records.training import TrainRecord, TwinSummary
-from holomorph.rules import Plain
+from holomorph.rules import DEFAULT, Plain
 from holomorph.training.folder import RunConfig, RunFolder, prepare_folder
 from holomorph.training.settings import Settings
 from holomorph.types import ThreatModel
@@ -39,7 +39,7 @@ EPOCHS = {"digits": 40, "fashion-mnist": 6}
 
 def train(
     data: DataName = "digits",
-    rule: RuleText = "dirichlet",
+    rule: RuleText = DEFAULT,
     threat: OneThreat = "inf:0.1",
     out: RunPath = Path("runs/first"),
     model: ModelName = "auto",

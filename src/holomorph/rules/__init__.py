@@ -19,13 +19,14 @@ from holomorph.rules.nfgsm import NFGSM
 from holomorph.rules.noise import GaussianNoise
 from holomorph.rules.pgd import PGD
 from holomorph.rules.plain import Plain
-from holomorph.rules.registry import RULES, build, parse
+from holomorph.rules.registry import DEFAULT, RULES, build, parse
 from holomorph.rules.trades import TRADES
 from holomorph.rules.weakly_harmonic import WeaklyHarmonic
 
 __all__ = [
     "AWP",
     "CURE",
+    "DEFAULT",
     "LLR",
     "NFGSM",
     "PGD",

@@ -40,6 +40,10 @@ OURS: tuple[type[Rule], ...] = (
     Hardy,
 )
 
+#: The rule of the commands and of ``RobustClassifier`` when none is named: the most robust of ours for its cost
+#: (benchmarks/RESULTS.md).
+DEFAULT = FiniteEnergy.name
+
 #: What a user would pick instead.
 RIVALS: tuple[type[Rule], ...] = (
     Plain,

@@ -20,7 +20,7 @@ class RobustClassifier(TorchClassifier):
     Parameters
     ----------
     rule : str
-        A learning rule by name, with settings if wanted: ``"dirichlet"``, ``"pgd(steps=5)"``, ...; see
+        A learning rule by name, with settings if wanted: ``"finite"``, ``"pgd(steps=5)"``, ...; see
         ``holomorph.rules``.
     eps : float
         Radius of the perturbations, in the units of the features that reach this estimator.
@@ -58,7 +58,7 @@ class RobustClassifier(TorchClassifier):
 
     def __init__(
         self,
-        rule: str = "dirichlet",
+        rule: str = "finite",
         *,
         eps: float = 0.1,
         norm: str | float = "inf",
