@@ -187,3 +187,15 @@ def test_refusals():
     for options in ({"q": 3.0}, {"probes": 0}, {"method": "exakt"}, {"method": "antithetic", "step": -1.0}):
         with pytest.raises(ConfigError):
             dirichlet_energy(scalar, X, **options)
+
+
+def test_finite_difference_passes():
+    """Two forward passes, the clean one shared by value and direction; no parameter gradient for the direction."""
+    model = smooth_mlp(outputs=1)
+    seen = {"forward": 0, "backward": 0}
+    model.register_forward_hook(lambda *_: seen.update(forward=seen["forward"] + 1))
+    model[0].weight.register_hook(lambda _: seen.update(backward=seen["backward"] + 1))
+    energy = dirichlet_energy(model, X, "finite_difference", q=1.0).value
+    assert seen == {"forward": 2, "backward": 0}
+    energy.backward(inputs=list(model.parameters()))
+    assert seen == {"forward": 2, "backward": 1}
