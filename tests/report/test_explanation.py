@@ -65,6 +65,7 @@ def test_transfer_and_convergence_join_in(record, data, models):
         "Why do examples made on one model fool another?",
     ]
     assert percent(gaps[0].uniform.value) in items[-2].sentence
+    assert f"attacked {gaps[1].robust_generalisation:.2f}" in items[-2].pictures[1].alt
     few = moved.model_copy(update={"scores": ()})
     assert "four are needed" in explanation.build([few])["items"][0].sentence
     best = max(score.determination.value for score in moved.scores)

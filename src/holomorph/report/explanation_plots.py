@@ -113,18 +113,36 @@ def expert_bars(rows: Sequence[ExpertRow]) -> Picture:
 
 def gaps_against_size(gaps: Sequence[Gap]) -> Picture:
     """Pointwise and uniform gaps between independent trainings against the number of training samples."""
+    lines = {"around the samples": [g.uniform.value for g in gaps], "at the samples": [g.pointwise.value for g in gaps]}
+    return _against_size(gaps, lines, "distance between two trainings")
+
+
+def generalisation_against_size(gaps: Sequence[Gap]) -> Picture:
+    """Accuracy on training minus test samples, under attack and clean, against the number of training samples."""
+    lines = {"attacked": [g.robust_generalisation for g in gaps], "clean": [g.generalisation for g in gaps]}
+    return _against_size(gaps, lines, "accuracy, training minus test")
+
+
+def _against_size(gaps: Sequence[Gap], lines: dict[str, list[float]], label: str) -> Picture:
+    """Two lines a rule: the first solid, the second dotted."""
     with canvas() as figure:
         axes = figure.axes
-        for rule in dict.fromkeys(g.rule for g in gaps):
-            rows = [g for g in gaps if g.rule == rule]
-            sizes = [g.size for g in rows]
-            colour = TWIN if rule == "plain" else MODEL
-            axes.plot(sizes, [g.uniform.value for g in rows], "o-", color=colour, label=f"{rule}, around the samples")
-            axes.plot(sizes, [g.pointwise.value for g in rows], "o:", color=colour, label=f"{rule}, at the samples")
-        axes.set(xscale="log", xlabel="training samples", ylabel="distance between two trainings", ylim=(0, None))
+        rules = list(dict.fromkeys(g.rule for g in gaps))
+        for rule in rules:
+            rows = [k for k, g in enumerate(gaps) if g.rule == rule]
+            colour = TWIN if rule == "plain" else (MODEL, QUIET)[rules.index(rule) % 2]
+            for (name, values), style in zip(lines.items(), ("o-", "o:"), strict=True):
+                sizes, shown = [gaps[k].size for k in rows], [values[k] for k in rows]
+                axes.plot(sizes, shown, style, color=colour, markersize=3, label=f"{rule}, {name}")
+        axes.set(xscale="log", xlabel="training samples", ylabel=label)
+        axes.set_ylim(bottom=min(0.0, *(v for values in lines.values() for v in values)))
         axes.minorticks_off()
-        axes.legend(loc="best")
-        return figure.picture("Distance between independently trained models, at samples and around them.")
+        axes.legend(loc="best", fontsize=7)
+        said = "; ".join(
+            f"{g.rule} {g.size}: " + ", ".join(f"{name} {values[k]:.2f}" for name, values in lines.items())
+            for k, g in enumerate(gaps)
+        )
+        return figure.picture(f"{label.capitalize()} against training samples. {said}.")
 
 
 def transfer_matrix(record: TransferRecord, matrix: Matrix, title: str) -> Picture:

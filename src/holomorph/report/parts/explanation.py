@@ -117,7 +117,7 @@ def _convergence(gaps: Sequence[Gap]) -> Item:
         "Do independent trainings agree around the samples, too?",
         f"{' '.join(said)} Where agreement comes at the samples and not around them, there are adversarial examples.",
         "For an undefended model: both lines fall together.",
-        [plots.gaps_against_size(gaps)],
+        [plots.gaps_against_size(gaps), plots.generalisation_against_size(gaps)],
     )
 
 
