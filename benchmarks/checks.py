@@ -1,10 +1,10 @@
-"""The evaluation's checks on trained models: four rules on the digits, and run folders on Fashion-MNIST.
+"""The evaluation's checks on trained models: four rules on the digits, CNNs on Fashion-MNIST, and the rogues' gallery.
 
 Claim: on honest models no check fails, and where one warns the table says which. ``python benchmarks/checks.py
-digits`` (about 3 minutes of one core) trains four MLPs; ``python benchmarks/checks.py NAME=RUN ...`` takes run
-folders with a small CNN (about 10 minutes each on 300 images), or the evaluation that a folder already holds. Rows that
-are in ``benchmarks/results/checks.json`` are not run again; a killed row goes on where it was. ``--table`` prints the
-table.
+digits`` (about 3 minutes of one core) trains four MLPs; ``NAME=RUN`` takes a run folder with a small CNN, or a file of
+its weights (about 10 minutes on 300 images, SAMPLES=n for others, QUICK=1 for the quick evaluation), or the evaluation
+that a folder already holds; ``rogues`` runs the gallery of the tests (a minute). What is in
+``benchmarks/results/checks.json`` is not run again; a killed row goes on where it was. ``--table`` prints the tables.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ THREAT = ThreatModel("inf", 0.1)
 TARGET = common.RESULTS / "checks.json"
 RULES = ("plain", "pgd", "nfgsm", "dirichlet")
 DIGITS, FASHION = 100, int(os.environ.get("SAMPLES", "300"))
+#: A row of the quick evaluation, where there is no time for the full one; the table says so.
+QUICK = os.environ.get("QUICK") == "1"
 #: The undefended network of Fashion-MNIST; ``holomorph run --data fashion-mnist`` makes it.
 TWIN = Path("runs/fashion/twin.safetensors")
 
@@ -39,6 +41,7 @@ def row(record: EvaluationRecord) -> dict[str, Any]:
     """What the table needs of a record."""
     return {
         "data": record.data,
+        "quick": record.quick,
         "samples": record.samples,
         "clean": record.clean,
         "robust": {str(result.threat): result.robust for result in record.threats},
@@ -54,7 +57,7 @@ def evaluated(name: str, model: nn.Module, twin: nn.Module, data: Splits, sample
     """The full evaluation with the twin, resumable."""
     kept = common.RUNS / "checks" / name
     x, y = data.x_test[:samples], data.y_test[:samples]
-    return evaluate(model, x, y, THREAT, twin=twin, batch_size=100, resume=kept, name=name, data=data.name)
+    return evaluate(model, x, y, THREAT, twin=twin, quick=QUICK, batch_size=100, resume=kept, name=name, data=data.name)
 
 
 def digits(name: str) -> EvaluationRecord:
@@ -78,6 +81,42 @@ def network(weights: Path) -> nn.Module:
     return model.eval()
 
 
+def rogues() -> dict[str, Any]:
+    """The disguises of the tests, evaluated quickly: what fails, and what is left of the robustness they feign."""
+    sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "evaluation"))
+    import conftest
+    import test_rogues as gallery
+
+    scene = conftest.staged()
+    few, labels = scene.x[: gallery.SAMPLES], scene.y[: gallery.SAMPLES]
+    found = {"the honest network": evaluate(scene.honest, few, labels, THREAT, quick=True, twin=scene.twin)}
+    for name, (rogue, _, _) in gallery.GALLERY.items():
+        found[name] = evaluate(rogue(scene.honest), few, labels, THREAT, quick=True)
+    wide, twin = ThreatModel("inf", THREAT.eps, (0.0, 255.0)), gallery.WrongRange(scene.twin)
+    found["wrong range"] = evaluate(gallery.WrongRange(scene.honest), 255 * few, labels, wide, quick=True, twin=twin)
+    return {name: rogue_row(record) for name, record in found.items()}
+
+
+def rogue_row(record: EvaluationRecord) -> dict[str, Any]:
+    """What the table of the gallery needs."""
+    alone = [attack.accuracy for attack in record.attacks if attack.name == "apgd-ce"]
+    failed = [f"{check.number} {check.name}" for check in record.failed]
+    warned = [f"{check.number} {check.name} (warns)" for check in record.checks if check.verdict == "warn"]
+    return {"fails": failed + warned, "clean": record.clean, "apgd_alone": alone[0] if alone else None,
+            "robust": record.robust}  # fmt: skip
+
+
+def rogue_table(rows: dict[str, Any]) -> str:
+    """One line a disguise."""
+    lines = ["| disguise | checks that fail | clean | APGD on the cross-entropy alone | robust, as reported |",
+             "|---|---|---|---|---|"]  # fmt: skip
+    for name, row in rows.items():
+        alone = "none" if row["apgd_alone"] is None else f"{row['apgd_alone']:.2f}"
+        lines.append(f"| {name} | {', '.join(row['fails']) or 'none'} | {row['clean']:.2f} | {alone} | "
+                     f"{row['robust']:.2f} |")  # fmt: skip
+    return "\n".join(lines)
+
+
 def table(rows: dict[str, Any]) -> str:
     """One line a model."""
     lines = ["| model | samples | clean | robust | undefended twin | passed | did not pass |",
@@ -87,25 +126,37 @@ def table(rows: dict[str, Any]) -> str:
         passed = sum(verdict == "pass" for verdict in found["verdicts"].values())
         robust = ", ".join(f"{100 * value:.1f}" for value in found["robust"].values())
         twin = "" if found["twin"] is None else f"{100 * found['twin']:.1f}"
-        lines.append(f"| {name} | {found['samples']} | {100 * found['clean']:.1f} | {robust} | {twin} | "
+        quick = " (quick)" if found.get("quick") else ""
+        lines.append(f"| {name}{quick} | {found['samples']} | {100 * found['clean']:.1f} | {robust} | {twin} | "
                      f"{passed} of {len(found['verdicts'])} | {odd or 'none'} |")  # fmt: skip
     return "\n".join(lines)
 
 
 def main(arguments: list[str]) -> None:
     torch.set_num_threads(1)
-    rows: dict[str, Any] = json.loads(TARGET.read_text())["rows"] if TARGET.exists() else {}
+    kept: dict[str, Any] = json.loads(TARGET.read_text()) if TARGET.exists() else {"threat": str(THREAT), "rows": {}}
+    rows = kept["rows"]
     for argument in arguments:
+        if argument == "rogues":
+            kept["rogues"] = rogues()
+            save(kept)
+            continue
         name, _, folder = argument.partition("=")
         jobs = {f"digits, {rule}": rule for rule in RULES} if argument == "digits" else {f"Fashion-MNIST, {name}": ""}
         for title, rule in jobs.items():
-            if title not in rows:
+            if title not in rows or (rows[title].get("quick") and not QUICK):
                 rows[title] = row(digits(rule) if rule else fashion(name, Path(folder)))
-                write_atomically(TARGET, (json.dumps({"threat": str(THREAT), "rows": rows}, indent=1) + "\n").encode())
+                save(kept)
+
+
+def save(kept: dict[str, Any]) -> None:
+    """Keep what is there."""
+    write_atomically(TARGET, (json.dumps(kept, indent=1) + "\n").encode())
 
 
 if __name__ == "__main__":
     if sys.argv[1:] == ["--table"]:
-        print(table(json.loads(TARGET.read_text())["rows"]))
+        kept = json.loads(TARGET.read_text())
+        print(table(kept["rows"]), rogue_table(kept.get("rogues", {})), sep="\n\n")
     else:
         main(sys.argv[1:])

@@ -23,6 +23,15 @@ class Scene(NamedTuple):
     y: Tensor
 
 
+def halves(x: Tensor) -> Tensor:
+    """Two classes: which of two coordinates is larger; the l_inf distance is half their difference."""
+    return torch.stack([x[:, 0], x[:, 1]], 1)
+
+
+X = torch.tensor([[0.9, 0.1], [0.6, 0.4], [0.52, 0.48], [0.3, 0.7], [0.5, 0.6]])
+Y = torch.tensor([0, 0, 0, 1, 0])  # the last one is wrong before any attack
+
+
 def train(x: Tensor, y: Tensor, eps: float, epochs: int = 40, model: nn.Module | None = None) -> nn.Module:
     """A smooth network; with eps, on one-step adversarial inputs (no collapse at this eps: see the alignment check)."""
     with torch.random.fork_rng():
@@ -41,8 +50,18 @@ def train(x: Tensor, y: Tensor, eps: float, epochs: int = 40, model: nn.Module |
     return model
 
 
+def digits(rows: slice) -> tuple[Tensor, Tensor]:
+    """Some of scikit-learn's digits as rows of 64 numbers in [0, 1]."""
+    x, y = load_digits(return_X_y=True)
+    return torch.tensor(x[rows] / 16, dtype=torch.float32), torch.tensor(y[rows])
+
+
+def staged() -> Scene:
+    """Train the honest network and its twin."""
+    seen = digits(slice(1400))
+    return Scene(train(*seen, 0.1), train(*seen, 0.0), *digits(slice(1400, 1440)))
+
+
 @pytest.fixture(scope="session")
 def scene() -> Scene:
-    x, y = load_digits(return_X_y=True)
-    x, y = torch.tensor(x / 16, dtype=torch.float32), torch.tensor(y)
-    return Scene(train(x[:1400], y[:1400], 0.1), train(x[:1400], y[:1400], 0.0), x[1400:1440], y[1400:1440])
+    return staged()

@@ -101,7 +101,7 @@ def test_one_output_and_features_of_their_own_go_through_every_command(
     assert 0 < broken.mean() < 1
     assert status("audit", "first.json") == 0
     assert status(*model, "--features", "features.npz", "--threat", "inf:1,2:1", "--against", "first.json") == 0
-    assert "Minus that of disguised_models:single with single.safetensors, robust at inf:1: +0.0" in (
+    assert "Difference to disguised_models:single with single.safetensors, robust at inf:1: +0.0" in (
         capsys.readouterr().err
     )
     gaps = EvaluationRecord.load("evaluation.json").differences
@@ -117,6 +117,10 @@ def test_one_output_and_features_of_their_own_go_through_every_command(
         (("evaluate", "disguised_models:small", "--threat", "inf:8/255x", *COMMON), "not a number or a fraction"),
         (("evaluate", "disguised_models:none", *COMMON), "Cannot import"),
         (("evaluate", "disguised_models:small", "--weights", "data.npz", *COMMON), "data.npz"),
+        (("evaluate", "disguised_models:small", *COMMON, "--out", "data.json"), "would overwrite data.npz"),
+        (("evaluate", "disguised_models:small", *COMMON, "--thorough"), "quick or thorough, not both"),
+        (("evaluate", "disguised_models:small", *COMMON, "--features", "data.npz"), "eps, low and high"),
+        (("evaluate", "disguised_models:small", *COMMON, "--against", "none.json"), "no record at none.json"),
         (("audit", "nothing.json"), "no record"),
     ],
 )

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import pytest
 import torch
+from conftest import X, Y, halves
 from scipy.stats import binomtest
 
 from holomorph.errors import DataError
 from holomorph.evaluation.curves import accuracy_curve
+from holomorph.evaluation.evaluate import evaluate
 from holomorph.evaluation.intervals import paired_bootstrap, wilson
+from holomorph.evaluation.versus import versus
 from holomorph.types import ThreatModel
 
 
@@ -49,3 +52,19 @@ def test_the_curve_starts_at_clean_accuracy_and_falls() -> None:
     assert list(curve.accuracy) == sorted(curve.accuracy, reverse=True)
     assert curve.accuracy[curve.eps.index(0.1)] == 0.25, "a perturbation of exactly eps counts"
     assert curve.eps[-1] == pytest.approx(0.2)
+
+
+def test_records_on_the_same_samples_are_paired() -> None:
+    threats = [ThreatModel("inf", 0.05), ThreatModel("inf", 0.15)]
+    better = evaluate(lambda x: halves(x.flip(1).flip(1)), X, Y, threats, quick=True, checks=False, twin=halves)
+    assert {gap.figure for gap in better.differences} == {"clean", "inf:0.05", "inf:0.15", "union"}
+    assert all(gap.interval.value == 0 and not gap.clear for gap in better.differences)
+    worse = evaluate(lambda x: halves(x.flip(1)), X, Y, threats[0], quick=True, checks=False)
+    gaps = {gap.figure: gap.interval for gap in versus(better, worse, "the other")}
+    assert list(gaps) == ["clean", "inf:0.05"], "the union is that of other threats"
+    assert gaps["clean"].value == pytest.approx(0.8 - 0.2)
+    assert gaps["clean"].low < gaps["clean"].value < gaps["clean"].high
+    with pytest.raises(DataError, match="different samples"):
+        versus(better, evaluate(halves, X[:4], Y[:4], threats, quick=True, checks=False))
+    with pytest.raises(DataError, match="no threat in common"):
+        versus(better, evaluate(halves, X, Y, ThreatModel(2, 0.1), quick=True, checks=False))

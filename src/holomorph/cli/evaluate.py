@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -54,6 +55,7 @@ def evaluate(
     target = out or (Path(model) / "evaluation.json" if Path(model).is_dir() else Path("evaluation.json"))
     asked = Asked(Named(model, weights, twin, data, data_dir, box), threat, features, target, n, batch_size, seed,
                   quick=quick, thorough=thorough, shown=not quiet)  # fmt: skip
+    _spare(target, [Path(data.removeprefix("npz:")), features, against])
     found, other = asked.named.find(), EvaluationRecord.load(against) if against else None
     if not resume:
         shutil.rmtree(target.with_suffix(".state"), ignore_errors=True)
@@ -80,6 +82,13 @@ def evaluate(
         say(line)
     if strict and record.failed:
         raise typer.Exit(3)
+
+
+def _spare(target: Path, inputs: Sequence[Path | None]) -> None:
+    """Refuse to write the record, or the adversarial inputs beside it, over a file that is read."""
+    for written in (target, target.with_suffix(".npz")):
+        if any(written.resolve() == path.resolve() for path in inputs if path is not None):
+            raise ConfigError(f"--out {target} would overwrite {written}, which is read. Choose another name.")
 
 
 @dataclass(frozen=True)
@@ -238,7 +247,8 @@ def points(difference: float) -> str:
 
 def summary(record: EvaluationRecord, total: int, asked: int) -> list[str]:
     """What was found, in a few lines."""
-    lines = [] if asked == record.samples or asked == 1000 else [f"{record.samples} of {total} test samples were used."]
+    short = asked > total and not record.quick
+    lines = [f"There are {total} test samples, not {asked}: all of them were used."] if short else []
     lines.append(f"Clean accuracy {percent(record.clean)} on {record.samples} samples.")
     for result in record.threats:
         low, high = percent(result.interval.low), percent(result.interval.high)
@@ -250,7 +260,7 @@ def summary(record: EvaluationRecord, total: int, asked: int) -> list[str]:
     for gap in record.differences:
         figure, v = gap.figure if gap.figure == "clean" else f"robust at {gap.figure}", gap.interval
         rest = f"{points(v.value)} points ({points(v.low)} to {points(v.high)})."
-        lines.append(f"Minus that of {gap.against}, {figure}: {rest}")
+        lines.append(f"Difference to {gap.against}, {figure}: {rest}")
     if record.upper_bound:
         lines.append(f"This is an upper bound. {record.upper_bound_reason}")
     for check in record.checks:

@@ -22,6 +22,7 @@ from holomorph.evaluation.evaluated import Evaluated
 from holomorph.evaluation.features import Features
 from holomorph.evaluation.intervals import wilson
 from holomorph.evaluation.ledger import Ledger
+from holomorph.evaluation.plan import quick_samples
 from holomorph.evaluation.space import FeatureThreat
 from holomorph.evaluation.stage import digest
 from holomorph.evaluation.versus import versus
@@ -55,7 +56,8 @@ def to_record(
     """Build the record, with the twin's inside it, and run the checks."""
     checks: tuple[Check, ...] = ()
     if run_checks:  # before the account is closed: what a check breaks on the way counts
-        evidence = Evidence(found, twin, facts.training_cost, size=max(8, len(found.y) // 5) if found.quick else 64)
+        probe = max(8, quick_samples(len(found.ledgers)) // 5) if found.quick else 64
+        evidence = Evidence(found, twin, facts.training_cost, size=probe)
         checks = look(ALL, evidence)
         found.share()
     record = _bare(found, facts)

@@ -182,7 +182,7 @@ def attack_all(
     found = Evaluated(subject, traits, x, y, answers, ledgers, runner, before, effort)
     raw = Subject(model, differentiable=traits.differentiable)
     for ledger in ledgers:
-        for attack in plan(ledger.threat, traits, effort=effort, twin=source, samples=len(x)):
+        for attack in plan(ledger.threat, traits, effort=effort, twin=source, samples=quick_samples(len(threats))):
             target = raw if attack.settings().get("draws") else subject  # those average over draws themselves
             result = run_attack(attack, ledger, target, runner)
             found.attacks.append(result)
