@@ -1,7 +1,7 @@
 """Spike index and harmonicity during training, and which of them predicts robustness: ``python benchmarks/trends.py``.
 
 On the digits, where training is cheap: MLPs of width 64, l_inf .1, figures on all test images; robust accuracy is
-what PGD with 40 steps leaves, an upper bound. ``during`` follows a training epoch by epoch for three rules, ``over``
+what PGD with 40 steps leaves, an upper bound. ``during`` follows three trainings over their epochs, ``over``
 ranks trainings that differ in rule and weight, and correlates each measure with robust accuracy over them.
 """
 
@@ -30,7 +30,7 @@ from keeping import keep
 
 RESULTS = Path(__file__).parent / "results"
 THREAT = ThreatModel("inf", 0.1)
-EPOCHS, BATCH = 12, 50
+EPOCHS, BATCH, SHOWN = 12, 50, (0, 1, 2, 4, 8, 12)
 FOLLOWED = ("plain", "dirichlet", "nfgsm")
 ENTRIES = (
     "plain", "noise", "jacobian", "cure", "nfgsm", "pgd", "trades", "gradalign", "weakly_harmonic", "harmonic",
@@ -96,8 +96,9 @@ def figures(data: Splits, state: dict[str, Tensor]) -> dict[str, float]:
 def during(data: Splits) -> None:
     """Follow three trainings."""
 
-    def row(text: str) -> list[dict[str, float]]:
-        return [figures(data, state) for state in trained(data, text)]
+    def row(text: str) -> dict[int, dict[str, float]]:
+        states = trained(data, text)
+        return {epoch: figures(data, states[epoch]) for epoch in SHOWN}
 
     keep(RESULTS / "trend.json", {text: functools.partial(row, text) for text in FOLLOWED})
 
