@@ -41,6 +41,11 @@ def main() -> None:
                     setting = tuned[f"{name} | {label}"]["chosen"] | {"weight": weight}
                     known[key] = measure(method, setting, name, seed, ATTACKED)
                     write_atomically(path, json.dumps(known, indent=0).encode())
+    show(known)
+
+
+def show(known: dict[str, Any]) -> None:
+    """Write the table and the pictures of what has been measured."""
     rows = {series: [_row(known, series, weight) for weight in weights] for series, weights in SERIES.items()}
     (RESULTS / "energy_effect.md").write_text(table(rows))
     for series, found in rows.items():
@@ -48,9 +53,16 @@ def main() -> None:
 
 
 def _row(known: dict[str, Any], series: str, weight: float) -> dict[str, float]:
-    found = [known[f"{series} | {weight:g} | {seed}"] for seed in range(SPLITS)]
+    keys = [f"{series} | {weight:g} | {seed}" for seed in range(SPLITS)]
+    found = [known[key] for key in keys if key in known]
     clean, medians = [100 * f["clean"] for f in found], [np.median(f["sizes"]) for f in found]
-    row = {"weight": weight, "clean": np.mean(clean), "deviation": np.std(clean), "median": np.mean(medians)}
+    row = {
+        "weight": weight,
+        "splits": len(found),
+        "clean": np.mean(clean),
+        "deviation": np.std(clean),
+        "median": np.mean(medians),
+    }
     row |= {"least": min(medians), "most": max(medians)}
     if "certified" in found[0]:
         row["certified"] = np.mean([np.median(f["certified"]) for f in found])
@@ -62,12 +74,18 @@ def table(rows: dict[str, list[dict[str, float]]]) -> str:
     lines = []
     for series, found in rows.items():
         name, _, label = series.split(" | ")
-        lines += [f"{name}, {label}", "", "| lambda | clean % | median l_2 (of each split) | median certified |"]
-        lines += ["|---|---|---|---|"]
+        lines += [
+            f"{name}, {label}",
+            "",
+            "| lambda | splits | clean % | median l_2 (of each split) | median certified |",
+        ]
+        lines += ["|---|---|---|---|---|"]
         for r in found:
             sure = f"{r['certified']:.3f}" if "certified" in r else ""
             sizes = f"{r['median']:.3f} ({r['least']:.3f} to {r['most']:.3f})"
-            lines.append(f"| {r['weight']:g} | {r['clean']:.1f} ± {r['deviation']:.1f} | {sizes} | {sure} |")
+            lines.append(
+                f"| {r['weight']:g} | {r['splits']:.0f} | {r['clean']:.1f} ± {r['deviation']:.1f} | {sizes} | {sure} |"
+            )
         lines.append("")
     return "\n".join(lines)
 
