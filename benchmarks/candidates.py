@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from common import MONITORS, RESULTS, Row, clean_accuracy, pgd_survivors, train_row
+from common import MONITORS, RESULTS, Row, clean_accuracy, pgd_survivors, rival_margin, train_row
 from holomorph.calculus.measures import Ball
 from holomorph.calculus.norms import dual_direction, random_in_ball
 from holomorph.data import load
@@ -180,6 +180,8 @@ def main() -> None:
         row = {"cpu_seconds": time.process_time() - begin, "clean": clean_accuracy(model, *data.part("val"))}
         for threat in MONITORS[:2]:
             row[f"pgd40 {threat}"] = float(pgd_survivors(model, x, y, threat, restarts=1).float().mean())
+        alive = pgd_survivors(model, x, y, THREAT, restarts=1, objective=rival_margin)
+        row[f"margin40 {THREAT}"] = float(alive.float().mean())
         known["rows"][name] = row | {"rule": facts["rule"], "epochs": facts["epochs"]}
         write_atomically(path, (json.dumps(known, indent=1) + "\n").encode())
         print(name, row, flush=True)
