@@ -27,8 +27,9 @@ _NEAR, _CUT = 0.3, 0.05
 #: mean takes over.
 _USELESS = 0.1
 
-#: A rival is given up once its boundary seems this much farther than a crossing found, or than another's slope says.
-_FAR, _FARTHER = 2.0, 4.0
+#: A rival is given up once its boundary seems so many times farther than the nearest: of crossings that have settled,
+#: of crossings, of what the slopes say.
+_SETTLED, _FAR, _FARTHER = 1.25, 2.0, 4.0
 
 
 class Margin(NamedTuple):
@@ -156,12 +157,13 @@ def analytic(
     count = len(rows.x) // len(x)
     length = norm(first.delta, threat.p).masked_fill(~first.reaches, math.inf)
     wrong = (rows.value.reshape(len(x), count) <= 0).any(1).repeat_interleave(count)
-    live = ~wrong & _within(length, length, count, _FARTHER)
+    live = ~wrong & (length <= _FARTHER * _nearest(length, count)[0])
     rays = _Rays(first.delta.clone(), length, torch.full_like(length, math.inf), rows.x + first.delta)
     if live.any():
         _stretch(model, rows.at(live), rays, live, threat)
-    for k in range(expansions - 1):
-        live &= _within(torch.minimum(rays.best, rays.length), rays.best if k else rays.length, count, _FAR)
+    for _ in range(expansions - 1):
+        least, row = _nearest(rays.best, count)
+        live &= torch.minimum(rays.best, rays.length) <= torch.where(live[row], _FAR, _SETTLED) * least
         if not live.any():
             break
         gained = _expand(model, rows.at(live), rays, live, threat)
@@ -181,10 +183,12 @@ class _Rays(NamedTuple):
     point: Tensor
 
 
-def _within(distance: Tensor, others: Tensor, count: int, factor: float) -> Tensor:
-    """Which rows are at most so many times farther than the nearest of their sample."""
-    least = others.reshape(-1, count).amin(1).repeat_interleave(count)
-    return distance <= factor * least
+def _nearest(distance: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """For each row the least distance among its sample's rows, and that row's index."""
+    least, place = distance.reshape(-1, count).min(1)
+    return least.repeat_interleave(count), (
+        place + count * torch.arange(len(place), device=place.device)
+    ).repeat_interleave(count)
 
 
 def _stretch(model: Differentiable, rows: _Rows, rays: _Rays, live: Tensor, threat: ThreatModel) -> None:
