@@ -81,6 +81,7 @@ def dirichlet_energy(
         ============================  =======================================  =====================================
 
         ``finite_difference`` is for scalar observables; its direction carries no graph.
+        ``backward(inputs=parameters)`` on what took an input gradient spares the first layer's input gradient.
     q:
         1, 2 or infinity: the dual exponent of the threat.
     probes:
