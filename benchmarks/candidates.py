@@ -162,6 +162,8 @@ ROWS: dict[str, Row] = {
         lambda: FiniteEnergy(THREAT, weight=0.7, squared=0.71, share=1.0, ramp=0.5, measure=Ball(THREAT, scale=2.0)),
         epochs=3,
     ),
+    "finite, weight .85, c 3, 4 epochs": Row(lambda: FiniteEnergy(THREAT, weight=0.85, squared=3.0), epochs=4),
+    "finite, weight 1, 4 epochs": Row(lambda: FiniteEnergy(THREAT, weight=1.0), epochs=4),
     "finite, as it is now, 4 epochs": Row(lambda: FiniteEnergy(THREAT), epochs=4),
 }
 
