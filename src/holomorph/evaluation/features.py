@@ -41,9 +41,9 @@ class Features:
 
     Examples
     --------
-    >>> features = Features(torch.tensor([0.4, 0.0]), torch.tensor([0.0, 10.0]), torch.tensor([2.0, 100.0]))
+    >>> features = Features(torch.tensor([0.5, 0.0]), torch.tensor([0.0, 10.0]), torch.tensor([2.0, 100.0]))
     >>> features.encode(torch.tensor([[1.0, 40.0]])).tolist()
-    [[2.5, 30.0]]
+    [[2.0, 30.0]]
     """
 
     eps: Tensor
