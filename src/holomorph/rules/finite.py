@@ -11,7 +11,7 @@ from holomorph.calculus.measures import Ball, Measure
 from holomorph.calculus.norms import dual_direction, norm
 from holomorph.errors import ConfigError
 from holomorph.rules.base import Cost, Rule
-from holomorph.rules.gradients import input_gradient, spend
+from holomorph.rules.gradients import input_gradient, is_compiled, spend
 from holomorph.rules.passes import Passes
 from holomorph.rules.sampling import inclusion, systematic
 from holomorph.rules.schedule import ramped
@@ -106,7 +106,9 @@ class FiniteEnergy(Rule):
             return self.risk(passes.first(drawn), y).mean()
         here = self.risk(passes.first(drawn.requires_grad_()), y)
         if self.held:
-            gradient, risk = spend(here, drawn, model.parameters(), keep=passes.shares_statistics)
+            # A compiled network whose graph was freed once refuses to keep it for whoever calls it next.
+            keep = passes.shares_statistics or is_compiled(model)
+            gradient, risk = spend(here, drawn, model.parameters(), keep=keep)
             here = here.detach()
         else:
             gradient, risk = input_gradient(here, drawn), here.mean()

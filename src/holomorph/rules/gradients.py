@@ -80,6 +80,11 @@ class _Spent(torch.autograd.Function):
         return None, None, None, *(None if g is None else outer / ctx.count * g for g in ctx.known)
 
 
+def is_compiled(model: nn.Module) -> bool:
+    """Whether the network, or a part of it, went through ``torch.compile``."""
+    return any("_orig_mod" in module._modules for module in model.modules())
+
+
 def require_double_backward(model: nn.Module) -> None:
     """Refuse a compiled network: ``torch.compile`` cannot differentiate a gradient.
 
@@ -90,7 +95,7 @@ def require_double_backward(model: nn.Module) -> None:
 
     >>> require_double_backward(nn.Linear(2, 2))
     """
-    if any("_orig_mod" in module._modules for module in model.modules()):
+    if is_compiled(model):
         raise ConfigError(
             "This rule differentiates a gradient, which torch.compile cannot. Use one that needs a single backward "
             "pass (finite, nfgsm, dirichlet with estimator='finite-difference'), or the model before compiling."
