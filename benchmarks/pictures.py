@@ -9,11 +9,10 @@ import base64
 import json
 from pathlib import Path
 
-from holomorph.report.images import MODEL, QUIET, TWIN, Picture, canvas
+from holomorph.report.images import MODEL, TWIN, Picture, canvas
 
 HERE = Path(__file__).parent
 PICTURES = HERE.parent / "docs" / "pictures"
-ATTACK = "apgd inf:0.1"
 COLUMNS = {"clean": "clean", "pgd40 inf:0.05": "l∞ 0.05", "pgd40 inf:0.1": "l∞ 0.1", "pgd40 2:1.5": "l₂ 1.5"}
 
 
@@ -34,28 +33,6 @@ def where_the_energy_is_measured() -> Picture:
         return figure.picture("Accuracy of each training, clean and under PGD.")
 
 
-def frontier() -> Picture:
-    """Budget for budget: accuracy and robustness on the left, training time and robustness on the right."""
-    rows = json.loads((HERE / "results" / "frontier.json").read_text())["rows"]
-    colours = {"finite": MODEL, "N-FGSM": TWIN, "PGD-10": QUIET}
-    with canvas(height=3.4) as figure:
-        figure.axes.remove()
-        left, right = figure.figure.subplots(1, 2, sharey=True)
-        for rule, colour in colours.items():
-            named = [facts for name, facts in rows.items() if name.startswith(f"{rule}, ") and ATTACK in facts]
-            robust = [100 * facts[ATTACK]["robust"] for facts in named]
-            style = {"color": colour, "marker": "o", "markersize": 5, "linestyle": "none", "label": rule}
-            left.plot([100 * facts["clean"] for facts in named], robust, **style)
-            right.plot([facts["seconds"] / 60 for facts in named], robust, **style)
-            for facts, height in zip(named, robust, strict=True):
-                where = (100 * facts["clean"], height)
-                left.annotate(f"{facts['epochs']}", where, (4, 3), textcoords="offset points", fontsize=8, color=colour)
-        left.set(xlabel="clean accuracy in percent", ylabel="robust accuracy in percent")
-        right.set(xlabel="training time in minutes", xscale="log")
-        left.legend(loc="lower right")
-        return figure.picture("Robust accuracy against clean accuracy and against training time, for three rules.")
-
-
 def save(picture: Picture, name: str) -> None:
     """Write a picture into the documentation."""
     PICTURES.mkdir(exist_ok=True)
@@ -64,4 +41,3 @@ def save(picture: Picture, name: str) -> None:
 
 if __name__ == "__main__":
     save(where_the_energy_is_measured(), "first_light.svg")
-    save(frontier(), "frontier.svg")
