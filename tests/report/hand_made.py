@@ -10,6 +10,7 @@ from torch import nn
 
 from holomorph.framework.diagnostics import diagnose
 from holomorph.framework.explain import explain
+from holomorph.records.comparison import ComparisonRecord, Difference, RuleResult
 from holomorph.records.diagnostics import DiagnosticsRecord
 from holomorph.records.evaluation import (
     AttackResult,
@@ -187,6 +188,36 @@ def explanation() -> ExplanationRecord:
     x = torch.rand(24, 3)
     model = nn.Sequential(nn.Linear(3, 8), nn.GELU(), nn.Linear(8, 2))
     return explain(model, x, (x[:, 0] > 0.5).long(), threat=THREAT, steps=20)
+
+
+def _near(value: float, half: float = 0.02) -> Interval:
+    return Interval(value=value, low=value - half, high=value + half)
+
+
+def _rule(text: str, clean: float, robust: float, cost: float) -> RuleResult:
+    return RuleResult(
+        text=text,
+        settings={},
+        cost=cost,
+        seconds=cost,
+        runs=(),
+        figures={"clean": _near(clean), "inf:0.1": _near(robust)},
+    )
+
+
+@functools.cache
+def comparison() -> ComparisonRecord:
+    """Three rules on the digits, two of them not told apart."""
+    return ComparisonRecord(
+        data="digits", model="mlp", training={}, budget="6epochs", seeds=3, trained_for=THREAT, threats=(THREAT,),
+        split="val", attack="pgd", samples=200,
+        rules=(_rule("plain", 0.97, 0.4, 1), _rule("nfgsm", 0.96, 0.71, 2), _rule("dirichlet", 0.95, 0.7, 3)),
+        differences=(
+            Difference(first="plain", second="nfgsm", figure="inf:0.1", interval=_near(-0.31)),
+            Difference(first="plain", second="dirichlet", figure="inf:0.1", interval=_near(-0.3)),
+            Difference(first="nfgsm", second="dirichlet", figure="inf:0.1", interval=_near(0.01)),
+        ),
+    )  # fmt: skip
 
 
 def all_records() -> list:

@@ -109,5 +109,6 @@ def test_provenance_holds_commands_seed_settings_and_versions():
 @pytest.mark.parametrize("part", PARTS, ids=lambda part: part.name)
 def test_a_part_without_its_record_is_left_out_and_two_runs_are_refused(part):
     assert part.build([]) is None
+    records = [*RECORDS, cases.comparison()]
     with pytest.raises(ConfigError, match=r"A report speaks of one run, but 2 .* records were given"):
-        part.build(RECORDS + RECORDS)
+        part.build(records + records)
