@@ -6,7 +6,7 @@ PYTHON ?= python3.11
 PIP_EXTRA ?=
 BIN := .venv/bin
 READY := .venv/.ready
-RUN ?= --data digits --rule finite --threat inf:0.1 --out runs/first --force
+RUN ?= --data digits --rule finite --threat inf:0.1 --n 300 --out runs/first --force
 
 export NO_MKDOCS_2_WARNING := 1# an advertisement of the theme, not a warning of ours
 
