@@ -40,8 +40,8 @@ OURS: tuple[type[Rule], ...] = (
     Hardy,
 )
 
-#: The rule of the commands and of ``RobustClassifier`` when none is named: the most robust of ours for its cost
-#: (benchmarks/RESULTS.md).
+#: The rule of the commands and of ``RobustClassifier`` when none is named: the cheapest of ours
+#: (benchmarks/RESULTS.md says how robust).
 DEFAULT = FiniteEnergy.name
 
 #: What a user would pick instead.
