@@ -109,6 +109,7 @@ ZOO = {
     "cnn n-fgsm": _cnn("nfgsm"),
     "cnn dirichlet": _cnn("dirichlet"),
     "cnn pgd": _cnn("pgd"),
+    "cnn finite": _cnn("finite"),
     "small cnn plain": Entry(lambda: CNN(SHAPE, CLASSES, width=12), "plain"),
     "mlp plain": Entry(lambda: MLP(SHAPE, CLASSES), "plain"),
     "mlp dirichlet": Entry(lambda: MLP(SHAPE, CLASSES), "dirichlet"),

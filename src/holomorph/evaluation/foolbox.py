@@ -66,8 +66,11 @@ class FoolboxAttack:
         """The settings that matter to the strength."""
         return {"steps": self.steps} | ({"binary_search_steps": 5} if self.name == "cw" else {})
 
-    def __call__(self, subject: Subject, x: Tensor, y: Tensor, seed: int) -> Tensor:
-        """Run the attack on one batch, in single precision; see :class:`holomorph.evaluation.base.Attack`."""
+    def __call__(self, subject: Subject, x: Tensor, y: Tensor, seed: int, *, starts: Tensor | None = None) -> Tensor:
+        """Run the attack on one batch, in single precision; see :class:`holomorph.evaluation.base.Attack`.
+
+        ``starts`` are wrong points for the boundary attack to start from; it looks for its own unless given.
+        """
         foolbox = load()
         low, high = self.threat.box
         inner = _Typed(subject, x.dtype)
@@ -75,7 +78,10 @@ class FoolboxAttack:
         start = x.float().clamp(low, high)
         options = {}
         if self.name == "boundary":
-            start_points, usable = _starting_points(subject, x, y, self.threat, seed)
+            everyone = torch.ones_like(y, dtype=torch.bool)
+            start_points, usable = (
+                _starting_points(subject, x, y, self.threat, seed) if starts is None else (starts, everyone)
+            )
             if not usable.any():
                 return x
             options["starting_points"] = start_points[usable].float()

@@ -16,6 +16,7 @@ from holomorph.framework.boundary import boundary
 from holomorph.framework.fingerprint import fingerprint
 from holomorph.framework.foretelling import foretell
 from holomorph.framework.harmonicity import harmonicity
+from holomorph.framework.shelf import Shelf
 from holomorph.framework.spikes import spikes
 from holomorph.progress import track
 from holomorph.records.explanation import ExplanationRecord
@@ -60,7 +61,7 @@ def explain(
     seed:
         Of everything random.
     out:
-        A file that keeps each part once it is done; a run stopped halfway goes on from there.
+        A file that keeps each part once it is done, beside it the attacks' batches; a stopped run goes on from there.
     only:
         Which of "margins", "energies", "harmonicity" and "boundary" to measure; all of them unless given.
     name, data:
@@ -92,11 +93,14 @@ def explain(
     if len(x) < 12 or len(set(y.tolist())) < 2:
         raise DataError("An explanation needs at least 12 samples of at least two classes.")
     options: dict[str, Any] = {"batch_size": batch_size, "seed": seed}
+    path = None if out is None else Path(out)
+    mark = fingerprint([model], x, y, f"{threat} {threat.box} {steps} {thorough} {seed}")
+    shelf = Shelf(None if path is None else path.with_suffix(".parts"), f"{mark} {batch_size}")
     with under_attack(model):
         subject = Subject(model)
         check_labels(y, subject.logits(x[:2]).shape[1])
         parts: dict[str, Callable[[], Any]] = {
-            "margins": lambda: foretell(subject, x, y, threat, steps=steps, thorough=thorough, **options),
+            "margins": lambda: foretell(subject, x, y, threat, steps=steps, thorough=thorough, shelf=shelf, **options),
             "energies": lambda: spikes(subject, x, y, threat, **options),
             "harmonicity": lambda: harmonicity(subject, x, y, threat, **options),
             "boundary": lambda: boundary(subject, x, y, threat, reference=reference, **options),
@@ -108,11 +112,13 @@ def explain(
             threat=threat,
             samples=len(x),
             seed=seed,
-            fingerprint=fingerprint([model], x, y, f"{threat} {threat.box} {steps} {thorough} {seed}"),
+            fingerprint=mark,
             clean=float((subject.answers(x) == y).float().mean()),
             versions=versions("foolbox", "pyautoattack"),
         )
-        return _filled(empty, wanted, None if out is None else Path(out), started)
+        record = _filled(empty, wanted, path, started)
+    shelf.clear()
+    return record
 
 
 def _chosen(only: Collection[str] | None, parts: Collection[str]) -> list[str]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import time
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
@@ -11,13 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from holomorph.calculus.norms import norm
 from holomorph.errors import DataError
 from holomorph.evaluation.base import Attack
 from holomorph.evaluation.subject import Subject
 from holomorph.framework.agreement import Array, bootstrap, spearman
 from holomorph.framework.margins import Margin, analytic, first_order
-from holomorph.framework.references import references
+from holomorph.framework.references import clock, nearest, references
+from holomorph.framework.shelf import Shelf
 from holomorph.progress import bar
 from holomorph.records.explanation import Agreement, Margins
 from holomorph.types import ThreatModel
@@ -43,6 +41,7 @@ def foretell(
     thorough: bool = False,
     batch_size: int = 100,
     seed: int = 0,
+    shelf: Shelf | None = None,
 ) -> Margins:
     """Compare first-order and analytic margins with the best of the attacks, sample by sample and as a curve.
 
@@ -57,6 +56,8 @@ def foretell(
         Iterations of FMN; the other attacks' follow from it.
     thorough:
         Add the slower attacks.
+    shelf:
+        Where what the attacks have found in each batch is kept.
 
     Raises
     ------
@@ -66,7 +67,7 @@ def foretell(
     Source: docs/mathematics.md, sections 5 and 6.
     """
     attacks = references(threat, model.logits(x[:1]).shape[1], steps, thorough=thorough)
-    found, fmn = _attacked(model, x, y, threat, attacks, batch_size, seed)
+    found, fmn = _attacked(model, x, y, threat, attacks, batch_size, seed, shelf or Shelf())
     if (found > 0).sum() < 2:
         raise DataError(
             "Fewer than two samples are answered rightly: there are no margins to compare. Train the model."
@@ -120,32 +121,37 @@ def _agreement(
 
 
 def _attacked(
-    model: Subject, x: Tensor, y: Tensor, threat: ThreatModel, attacks: list[Attack], batch_size: int, seed: int
+    model: Subject,
+    x: Tensor,
+    y: Tensor,
+    threat: ThreatModel,
+    attacks: list[Attack],
+    batch_size: int,
+    seed: int,
+    shelf: Shelf,
 ) -> tuple[Array, float]:
     """The least distance at which the model, run again, is wrong; and the seconds that FMN took."""
-    least = torch.where(model.answers(x) == y, torch.full_like(x.flatten(1)[:, 0], math.inf), 0.0)
-    seconds = 0.0
-    batches = [slice(i, i + batch_size) for i in range(0, len(x), batch_size)]
-    with bar("attacks", total=len(attacks) * len(batches)) as progress:
-        for attack in attacks:
-            progress.describe(f"margins found by {attack.name} ({threat})")
-            for part in batches:
-                started = _clock(x)
-                made = attack(model, x[part], y[part], seed).clamp(*threat.box)
-                seconds += (_clock(x) - started) * (attack.name == "fmn")
-                distance = norm(made - x[part], threat.p)
-                fooled = model.answers(made) != y[part]
-                least[part] = torch.where(fooled, torch.minimum(least[part], distance), least[part])
-                progress.advance()
-    return np.asarray(least.double().cpu().numpy()), seconds
+    starts = range(0, len(x), batch_size)
+    distances, seconds = [], 0.0
+    with bar("attacks", total=len(starts)) as progress:
+        progress.describe(f"margins found by {', '.join(a.name for a in attacks)} ({threat})")
+        for i in starts:
+            kept = shelf.find(f"margins-{i}")
+            if kept is None:
+                found = nearest(model, x[i : i + batch_size], y[i : i + batch_size], attacks, threat, seed)
+                kept = {
+                    "distance": found.distance.double().cpu().numpy(),
+                    "point": found.point.cpu().numpy(),
+                    "seconds": np.array(found.seconds),
+                }
+                shelf.keep(f"margins-{i}", **kept)
+            distances.append(kept["distance"])
+            seconds += float(kept["seconds"])
+            progress.advance()
+    return np.concatenate(distances), seconds
 
 
 def _estimated(estimate: Callable[[Tensor, Tensor], Margin], x: Tensor, y: Tensor, batch_size: int) -> _Timed:
-    started = _clock(x)
+    started = clock(x)
     parts = [estimate(x[i : i + batch_size], y[i : i + batch_size]).distance for i in range(0, len(x), batch_size)]
-    return _Timed(np.asarray(torch.cat(parts).double().cpu().numpy()), _clock(x) - started)
-
-
-def _clock(x: Tensor) -> float:
-    """Processor time on a CPU, which a busy machine does not stretch; else the wall clock."""
-    return time.process_time() if x.device.type == "cpu" else time.perf_counter()
+    return _Timed(np.asarray(torch.cat(parts).double().cpu().numpy()), clock(x) - started)
