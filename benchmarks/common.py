@@ -40,6 +40,7 @@ class Row:
     seed: int = 0
     activation: str = "gelu"
     ema: float | None = None
+    lr: float = 2e-3
 
 
 def network(seed: int, activation: str = "gelu") -> nn.Module:
@@ -110,7 +111,7 @@ def train_row(name: str, row: Row, data: Splits, **more) -> tuple[nn.Module, dic
     where = folder(name, row)
     model = network(row.seed, row.activation)
     rule = row.rule()
-    record = fit(model, (data.x_train, data.y_train), rule, epochs=row.epochs, ema=row.ema, seed=row.seed,
+    record = fit(model, (data.x_train, data.y_train), rule, epochs=row.epochs, ema=row.ema, lr=row.lr, seed=row.seed,
                  out=where, resume=True, force=False, **more)  # fmt: skip
     facts = {
         "rule": record.rule_settings,
@@ -118,6 +119,7 @@ def train_row(name: str, row: Row, data: Splits, **more) -> tuple[nn.Module, dic
         "seed": row.seed,
         "activation": row.activation,
         "ema": row.ema,
+        "lr": row.lr,
         "passes_relative_to_plain": record.cost,
         "seconds": record.seconds,
         "threads": torch.get_num_threads(),
