@@ -32,7 +32,7 @@ from zoo import RUNS, ZOO, trained
 
 RESULTS = Path(__file__).parent / "results" / "explanations"
 CNNS = ("cnn plain", "cnn dirichlet", "cnn n-fgsm", "cnn pgd")
-MOVED = tuple(name for name in ZOO if name not in ("cnn pgd", "cnn energy at samples"))
+MOVED = tuple(name for name in ZOO if name not in ("cnn finite", "cnn energy at samples"))
 THREATS = (ThreatModel("inf", 0.1), ThreatModel(2, 1.5))
 FIRST = 500
 
@@ -89,7 +89,10 @@ def transfer_all(data: Splits, samples: int) -> None:
     record = transfer(models, x, y, threat=ThreatModel("inf", 0.05), out=RESULTS / "transfer.json", **options)
     for s in record.scores:
         figures = f"R2 {s.determination.value:.2f}, centred {s.determination_centred.value:.2f}"
-        print(f"{s.attack} {s.eps:g} order {s.order}: {figures}, rates {s.rank_success.value:.2f}", flush=True)
+        print(
+            f"{s.attack} {s.step} {s.counted} {s.eps:g} order {s.order}: {figures}, rates {s.rank_success.value:.2f}",
+            flush=True,
+        )
 
 
 def page(data: Splits, samples: int) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import io
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
@@ -17,12 +18,31 @@ from holomorph.evaluation.subject import Subject
 from holomorph.framework.effects import Effect, measured, predicted
 from holomorph.framework.proposals import StrongestAPGD, gradient_step, stretched
 from holomorph.framework.scores import Arrays
+from holomorph.framework.shelf import Shelf
 from holomorph.progress import bar
 from holomorph.seeding import generator
-from holomorph.types import ThreatModel, write_atomically
+from holomorph.types import ThreatModel
 
-#: The arrays of each (method, eps); the methods are "apgd", "fmn", "order 1", "order 2" and "shuffled".
+#: The arrays of each (method, eps). The methods are "apgd" and "fmn"; predicted from the source's gradient "order 1",
+#: "order 2" and "shuffled"; predicted from the step that FMN took "own 1" and "own 2".
 Tables = dict[tuple[str, float], Arrays]
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What every source is measured with."""
+
+    subjects: Sequence[Subject]
+    x: Tensor
+    y: Tensor
+    threats: Sequence[ThreatModel]
+    steps: int
+    batch_size: int
+    seed: int
+
+    @property
+    def starts(self) -> range:
+        return range(0, len(self.x), self.batch_size)
 
 
 def tables(
@@ -34,50 +54,36 @@ def tables(
     steps: int,
     batch_size: int,
     seed: int,
-    keep: Path | None = None,
-    fingerprint: str = "",
+    shelf: Shelf | None = None,
 ) -> Tables:
     """Measure and predict the effects of every source on every target under every threat.
 
-    Assumes models in evaluation mode that agree on inputs and classes. Each source's tables are kept in the folder
-    ``keep`` and taken from there if the fingerprint is the same.
+    Assumes models in evaluation mode that agree on inputs and classes. Each source's tables are kept on the shelf.
     """
-    starts = range(0, len(x), batch_size)
+    run, kept = _Run(subjects, x, y, threats, steps, batch_size, seed), shelf or Shelf()
     found: list[Tables] = []
-    with bar("transfer", total=len(subjects) * len(starts)) as progress:
+    with bar("transfer", total=len(subjects) * len(run.starts)) as progress:
         for s in range(len(subjects)):
             progress.describe(f"examples made on model {s + 1} of {len(subjects)}")
-            path = None if keep is None else keep / f"source-{s}.npz"
-            known = None if path is None else _load(path, fingerprint)
+            known = kept.find(f"source-{s}")
             if known is None:
-                known = _of_source(subjects, s, x, y, threats, steps, batch_size, seed, progress.advance)
-                if path is not None:
-                    _save(path, fingerprint, known)
+                known = _packed(_of_source(run, s, progress.advance))
+                kept.keep(f"source-{s}", **known)
             else:
-                progress.advance(len(starts))
-            found.append(known)
+                progress.advance(len(run.starts))
+            found.append(_unpacked(known))
     return {
         key: Arrays(np.stack([t[key].increase for t in found], 1), np.stack([t[key].wrong for t in found], 1))
         for key in found[0]
     }
 
 
-def _of_source(
-    subjects: Sequence[Subject],
-    s: int,
-    x: Tensor,
-    y: Tensor,
-    threats: Sequence[ThreatModel],
-    steps: int,
-    batch_size: int,
-    seed: int,
-    advance: Callable[[], None],
-) -> Tables:
+def _of_source(run: _Run, s: int, advance: Callable[[], None]) -> Tables:
     """The arrays of one source, (samples, targets)."""
     parts: dict[tuple[str, float], list[list[Effect]]] = defaultdict(list)
-    for i in range(0, len(x), batch_size):
-        xs, ys = x[i : i + batch_size], y[i : i + batch_size]
-        for method, radius, effects in _effects(subjects, s, xs, ys, threats, steps, seed):
+    for i in run.starts:
+        part = slice(i, i + run.batch_size)
+        for method, radius, effects in _effects(run, s, run.x[part], run.y[part]):
             parts[method, radius].append(effects)
         advance()
     return {
@@ -89,33 +95,26 @@ def _of_source(
     }
 
 
-def _effects(
-    subjects: Sequence[Subject],
-    s: int,
-    x: Tensor,
-    y: Tensor,
-    threats: Sequence[ThreatModel],
-    steps: int,
-    seed: int,
-) -> Iterator[tuple[str, float, list[Effect]]]:
+def _effects(run: _Run, s: int, x: Tensor, y: Tensor) -> Iterator[tuple[str, float, list[Effect]]]:
     """One batch: method, eps, the effect on each target."""
-    source, classes = subjects[s], subjects[s].logits(x[:1]).shape[1]
-    nearest = FoolboxAttack("fmn", threats[0], steps=steps)(source, x, y, seed)
-    others = torch.randperm(len(x), generator=generator(seed, "shuffled pairing"))
-    losses, gradients = zip(*(_slope(target, x, y) for target in subjects), strict=True)
-    for threat in threats:
+    source, classes = run.subjects[s], run.subjects[s].logits(x[:1]).shape[1]
+    nearest = FoolboxAttack("fmn", run.threats[0], steps=run.steps)(source, x, y, run.seed)
+    others = torch.randperm(len(x), generator=generator(run.seed, "shuffled pairing"))
+    losses, gradients = zip(*(_slope(target, x, y) for target in run.subjects), strict=True)
+    for threat in run.threats:
         made = {
-            "apgd": StrongestAPGD("apgd-ce", threat, classes, steps=steps)(source, x, y, seed),
+            "apgd": StrongestAPGD("apgd-ce", threat, classes, steps=run.steps)(source, x, y, run.seed),
             "fmn": stretched(x, nearest, threat),
         }
         for name, perturbed in made.items():
-            effects = [measured(t, x, perturbed, y, loss) for t, loss in zip(subjects, losses, strict=True)]
+            effects = [measured(t, x, perturbed, y, loss) for t, loss in zip(run.subjects, losses, strict=True)]
             yield name, threat.radius, effects
-        step = gradient_step(source, x, y, threat)
-        foretold = [predicted(target, x, step, y) for target in subjects]
-        for order in (1, 2):
-            yield f"order {order}", threat.radius, [effect[order] for effect in foretold]
-        gains = [(g * step[others]).flatten(1).sum(1) for g in gradients]
+        steps = {"order": gradient_step(source, x, y, threat), "own": made["fmn"] - x}
+        for name, step in steps.items():
+            foretold = [predicted(target, x, step, y) for target in run.subjects]
+            for order in (1, 2):
+                yield f"{name} {order}", threat.radius, [effect[order] for effect in foretold]
+        gains = [(g * steps["order"][others]).flatten(1).sum(1) for g in gradients]
         yield "shuffled", threat.radius, [Effect(gain, torch.zeros_like(y, dtype=torch.bool)) for gain in gains]
 
 
@@ -128,21 +127,10 @@ def _slope(target: Subject, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     return loss.detach(), gradient
 
 
-def _save(path: Path, fingerprint: str, found: Tables) -> None:
-    arrays = {f"{method}|{eps!r}|{k}": a for (method, eps), pair in found.items() for k, a in enumerate(pair)}
-    stream = io.BytesIO()
-    np.savez_compressed(stream, fingerprint=np.array(fingerprint), **arrays)  # type: ignore[arg-type]
-    write_atomically(path, stream.getvalue())
+def _packed(found: Tables) -> dict[str, NDArray[Any]]:
+    return {f"{method}|{eps!r}|{k}": a for (method, eps), pair in found.items() for k, a in enumerate(pair)}
 
 
-def _load(path: Path, fingerprint: str) -> Tables | None:
-    """What was kept, unless it belongs to another measurement."""
-    if not path.exists():
-        return None
-    with np.load(path, allow_pickle=False) as kept:
-        if str(kept["fingerprint"]) != fingerprint:
-            return None
-        keys = [tuple(name.split("|")[:2]) for name in kept.files if name.endswith("|0")]
-        return {
-            (method, float(eps)): Arrays(kept[f"{method}|{eps}|0"], kept[f"{method}|{eps}|1"]) for method, eps in keys
-        }
+def _unpacked(kept: dict[str, NDArray[Any]]) -> Tables:
+    keys = [tuple(name.split("|")[:2]) for name in kept if name.endswith("|0")]
+    return {(method, float(eps)): Arrays(kept[f"{method}|{eps}|0"], kept[f"{method}|{eps}|1"]) for method, eps in keys}

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from holomorph.framework.agreement import Array, bootstrap, centred, correlation, determination, off_diagonal, spearman
-from holomorph.framework.effects import success
 from holomorph.records.transfer import Score
 
 #: Fewer resamples than usual: a statistic solves two small least-squares problems.
@@ -22,43 +21,54 @@ class Arrays(NamedTuple):
     wrong: NDArray[np.bool_]
 
 
-def score(
-    attack: str,
-    eps: float,
-    order: Literal[1, 2],
-    prediction: Arrays,
-    shuffled: Array,
-    truth: Arrays,
-    right: NDArray[np.bool_],
-    seed: int = 0,
-) -> Score:
-    """Compare a prediction with an attack over all pairs of different models; ``right`` is (samples, targets)."""
+class Weights(NamedTuple):
+    """Which samples count: for success those that the target answers rightly, (samples, targets); of each source.
 
-    def of_means(p: Array, m: Array) -> float:
-        return determination(off_diagonal(p.mean(0)), off_diagonal(m.mean(0)))
+    The latter is (samples, sources).
+    """
 
-    def of_residuals(p: Array, m: Array) -> float:
-        return determination(centred(p.mean(0)), centred(m.mean(0)))
+    right: NDArray[np.bool_]
+    counted: NDArray[np.bool_]
 
-    def of_rates(p: Array, m: Array, r: Array) -> float:
-        return spearman(*(off_diagonal(success(w.astype(bool), r.astype(bool))) for w in (p, m)))
 
-    increases = (prediction.increase, truth.increase)
-    answers = [a.astype(np.float64) for a in (prediction.wrong, truth.wrong, right)]
-    means = [a.mean(0) for a in increases]
-    rates = [success(a.wrong, right) for a in (prediction, truth)]
+def score(label: dict[str, Any], prediction: Arrays, shuffled: Array, truth: Arrays, weights: Weights) -> Score:
+    """Compare a prediction with an attack over all pairs of different models; ``label`` says which ones."""
+
+    def of_means(p: Array, m: Array, c: Array) -> float:
+        return determination(*(off_diagonal(_mean(a, c)) for a in (p, m)))
+
+    def of_residuals(p: Array, m: Array, c: Array) -> float:
+        return determination(*(centred(_mean(a, c)) for a in (p, m)))
+
+    def of_rates(p: Array, m: Array, r: Array, c: Array) -> float:
+        return spearman(*(off_diagonal(_rates(w, r, c)) for w in (p, m)))
+
+    counted = weights.counted.astype(np.float64)
+    increases = (prediction.increase, truth.increase, counted)
+    answers = [a.astype(np.float64) for a in (prediction.wrong, truth.wrong, weights.right, counted)]
+    means = [_mean(a.increase, counted) for a in (prediction, truth)]
+    rates = [_rates(wrong, *answers[2:]) for wrong in answers[:2]]
     return Score(
-        attack=attack,
-        eps=eps,
-        order=order,
-        determination=bootstrap(of_means, *increases, seed=seed, draws=_DRAWS),
-        determination_centred=bootstrap(of_residuals, *increases, seed=seed, draws=_DRAWS),
+        **label,
+        determination=bootstrap(of_means, *increases, draws=_DRAWS),
+        determination_centred=bootstrap(of_residuals, *increases, draws=_DRAWS),
         correlation=correlation(*(off_diagonal(m) for m in means)),
         correlation_centred=correlation(*(centred(m) for m in means)),
-        rank_success=bootstrap(of_rates, *answers, seed=seed, draws=_DRAWS),
+        rank_success=bootstrap(of_rates, *answers, draws=_DRAWS),
         rank_asymmetry=spearman(*(_asymmetry(r) for r in rates)),
-        shuffled=determination(off_diagonal(shuffled.mean(0)), off_diagonal(means[1])),
+        shuffled=determination(off_diagonal(_mean(shuffled, counted)), off_diagonal(means[1])),
     )
+
+
+def _mean(increase: Array, counted: Array) -> Array:
+    """Over the samples that count for the source; (sources, targets)."""
+    return np.asarray((increase * counted[:, :, None]).sum(0) / np.maximum(counted.sum(0), 1)[:, None])
+
+
+def _rates(wrong: Array, right: Array, counted: Array) -> Array:
+    """Share of the right answers on counted samples that become wrong; (sources, targets)."""
+    possible = right[:, None, :] * counted[:, :, None]
+    return np.asarray((wrong * possible).sum(0) / np.maximum(possible.sum(0), 1))
 
 
 def _asymmetry(rates: Array) -> Array:

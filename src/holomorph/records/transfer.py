@@ -45,6 +45,12 @@ class Score(_Part):
     attack: str
     eps: float
     order: Literal[1, 2]
+    step: Literal["gradient", "own"] = Field(
+        default="gradient", description="the direction predicted from: the source's gradient, or the attack's own"
+    )
+    counted: Literal["all", "right"] = Field(
+        default="all", description="right: for each source the samples that it answers rightly; the others need no step"
+    )
     determination: Interval = Field(description="R^2 of the loss increases")
     determination_centred: Interval
     correlation: float = Field(description="Pearson's, of the loss increases")
