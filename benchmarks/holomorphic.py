@@ -29,13 +29,13 @@ from sklearn.preprocessing import StandardScaler
 from holomorph.data.planar import NAMES, planar
 from holomorph.framework.geometry import crossing_angles, decision_boundary
 from holomorph.types import write_atomically
-from rivals import Method, machines, networks
+from rivals import Method, machines, networks, wider
 from tuning import Round, smallest, tune
 
 RESULTS = Path(__file__).parent / "results"
 SEEDS, ATTACKED = 5, 100
 PARTS = {"digits": ("digits",), "planar": NAMES, "tables": ("wine", "breast cancer")}
-KINDS = {"machines": machines, "networks": networks}
+KINDS = {"machines": machines, "networks": networks, "wider": wider}
 Arrays = tuple[np.ndarray, ...]
 
 
@@ -141,6 +141,7 @@ def main() -> None:
         for name in PARTS[part]
         for kind in options.kind
         for label, method in KINDS[kind](name in NAMES).items()
+        if kind != "wider" or name == "digits"
         if label.startswith(tuple(options.methods))
     ]
     for name, kind, label, method in work:

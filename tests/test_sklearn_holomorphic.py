@@ -5,6 +5,7 @@ import pickle
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits, load_iris, load_wine
+from sklearn.kernel_ridge import KernelRidge
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -18,6 +19,7 @@ from holomorph.sklearn import HolomorphicClassifier
     [
         HolomorphicClassifier(),
         HolomorphicClassifier("fock", embedding="pairing", ridge=1e-6),
+        HolomorphicClassifier(relative=True, loss="squared-hinge"),
         HolomorphicClassifier("polynomial", degree=2, eps=0.1, random_state=0),
         HolomorphicClassifier("network", width=8, depth=1, epochs=5, lr=0.1, weight=0.1, random_state=0),
     ]
@@ -70,6 +72,16 @@ def test_the_support_vector_machine_and_random_features_are_certified_too():
         towards = X[np.argsort(y + 0.5 * (y == 0), kind="stable")][::-1] - X  # steps towards samples of other classes
         steps = 0.99 * radius[:, None] * towards / np.linalg.norm(towards, axis=1, keepdims=True).clip(1e-12)
         np.testing.assert_array_equal(clf.predict(X + steps), clf.predict(X))
+
+
+def test_relative_values_without_energy_predict_like_the_gaussian_kernel_and_are_certified():
+    X, y = load_iris(return_X_y=True)
+    clf = HolomorphicClassifier(relative=True, weight=0.0, scale=0.5, ridge=1e-3).fit(X, y)
+    gamma = 0.5 / float(clf.model_.solver.unit) ** 2
+    oracle = KernelRidge(alpha=len(X) * 1e-3, kernel="rbf", gamma=gamma).fit(X, np.eye(3)[y])
+    np.testing.assert_array_equal(clf.predict(X), oracle.predict(X).argmax(1))
+    assert np.median(clf.certified_radius(X)) > 0.1
+    np.testing.assert_allclose(clf.predict_proba(X).sum(1), 1.0)
 
 
 def test_survives_pickling():

@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from holomorph.errors import ConfigError
-from holomorph.exact import FockKernel, PolynomialHolomorphic
-from holomorph.exact.certificate import degree_norms
+from holomorph.exact import FockKernel, PolynomialHolomorphic, fock_kernel
+from holomorph.exact.certificate import certified_radius, degree_norms, through_codes
 from holomorph.exact.classifier import ExactClassifier
+from holomorph.exact.recentred import recentred_radius
 from holomorph.nn.embedding import Complexification, Pairing
 from holomorph.nn.readout import make_codes
 
@@ -26,21 +27,26 @@ def problem(classes: int = 3) -> tuple[torch.Tensor, torch.Tensor]:
 def fitted(solver: str, embedding: object, code: str) -> tuple[ExactClassifier, torch.Tensor]:
     x, y = problem(2 if code == "signs" else 3)
     codes = make_codes(code, 2 if code == "signs" else 3)
-    if solver == "fock":
-        h = FockKernel(1.0, 1e-3)
+    if solver != "polynomial":
+        h = FockKernel(1.0, 1e-3) if solver == "fock" else FockKernel(0.5, 1e-2, 0.6, relative=True, loss=LOSS[solver])
         model = ExactClassifier(h, embedding, codes)
-        h.fit(model.embed(x), codes[y])
+        h.fit(model.embed(x), codes[y] if code == "roots" else codes[y].real)
     else:
         h = PolynomialHolomorphic(3, 1e-3, 1e-3, embedding).fit(x, codes[y])
         model = ExactClassifier(h, embedding, codes)
     return model, x
 
 
+LOSS = {"relative": "squared", "relative margin": "squared-hinge"}
 CASES = [
     ("fock", Complexification(), "one-hot"),
     ("fock", Pairing(), "one-hot"),
     ("fock", Pairing("halves"), "roots"),
     ("fock", Complexification(), "signs"),
+    ("relative", Complexification(), "one-hot"),
+    ("relative", Complexification(), "roots"),
+    ("relative margin", Complexification(), "one-hot"),
+    ("relative margin", Pairing(), "signs"),
     ("polynomial", Complexification(), "one-hot"),
     ("polynomial", Pairing(), "signs"),
 ]
@@ -111,9 +117,43 @@ def test_the_plain_bound_is_norm_times_distance_of_the_kernel_functions():
 
 
 def _diagonal(h: FockKernel, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    from holomorph.exact import fock_kernel
-
     return fock_kernel((a * b).sum(1), h.weight)
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.7])
+def test_around_the_sample_the_bound_is_that_of_weyls_operator(weight):
+    """h = k_w on the line: its values, slope and Fock norm are known, so that the radius solves a known equation."""
+    w, x = torch.tensor([[1.3]]).double(), torch.tensor([[0.4]]).double()
+    norms = degree_norms(w, torch.tensor([[1.0, -1.0]]).double(), weight)
+    value, slope = (float(fock_kernel(x * w, weight, derivative=k)) for k in (0, 1))
+    slope *= 1.3
+    degrees = torch.arange(60).double()
+    norm2 = 4 * float((1.3 ** (2 * degrees) / (torch.lgamma(degrees + 1).exp() * (1 + weight * degrees) ** 2)).sum())
+    scores, gradients = torch.tensor([[value, -value]]).double(), torch.tensor([[[slope], [-slope]]]).double()
+    r = float(recentred_radius(norms, x, scores, gradients, torch.zeros(2).double()))
+    damp = math.exp(-(0.4**2) / 2)
+    gap, lean = 2 * value * damp, 2 * (slope - value * 0.4) * damp
+    rest = math.sqrt(norm2 - gap**2 - lean**2)
+    assert math.isclose(abs(lean) * r + rest * math.sqrt(math.expm1(r * r) - r * r), gap, rel_tol=1e-6)
+
+
+def test_moving_to_the_sample_certifies_more_than_the_centre_does_where_samples_lie_far_out():
+    x, y = problem()
+    codes = make_codes("one-hot", 3)
+    h = FockKernel(0.0, 1e-2, 0.3, relative=True).fit(x, codes.real[y])
+    both = h.certified_radius(x, codes)
+    w = h._fitted(x)
+    scores, gradients, _ = through_codes(h(x), h.derivative(x) * h.unit, codes, False)
+    centre = certified_radius(h._norms, torch.linalg.vector_norm(w, dim=1), scores, gradients) * h.unit
+    assert bool((both >= centre).all())
+    assert float(both.median()) > 1.5 * float(centre.median())
+
+
+def test_relative_values_need_codes_of_one_length():
+    x, y = problem()
+    codes = torch.diag(torch.tensor([1.0, 2.0, 3.0])).to(torch.complex128)
+    with pytest.raises(ConfigError, match="codes of one length"):
+        FockKernel(relative=True).fit(x, codes.real[y]).certified_radius(x, codes)
 
 
 def test_the_degrees_add_up_to_the_whole_norm():

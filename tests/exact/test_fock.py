@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from sklearn.kernel_ridge import KernelRidge
 from sklearn.svm import SVC
 
 from holomorph.calculus.wirtinger import cauchy_riemann_residual, wirtinger
@@ -85,6 +86,8 @@ def test_landmarks_that_are_all_samples_give_the_full_solution(monkeypatch):
     full = FockKernel(1.0, 1e-2).fit(z, targets(z))
     reduced = FockKernel(1.0, 1e-2, landmarks=60).fit(z, targets(z))
     torch.testing.assert_close(reduced(z), full(z), rtol=1e-5, atol=1e-6)
+    both = [FockKernel(1.0, 1e-2, relative=True, landmarks=n).fit(z, targets(z))(z) for n in (None, 60)]
+    torch.testing.assert_close(both[1], both[0], rtol=1e-5, atol=1e-6)
     monkeypatch.setattr(FockKernel, "max_samples", 59)
     automatic = FockKernel(1.0, 1e-2).fit(z, targets(z))
     torch.testing.assert_close(automatic(z), reduced(z))
@@ -102,6 +105,59 @@ def test_hinge_is_scikit_learns_machine_on_our_kernel():
     assert float(((h(z)[:, 0] > 0) == (y > 0)).double().mean()) > 0.9
 
 
+@pytest.mark.parametrize(("relative", "complex_points"), [(False, True), (True, False)])
+def test_the_squared_hinge_is_at_its_optimum(relative, complex_points):
+    """KKT of the problem in function space, and L-BFGS on the same objective does not beat it."""
+    z, rho = cloud(60, complex_points=complex_points), 1e-2
+    y = torch.where(torch.stack([z.abs().square().sum(1) > 2, z[:, 0].real > 0.3], 1), 1.0, -1.0).double()
+    h = FockKernel(0.5, rho, loss="squared-hinge", relative=relative).fit(z, y)
+    unit = h.size(z) if relative else torch.ones(60, dtype=torch.float64)
+    gram = h.gram(z, z).real / (unit[:, None] * unit)
+    slack = (1 - y * h(z).real / unit[:, None]).clamp_min(0)
+    alpha = y * slack / (60 * rho)  # what the minimum demands of the coefficients
+    torch.testing.assert_close(gram @ alpha, h(z).real / unit[:, None], rtol=0, atol=1e-9)
+    assert 0 < int((slack == 0).sum()) < slack.numel()  # samples on either side of the margin
+    assert len(h.points) < 60 or bool((alpha != 0).any(1).all())
+
+    def objective(a):
+        return (1 - y * (gram @ a)).clamp_min(0).square().sum() / 60 + rho * (a * (gram @ a)).sum()
+
+    a = torch.zeros_like(y, requires_grad=True)
+    optimiser = torch.optim.LBFGS([a], max_iter=100, tolerance_change=1e-16, line_search_fn="strong_wolfe")
+
+    def step():
+        optimiser.zero_grad()
+        loss = objective(a)
+        loss.backward()
+        return loss
+
+    optimiser.step(step)
+    best, ours = float(objective(a.detach())), float(objective(alpha))
+    assert ours <= best + 1e-12
+    assert best < ours * 1.01  # the rival did get near
+
+
+def test_relative_values_without_energy_are_the_gaussian_machine():
+    """On real points K(z, w)/(|k_z||k_w|) is exp(-|z-w|^2/2): scikit-learn's ridge regression is the oracle."""
+    z = cloud(50, complex_points=False)
+    c = targets(z)
+    h = FockKernel(0.0, 1e-3, scale=0.7, relative=True).fit(z, c)
+    oracle = KernelRidge(alpha=50 * 1e-3, kernel="rbf", gamma=0.5 / float(h.unit) ** 2).fit(z.numpy(), c.numpy())
+    point = cloud(9, complex_points=False, seed=4)
+    expected = torch.as_tensor(oracle.predict(point.numpy()))
+    torch.testing.assert_close(h(point) / h.size(point)[:, None], expected, rtol=1e-9, atol=1e-9)
+
+
+def test_the_size_is_the_largest_value_of_a_function_of_norm_one():
+    z = cloud(20)
+    h = FockKernel(0.7, 1e-2).fit(z, targets(z))
+    assert bool((h(z).abs() / h.norm() <= h.size(z)[:, None]).all())
+    own = FockKernel(0.7, 1e-2).fit(z, targets(z))
+    own.points, own.coefficients = own._normalise(z[:1]), torch.ones(1, 1, dtype=torch.complex128)
+    own.bias = torch.zeros(1, dtype=torch.float64)
+    torch.testing.assert_close((own(z[:1]).abs() / own.norm())[:, 0], own.size(z[:1]))  # k_z itself attains it
+
+
 def test_an_unfitted_kernel_serves_scikit_learn_as_it_is():
     z = cloud(30, complex_points=False)
     y = z[:, 0] * z[:, 1] > 0
@@ -115,8 +171,10 @@ def test_refusals_say_what_to_do():
         FockKernel(ridge=0.0)
     with pytest.raises(ConfigError, match="Did you mean 'hinge'"):
         FockKernel(loss="hing")
-    with pytest.raises(ConfigError, match="Leave them out for the hinge loss"):
+    with pytest.raises(ConfigError, match="Leave them out for a hinge loss"):
         FockKernel(loss="hinge", landmarks=5)
+    with pytest.raises(ConfigError, match="Use loss='squared-hinge'"):
+        FockKernel(loss="hinge", relative=True)
     with pytest.raises(ConfigError, match=r"Call fit\(z, targets\) first"):
         FockKernel()(cloud())
     with pytest.raises(DataError, match="Give samples"):

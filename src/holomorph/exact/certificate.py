@@ -77,6 +77,7 @@ def degree_norms(points: Tensor, coefficients: Tensor, weight: float) -> DegreeN
     reach = float(torch.linalg.vector_norm(points, dim=1).max()) if len(points) else 0.0
     count = _degrees(2 * reach**2)
     lengths = torch.linalg.vector_norm(points, dim=1)
+    coefficients = coefficients.to(torch.promote_types(points.dtype, coefficients.dtype))
     grams = torch.zeros(count, coefficients.shape[1], coefficients.shape[1], dtype=coefficients.dtype)
     for start in range(0, len(points), 1024):
         rows = slice(start, start + 1024)
@@ -132,20 +133,16 @@ def certified_radius(
     """
     if p not in (1.0, 2.0, math.inf) or order not in (0, 1):
         raise ConfigError("Certificates are for p = 1, 2 or infinity and of order 0 or 1.")
-    winner = scores.argmax(1)
-    rows = torch.arange(len(scores))
-    gap = scores[rows, winner][:, None] - scores
-    spread = gradients[rows, winner][:, None, :] - gradients
-    slope = torch.linalg.vector_norm(spread, ord={1.0: math.inf, 2.0: 2.0, math.inf: 1.0}[p], dim=2)
+    winner, gap, rival = gaps(scores)
+    slope = dual_slope(gradients[torch.arange(len(scores)), winner][:, None, :] - gradients, p)
     stretch = math.sqrt(gradients.shape[2]) if p == math.inf else 1.0
-    rival = torch.ones_like(gap, dtype=torch.bool).scatter_(1, winner[:, None], False)
     beyond = _remainder(norms, winner, lengths, order)
 
     def holds(r: Tensor) -> Tensor:
         bound = beyond(r * stretch) + (slope * r[:, None] if order == 1 else 0.0)
         return ((gap > bound) | ~rival).all(1)
 
-    return _bisect(holds, torch.full_like(lengths, float(lengths.max()) + norms.reach + 10.0))
+    return bisect(holds, torch.full_like(lengths, float(lengths.max()) + norms.reach + 10.0))
 
 
 def through_codes(
@@ -194,11 +191,11 @@ def _remainder(norms: DegreeNorms, winner: Tensor, lengths: Tensor, order: int) 
     def beyond(r: Tensor) -> Tensor:
         b = a + r[:, None]
         growth = b**degrees - a**degrees
-        tail = mass * _exponential_tail(norms.reach * b, len(degrees))
+        tail = mass * exponential_tail(norms.reach * b, len(degrees))
         if order == 0:
-            tail_growth = _exponential_tail(b * b, len(degrees))
+            tail_growth = exponential_tail(b * b, len(degrees))
             distance = (c * growth.square()).sum(1, keepdim=True) + tail_growth
-            own_tail = mass * _exponential_tail(torch.full_like(b, norms.reach**2), len(degrees)).sqrt()
+            own_tail = mass * exponential_tail(torch.full_like(b, norms.reach**2), len(degrees)).sqrt()
             return (whole + own_tail) * distance.sqrt()
         curve = growth - degrees * a ** (degrees - 1).clamp_min(0) * r[:, None]
         return torch.einsum("bk,kbj->bj", c.sqrt() * curve.clamp_min(0), pairs) + tail
@@ -206,7 +203,20 @@ def _remainder(norms: DegreeNorms, winner: Tensor, lengths: Tensor, order: int) 
     return beyond
 
 
-def _bisect(holds: Callable[[Tensor], Tensor], high: Tensor) -> Tensor:
+def gaps(scores: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The winner of each sample, how far it is ahead of each score, and which of these are its rivals."""
+    winner = scores.argmax(1, keepdim=True)
+    gap = scores.gather(1, winner) - scores
+    return winner[:, 0], gap, torch.ones_like(gap, dtype=torch.bool).scatter_(1, winner, False)
+
+
+def dual_slope(gradients: Tensor, p: float) -> Tensor:
+    """The dual norm of gradients (..., n), the steepest change for a perturbation of p-norm one."""
+    return torch.linalg.vector_norm(gradients, ord={1.0: math.inf, 2.0: 2.0, math.inf: 1.0}[p], dim=-1)
+
+
+def bisect(holds: Callable[[Tensor], Tensor], high: Tensor) -> Tensor:
+    """The largest radius, up to ``high``, that holds, of a condition that fails beyond some radius; rounded down."""
     low = torch.zeros_like(high)
     for _ in range(_BISECTIONS):
         middle = (low + high) / 2
@@ -227,7 +237,7 @@ def _degrees(size: float) -> int:
     return count
 
 
-def _exponential_tail(t: Tensor, count: int) -> Tensor:
+def exponential_tail(t: Tensor, count: int) -> Tensor:
     """An upper bound of the sum of t^k / k! over k >= count."""
     term = torch.exp(count * t.clamp_min(1e-300).log() - math.lgamma(count + 1))
     ratio = t / (count + 1)

@@ -25,6 +25,8 @@ class ExactClassifier(nn.Module):
     sharpness:
         beta; it sets the probabilities, not the decision.
 
+    A Fock solver with relative values is read relative to $|k_z|$, which changes the logits' size, not their order.
+
     Source: docs/mathematics.md, section 4.
     """
 
@@ -55,7 +57,11 @@ class ExactClassifier(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits (batch, classes)."""
-        difference = self.hypothesis(self.embed(x)).unsqueeze(1) - self.codes
+        z = self.embed(x)
+        h = self.hypothesis(z)
+        if isinstance(self.solver, FockKernel) and self.solver.relative:
+            h = h / self.solver.size(z)[:, None]
+        difference = h.unsqueeze(1) - self.codes
         return -self.sharpness * (difference.real.square() + difference.imag.square()).sum(2)
 
     def certified_radius(self, x: Tensor, *, p: float = 2.0, order: int = 1) -> Tensor:

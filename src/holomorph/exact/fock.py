@@ -3,16 +3,21 @@ r"""Kernel regression in the Fock space of entire functions: the exact minimiser
 from __future__ import annotations
 
 import logging
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
-from holomorph.errors import ConfigError, DataError, DomainError, unknown_name
+from holomorph.errors import ConfigError, DataError, unknown_name
 from holomorph.exact.certificate import DegreeNorms, certified_radius, degree_norms, through_codes
 from holomorph.exact.kernel import fock_kernel
+from holomorph.exact.margin import squared_hinge
+from holomorph.exact.recentred import recentred_radius
+from holomorph.exact.solve import solve_kernel
 
 logger = logging.getLogger("holomorph")
+
+Loss = Literal["squared", "hinge", "squared-hinge"]
 
 
 class FockKernel(nn.Module):
@@ -35,8 +40,15 @@ class FockKernel(nn.Module):
         z is divided by ``scale`` times the root mean square of |z| over the centred samples. Small values let h
         vary fast.
     loss:
-        ``"squared"`` (closed form by Cholesky) or ``"hinge"`` (scikit-learn's SVM on the precomputed kernel, one
-        machine a code coordinate, with C = 1/(2 N ridge)).
+        ``"squared"`` (closed form by Cholesky), ``"hinge"`` (scikit-learn's SVM on the precomputed kernel, one
+        machine a code coordinate, with C = 1/(2 N ridge)) or ``"squared-hinge"`` (the same without intercept, see
+        :func:`holomorph.exact.margin.squared_hinge`).
+    relative:
+        Measure h relative to $|k_z|_K$, the largest value that a function of norm one takes at z: the risk is the
+        mean of $|h(z_i)/|k_{z_i}| - c_i|^2$, with the kernel $K(z, w)/(|k_z||k_w|)$. Entire functions grow like
+        $e^{|z|^2/2}$, and their values are asked for in that unit; otherwise samples far from the centre get
+        steeper codes for the same norm. The decision between codes of one length stays that of h. On real
+        points without energy the kernel is the Gaussian $e^{-|z-w|^2/2}$.
     landmarks:
         h is sought in the span of so many samples, drawn at random (Nystroem): memory of samples times landmarks
         instead of samples squared. None takes 2,000 beyond ``max_samples`` samples, and all of them up to there.
@@ -62,18 +74,23 @@ class FockKernel(nn.Module):
         ridge: float = 1e-4,
         scale: float = 1.0,
         *,
-        loss: Literal["squared", "hinge"] = "squared",
+        loss: Loss = "squared",
+        relative: bool = False,
         landmarks: int | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__()
         if not (weight >= 0 and ridge > 0 and scale > 0):
             raise ConfigError(f"FockKernel needs weight >= 0, ridge > 0, scale > 0, not {weight}, {ridge}, {scale}.")
-        if loss not in ("squared", "hinge"):
-            raise unknown_name("loss", loss, ["squared", "hinge"])
+        if loss not in get_args(Loss):
+            raise unknown_name("loss", loss, list(get_args(Loss)))
         if landmarks is not None and not (landmarks >= 1 and loss == "squared"):
-            raise ConfigError("Landmarks are a number >= 1, for the squared loss. Leave them out for the hinge loss.")
-        self.weight, self.ridge, self.scale, self.loss = weight, ridge, scale, loss
+            raise ConfigError("Landmarks are a number >= 1, for the squared loss. Leave them out for a hinge loss.")
+        if relative and loss == "hinge":
+            raise ConfigError(
+                "The hinge loss has an intercept, which is no multiple of |k_z|. Use loss='squared-hinge'."
+            )
+        self.weight, self.ridge, self.scale, self.loss, self.relative = weight, ridge, scale, loss, relative
         self.landmarks, self.seed = landmarks, seed
         for name in ("centre", "unit", "points", "coefficients", "bias"):
             self.register_buffer(name, None)
@@ -95,7 +112,7 @@ class FockKernel(nn.Module):
         self.unit = self.scale * torch.where(rms > 0, rms, torch.ones_like(rms))
         w = self._normalise(z)
         self._norms = None
-        if self.loss == "hinge":
+        if self.loss != "squared":
             self._fit_hinge(w, targets)
         elif self.landmarks is not None or len(w) > self.max_samples:
             self._fit_landmarks(w, targets, self.landmarks or 2_000)
@@ -118,6 +135,10 @@ class FockKernel(nn.Module):
         dtype = torch.promote_types(weighted.dtype, self.points.dtype)
         return weighted.to(dtype) @ self.points.conj().to(dtype) / self.unit
 
+    def size(self, z: Tensor) -> Tensor:
+        r"""$|k_z|_K = K(z, z)^{1/2}$, the largest |h(z)| over h of norm one: (batch,)."""
+        return self._size(self._fitted(z))
+
     def norm(self) -> Tensor:
         """$|h|_K$ of each output, (outputs,), without the SVM's intercept."""
         self._fitted(self.points[:0])
@@ -139,11 +160,16 @@ class FockKernel(nn.Module):
             See :func:`holomorph.exact.certificate.certified_radius`.
         """
         w = self._fitted(z)
+        if self.relative and not _one_length(codes):
+            raise ConfigError("Relative values decide between codes of one length. Use one-hot, +-1 or roots of unity.")
         scores, gradients, combine = through_codes(self(z), self.derivative(z) * self.unit, codes, z.is_complex())
         if self._norms is None or self._norms.gram.shape[1] != len(codes):
             self._norms = degree_norms(self.points, combine(self.coefficients), self.weight)
-        lengths = torch.linalg.vector_norm(w, dim=1)
-        return certified_radius(self._norms, lengths, scores, gradients, p=p, order=order) * self.unit
+        radius = certified_radius(self._norms, torch.linalg.vector_norm(w, dim=1), scores, gradients, p=p, order=order)
+        if order == 1 and not w.is_complex():
+            offsets = combine(self.bias[None]).real[0] - codes.abs().square().sum(1) / 2
+            radius = torch.maximum(radius, recentred_radius(self._norms, w, scores, gradients, offsets, p=p))
+        return radius * self.unit
 
     def _normalise(self, z: Tensor) -> Tensor:
         return z / self.scale if self.centre is None else (z - self.centre) / self.unit
@@ -157,42 +183,58 @@ class FockKernel(nn.Module):
         dtype = torch.promote_types(gram.dtype, self.coefficients.dtype)
         return gram.to(dtype) @ self.coefficients.to(dtype)
 
+    def _size(self, w: Tensor) -> Tensor:
+        return fock_kernel((w.conj() * w).sum(1).real, self.weight).sqrt()
+
+    def _risk_gram(self, z: Tensor, w: Tensor) -> Tensor:
+        """The kernel of the values that the risk looks at."""
+        gram = fock_kernel(_inner(z, w), self.weight)
+        return gram / (self._size(z)[:, None] * self._size(w)) if self.relative else gram
+
     def _fit_squared(self, w: Tensor, targets: Tensor) -> None:
-        gram = fock_kernel(_inner(w, w), self.weight)
+        gram = self._risk_gram(w, w)
         gram.diagonal().add_(len(w) * self.ridge)
-        self._keep(w, _solve(gram, targets))
+        self._keep(w, solve_kernel(gram, targets))
 
     def _fit_landmarks(self, w: Tensor, targets: Tensor, landmarks: int) -> None:
         chosen = torch.randperm(len(w), generator=torch.Generator().manual_seed(self.seed))[:landmarks]
         logger.info("Nystroem: %d of %d samples span the hypothesis.", len(chosen), len(w))
         points = w[chosen]
-        inner = fock_kernel(_inner(points, points), self.weight)
+        inner = self._risk_gram(points, points)
         inner.diagonal().mul_(1 + 1e-12)
         normal = len(w) * self.ridge * inner
         right = torch.zeros(len(points), targets.shape[1], dtype=torch.promote_types(inner.dtype, targets.dtype))
         for start in range(0, len(w), 4096):
-            cross = fock_kernel(_inner(points, w[start : start + 4096]), self.weight)
+            cross = self._risk_gram(points, w[start : start + 4096])
             normal += cross @ cross.mH
             right += cross.to(right.dtype) @ targets[start : start + 4096].to(right.dtype)
-        self._keep(points, _solve(normal, right))
+        self._keep(points, solve_kernel(normal, right))
 
     def _fit_hinge(self, w: Tensor, targets: Tensor) -> None:
-        from sklearn.svm import SVC
-
         if targets.is_complex() and bool((targets.imag != 0).any()):
             raise ConfigError("The hinge loss needs real codes. Use one-hot or +-1 codes, or the squared loss.")
-        gram = fock_kernel(_inner(w, w), self.weight).real.numpy()
-        columns, bias = torch.zeros(len(w), targets.shape[1], dtype=w.real.dtype), []
-        for j, column in enumerate(targets.real.mT):
-            machine = SVC(kernel="precomputed", C=1 / (2 * len(w) * self.ridge))
-            machine.fit(gram, (column > column.mean()).numpy())
+        gram = self._risk_gram(w, w).real  # of Re h, whose minimiser has real coefficients
+        signs = torch.where(targets.real > targets.real.mean(0), 1.0, -1.0).to(gram.dtype)
+        if self.loss == "hinge":
+            columns, bias = self._machines(gram, signs)
+        else:
+            columns, bias = squared_hinge(gram, signs, self.ridge), torch.zeros(signs.shape[1], dtype=gram.dtype)
+        used = columns.abs().sum(1) > 0
+        self._keep(w[used], columns[used], bias)
+
+    def _machines(self, gram: Tensor, signs: Tensor) -> tuple[Tensor, Tensor]:
+        from sklearn.svm import SVC
+
+        columns, bias = torch.zeros_like(signs), []
+        for j, sign in enumerate(signs.mT):
+            machine = SVC(kernel="precomputed", C=1 / (2 * len(gram) * self.ridge)).fit(gram.numpy(), sign.numpy())
             columns[torch.as_tensor(machine.support_, dtype=torch.long), j] = torch.as_tensor(machine.dual_coef_[0])
             bias.append(float(machine.intercept_[0]))
-        used = columns.abs().sum(1) > 0
-        self._keep(w[used], columns[used], torch.tensor(bias, dtype=columns.dtype))
+        return columns, torch.tensor(bias, dtype=gram.dtype)
 
     def _keep(self, points: Tensor, coefficients: Tensor, bias: Tensor | None = None) -> None:
-        self.points, self.coefficients = points, coefficients
+        self.points = points
+        self.coefficients = coefficients / self._size(points)[:, None] if self.relative else coefficients
         self.bias = torch.zeros(coefficients.shape[1], dtype=points.real.dtype) if bias is None else bias
 
 
@@ -201,9 +243,6 @@ def _inner(z: Tensor, w: Tensor) -> Tensor:
     return z.to(dtype) @ w.to(dtype).mH
 
 
-def _solve(matrix: Tensor, right: Tensor) -> Tensor:
-    factor, failed = torch.linalg.cholesky_ex(matrix)
-    if failed:
-        raise DomainError("The kernel matrix is singular to working precision. Raise the ridge or the scale.")
-    dtype = torch.promote_types(matrix.dtype, right.dtype)
-    return torch.cholesky_solve(right.to(dtype), factor.to(dtype))
+def _one_length(codes: Tensor) -> bool:
+    lengths = torch.linalg.vector_norm(codes, dim=1)
+    return bool((lengths - lengths[0]).abs().max() < 1e-12 * lengths[0])

@@ -11,6 +11,7 @@ from holomorph.calculus.measures import Measure, Samples
 from holomorph.errors import ConfigError, DataError, DomainError
 from holomorph.exact.certificate import DegreeNorms, certified_radius, through_codes
 from holomorph.exact.monomials import Monomials, count
+from holomorph.exact.recentred import recentred_radius
 from holomorph.nn.embedding import Complexification, Embedding
 
 _BLOCK = 2048
@@ -156,10 +157,13 @@ class PolynomialHolomorphic(nn.Module):
         ]
         scores, gradients, combine = through_codes(self.hypothesis(z), torch.stack(slopes, 2), codes, z.is_complex())
         parts = torch.split(combine(self.coefficients), self.basis.sizes)
-        norms = DegreeNorms(torch.stack([part.mH @ part for part in parts]), torch.zeros(len(codes)), 0.0, 0.0)
-        return (
-            certified_radius(norms, torch.linalg.vector_norm(w, dim=1), scores, gradients, p=p, order=order) * self.unit
-        )
+        mass = torch.zeros(len(codes), dtype=scores.dtype)
+        norms = DegreeNorms(torch.stack([part.mH @ part for part in parts]), mass, 0.0, 0.0)
+        radius = certified_radius(norms, torch.linalg.vector_norm(w, dim=1), scores, gradients, p=p, order=order)
+        if order == 1 and not w.is_complex():
+            offsets = -codes.abs().square().sum(1) / 2
+            radius = torch.maximum(radius, recentred_radius(norms, w, scores, gradients, offsets, p=p))
+        return radius * self.unit
 
     def _drawn(self, x: Tensor) -> Tensor:
         generator = torch.Generator().manual_seed(self.seed)

@@ -15,6 +15,7 @@ from holomorph.calculus.measures import Ball, Samples
 from holomorph.errors import ConfigError, unknown_name
 from holomorph.exact import FockKernel, PolynomialHolomorphic
 from holomorph.exact.classifier import ExactClassifier
+from holomorph.exact.fock import Loss
 from holomorph.nn.classifiers import Normalise
 from holomorph.nn.embedding import embedding as make_embedding
 from holomorph.nn.networks import HolomorphicMLP
@@ -48,8 +49,13 @@ class HolomorphicClassifier(TorchClassifier):
         rho, the weight of the norm (exact solvers).
     scale : float
         The features are centred and divided by ``scale`` times their root mean square length (exact solvers).
-    loss : {"squared", "hinge"}
-        Of the Fock solver: ``"hinge"`` is the support vector machine with its kernel (codes -1 and +1, or one-hot).
+    loss : {"squared", "hinge", "squared-hinge"}
+        Of the Fock solver: ``"hinge"`` is the support vector machine with its kernel (codes -1 and +1, or one-hot),
+        ``"squared-hinge"`` that without intercept.
+    relative : bool
+        Of the Fock solver: values are measured relative to the largest that a function of norm one takes there. With
+        ``weight=0`` and complexification this is the machine with the Gaussian kernel, of which ``scale`` is the
+        width.
     landmarks : int or None
         Of the Fock solver: random features, see :class:`holomorph.exact.FockKernel`.
     degree : int
@@ -92,7 +98,8 @@ class HolomorphicClassifier(TorchClassifier):
         weight: float = 1.0,
         ridge: float = 1e-4,
         scale: float = 1.0,
-        loss: Literal["squared", "hinge"] = "squared",
+        loss: Loss = "squared",
+        relative: bool = False,
         landmarks: int | None = None,
         degree: int = 3,
         eps: float | None = None,
@@ -111,6 +118,7 @@ class HolomorphicClassifier(TorchClassifier):
         self.ridge = ridge
         self.scale = scale
         self.loss = loss
+        self.relative = relative
         self.landmarks = landmarks
         self.degree = degree
         self.eps = eps
@@ -142,7 +150,13 @@ class HolomorphicClassifier(TorchClassifier):
         solver: FockKernel | PolynomialHolomorphic
         if self.solver == "fock":
             solver = FockKernel(
-                self.weight, self.ridge, self.scale, loss=self.loss, landmarks=self.landmarks, seed=seed
+                self.weight,
+                self.ridge,
+                self.scale,
+                loss=self.loss,
+                relative=self.relative,
+                landmarks=self.landmarks,
+                seed=seed,
             )
             model = ExactClassifier(solver, embedding, codes)
             solver.fit(model.embed(x), targets)
