@@ -1,7 +1,7 @@
 """Holomorphic hypotheses against kernels and real networks: accuracy, smallest perturbations, certificates.
 
 Run ``python benchmarks/holomorphic.py``; what is measured is kept in results/holomorphic.json and not measured again.
-Writes results/holomorphic.md.
+``python benchmarks/holomorphic.py table`` writes the tables, results/holomorphic.md and those in RESULTS.md.
 
 Tuning (tuning.py) sees no test sample. In the plane it has two draws of its own, one to train on and one to hold out.
 Of digits and tables one half is set aside for it once, in three folds, of which networks see the first only (their
@@ -29,11 +29,13 @@ from sklearn.preprocessing import StandardScaler
 from holomorph.data.planar import NAMES, planar
 from holomorph.framework.geometry import crossing_angles, decision_boundary
 from holomorph.types import write_atomically
+from holomorphic_table import markdown
 from rivals import Method, machines, networks, wider
 from tuning import Round, smallest, tune
 
 RESULTS = Path(__file__).parent / "results"
 SEEDS, ATTACKED = 5, 100
+MARKS = ("<!-- written by: python benchmarks/holomorphic.py table -->", "<!-- until here -->")
 PARTS = {"digits": ("digits",), "planar": NAMES, "tables": ("wine", "breast cancer")}
 KINDS = {"machines": machines, "networks": networks, "wider": wider}
 Arrays = tuple[np.ndarray, ...]
@@ -117,6 +119,7 @@ def standardised(name: str, *parts: np.ndarray) -> list[np.ndarray]:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
+    parser.add_argument("action", nargs="?", choices=["run", "table"], default="run")
     parser.add_argument("--only", nargs="*", default=list(PARTS))
     parser.add_argument("--kind", nargs="*", default=list(KINDS))
     parser.add_argument("--methods", nargs="*", default=[""], help="beginnings of their names")
@@ -125,12 +128,15 @@ def main() -> None:
     torch.set_num_threads(1)
     path = RESULTS / "holomorphic.json"
     known: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    if options.action == "table":
+        report(known)
+        return
     begin = time.monotonic()
 
     def keep(key: str, found: dict[str, Any]) -> None:
         known[key] = found
         write_atomically(path, json.dumps(known, indent=0).encode())
-        write_atomically(RESULTS / "holomorphic.md", table(known).encode())
+        write_atomically(RESULTS / "holomorphic.md", markdown(known).encode())
         print(f"{time.process_time():6.0f} s  {key}", found.get("clean", found.get("chosen")), flush=True)
         if time.monotonic() - begin > 60 * options.minutes:
             raise SystemExit("The time given is used up; run again for the rest.")
@@ -154,38 +160,14 @@ def main() -> None:
                 keep(f"{key} | {seed}", measure(method, known[key]["chosen"], name, seed))
 
 
-def table(known: dict[str, Any]) -> str:
-    """One row a data set and method: means, deviations and pooled medians over the splits."""
-    rows: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for key, found in known.items():
-        name, method, *rest = key.split(" | ")
-        if rest:
-            rows.setdefault((name, method), []).append(found)
-    lines = [
-        "| data | method | splits | clean % | % at 0.2 | % at 0.4 | median l_2 (of each split) | certified % at 0.2 | "
-        "median certified | median angle | fit ms | predict ms |",
-        "|---|---|---|---|---|---|---|---|---|---|---|---|",
-    ]
-    for (name, method), found in sorted(rows.items()):
-        sizes = np.concatenate([f["sizes"] for f in found])
-        each = [np.median(f["sizes"]) for f in found]
-        certified = np.concatenate([f.get("certified", []) for f in found])
-        sure = [f"{100 * (certified > 0.2).mean():.1f}", f"{np.median(certified):.3f}"] if len(certified) else ["", ""]
-        bends = np.concatenate([f.get("angles", []) for f in found])
-        clean = np.array([100 * f["clean"] for f in found])
-        cells = [
-            name,
-            method,
-            str(len(found)),
-            f"{clean.mean():.1f} ± {clean.std():.1f}",
-            *(f"{100 * (sizes > radius).mean():.1f}" for radius in (0.2, 0.4)),
-            f"{np.median(sizes):.3f} ({min(each):.3f} to {max(each):.3f})",
-            *sure,
-            f"{np.median(bends):.0f}" if len(bends) else "",
-            *(f"{1000 * np.median([f[kind] for f in found]):.0f}" for kind in ("fit_seconds", "predict_seconds")),
-        ]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
+def report(known: dict[str, Any]) -> None:
+    """Write the tables, also into RESULTS.md between its marks."""
+    tables = markdown(known)
+    write_atomically(RESULTS / "holomorphic.md", tables.encode())
+    path = RESULTS.parent / "RESULTS.md"
+    before, rest = path.read_text().split(MARKS[0] + "\n")
+    after = rest.split(MARKS[1] + "\n")[1]
+    write_atomically(path, f"{before}{MARKS[0]}\n{tables}{MARKS[1]}\n{after}".encode())
 
 
 if __name__ == "__main__":

@@ -56,6 +56,11 @@ def test_linear_and_convolution_are_what_their_weights_say(real):
     patches = image.unfold(2, 3, 2).unfold(3, 3, 2)
     expected = torch.einsum("oikl,bixykl->boxy", conv.weight.to(image.dtype), patches) + conv.bias[:, None, None]
     torch.testing.assert_close(conv(image), expected)
+    signal = ComplexConv1d(2, 3, 3, stride=2, real=real).double()
+    torch.nn.init.normal_(signal.bias_real)
+    z = points(2, 2, 7)
+    expected = torch.einsum("oik,bixk->box", signal.weight.to(z.dtype), z.unfold(2, 3, 2)) + signal.bias[:, None]
+    torch.testing.assert_close(signal(z), expected)
 
 
 def test_gausss_three_products_equal_four(monkeypatch):
