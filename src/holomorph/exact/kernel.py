@@ -92,9 +92,9 @@ class _Mixture(torch.autograd.Function):
 
     @staticmethod
     def forward(t: Tensor, nodes: tuple[float, ...], masses: tuple[float, ...], order: int) -> Tensor:
-        total = torch.zeros_like(t)
+        total, term = torch.zeros_like(t), torch.empty_like(t)  # one buffer: fresh memory can cost more than exp
         for node, mass in zip(nodes, masses, strict=True):
-            total.add_(torch.exp(t * node), alpha=mass * node**order)
+            total.add_(term.copy_(t).mul_(node).exp_(), alpha=mass * node**order)
         return total
 
     @staticmethod
