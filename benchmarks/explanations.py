@@ -46,7 +46,7 @@ def train_all(data: Splits, samples: int) -> None:
         print(f"{name}: clean {float(right):.3f}, {time.process_time() - start:.0f} s", flush=True)
 
 
-def margins_all(data: Splits, samples: int) -> None:
+def margins_all(data: Splits, samples: int, only: str = "") -> None:
     """Margins of four CNNs in two norms; what the attacks find is kept under RUNS, batch by batch.
 
     A record that lies in results/explanations is not made again; without it the estimates are, not the attacks.
@@ -54,7 +54,7 @@ def margins_all(data: Splits, samples: int) -> None:
     x, y = data.x_test[FIRST : FIRST + samples], data.y_test[FIRST : FIRST + samples]
     for threat, name in itertools.product(THREATS, CNNS):
         stem, model = f"{name.replace(' ', '-')}-{threat.norm}", trained(name, data)
-        if (RESULTS / f"margins-{stem}.json").exists():
+        if (RESULTS / f"margins-{stem}.json").exists() or not stem.startswith(only):
             continue
         shelf = Shelf(RUNS / f"{stem}.found", fingerprint([model], x[:1], y[:1], f"{threat} thorough"))
         with under_attack(model):
@@ -114,6 +114,8 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("stages", nargs="*", default=list(STAGES), help=", ".join(STAGES))
     parser.add_argument("--samples", type=int, default=500)
+    parser.add_argument("--only", default="", help="of the margins: those whose file begins so, as cnn-pgd-2")
     options = parser.parse_args()
     for stage in options.stages:
-        STAGES[stage](load("fashion-mnist"), options.samples)
+        more = {"only": options.only} if stage == "margins" else {}
+        STAGES[stage](load("fashion-mnist"), options.samples, **more)

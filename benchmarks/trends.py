@@ -2,20 +2,24 @@
 
 On the digits, where training is cheap: MLPs of width 64, l_inf .1, figures on all test images; robust accuracy is
 what PGD with 40 steps leaves, an upper bound. ``during`` follows three trainings over their epochs, ``over``
-ranks trainings that differ in rule and weight, and correlates each measure with robust accuracy over them.
+ranks trainings that differ in rule and weight, and correlates each measure with robust accuracy over them. ``large``
+does the same over the Fashion-MNIST CNNs that lie in run folders: ``python benchmarks/trends.py FOLDER...`` (weights of
+the other benchmarks' network), on 300 test images from the 501st on.
 """
 
 from __future__ import annotations
 
 import copy
 import functools
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from common import pgd_survivors
+from common import cross_entropy, network, pgd_survivors, rival_margin
 from holomorph.calculus.laplacian import laplacian
 from holomorph.data import Splits, load
 from holomorph.evaluation.subject import Subject, under_attack
@@ -24,11 +28,13 @@ from holomorph.framework.harmonicity import harmonicity
 from holomorph.framework.spikes import spikes
 from holomorph.nn.classifiers import MLP
 from holomorph.rules import Rule, parse
+from holomorph.training.checkpoint import load_into, load_tensors
 from holomorph.training.fit import fit
 from holomorph.types import ThreatModel, write_atomically
 from keeping import keep
 
 RESULTS = Path(__file__).parent / "results"
+Objective = Callable[[Tensor, Tensor], Tensor]
 THREAT = ThreatModel("inf", 0.1)
 EPOCHS, BATCH, SHOWN = 12, 50, (0, 1, 2, 4, 8, 12)
 FOLLOWED = ("plain", "dirichlet", "nfgsm")
@@ -63,13 +69,17 @@ def _watch(rule: Rule, states: list[dict[str, Tensor]], every: int) -> None:
     rule.loss = watched  # type: ignore[method-assign]
 
 
-def figures(data: Splits, state: dict[str, Tensor]) -> dict[str, float]:
-    """All measures of one network."""
+def of_digits(data: Splits, state: dict[str, Tensor]) -> dict[str, float]:
+    """All measures of one network on the digits."""
     model = MLP((1, 8, 8), 10, width=64)
     model.load_state_dict({name.removeprefix("_forward_module."): t for name, t in state.items()})
+    return figures(model, data.x_test, data.y_test)
+
+
+def figures(model: nn.Module, x: Tensor, y: Tensor, objective: Objective = cross_entropy) -> dict[str, float]:
+    """All measures of one network."""
     model.eval()
-    x, y = data.x_test, data.y_test
-    robust = float(pgd_survivors(model, x, y, THREAT, restarts=1).float().mean())
+    robust = float(pgd_survivors(model, x, y, THREAT, restarts=1, objective=objective).float().mean())
     with under_attack(model):
         subject = Subject(model)
         energies = spikes(subject, x, y, THREAT)
@@ -98,27 +108,47 @@ def during(data: Splits) -> None:
 
     def row(text: str) -> dict[int, dict[str, float]]:
         states = trained(data, text)
-        return {epoch: figures(data, states[epoch]) for epoch in SHOWN}
+        return {epoch: of_digits(data, states[epoch]) for epoch in SHOWN}
 
     keep(RESULTS / "trend.json", {text: functools.partial(row, text) for text in FOLLOWED})
 
 
 def over(data: Splits) -> None:
     """Correlate over trainings, with a bootstrap over them."""
-    file = RESULTS / "harmonicity.json"
-    rows = {text: functools.partial(lambda t: figures(data, trained(data, t)[-1]), text) for text in ENTRIES}
-    found = list(keep(file, rows).values())
+    rows = {text: functools.partial(lambda t: of_digits(data, trained(data, t)[-1]), text) for text in ENTRIES}
+    ranked("harmonicity", list(keep(RESULTS / "harmonicity.json", rows).values()))
+
+
+def large(folders: list[Path]) -> None:
+    """Correlate over the CNNs in run folders."""
+    data = load("fashion-mnist")
+    x, y = data.x_test[500:800], data.y_test[500:800]
+
+    def row(folder: Path) -> dict[str, float]:
+        model = network(0)
+        load_into(model, load_tensors(folder / "model.safetensors"), str(folder))
+        return figures(model, x, y, rival_margin)
+
+    rows = {folder.name: functools.partial(row, folder) for folder in folders}
+    ranked("harmonicity-fashion", list(keep(RESULTS / "harmonicity-fashion.json", rows).values()))
+
+
+def ranked(stem: str, found: list[dict[str, float]]) -> None:
+    """Write the rank correlations with robust accuracy."""
     robust = np.array([f["robust"] for f in found])
     lines = ["| measure | rank correlation with robust accuracy | interval |", "|---|---|---|"]
     for name in found[0]:
         if name != "robust":
             r = bootstrap(spearman, np.array([f[name] for f in found]), robust)
             lines.append(f"| {name} | {r.value:+.2f} | {r.low:+.2f} to {r.high:+.2f} |")
-    write_atomically(RESULTS / "harmonicity.md", ("\n".join(lines) + "\n").encode())
+    write_atomically(RESULTS / f"{stem}.md", ("\n".join(lines) + "\n").encode())
     print("\n".join(lines))
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    during(load("digits"))
-    over(load("digits"))
+    if len(sys.argv) > 1:
+        large([Path(folder) for folder in sys.argv[1:]])
+    else:
+        during(load("digits"))
+        over(load("digits"))

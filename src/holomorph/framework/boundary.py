@@ -66,7 +66,7 @@ def boundary(
     columns: list[Array] = []
     for i in track(range(0, len(x), batch_size), "boundary"):
         part, labels = x[i : i + batch_size], y[i : i + batch_size]
-        near = analytic(model, part, labels, limits, rivals=3)
+        near = analytic(model, part, labels, limits, rivals=3, expansions=12)
         keep = (near.distance > 0) & torch.isfinite(near.distance)
         if keep.any():
             columns.append(_shape(model, part[keep], labels[keep], near.point[keep], pool, neighbours, draws))

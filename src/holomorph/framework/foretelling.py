@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -20,14 +21,21 @@ from holomorph.progress import bar
 from holomorph.records.explanation import Agreement, Margins
 from holomorph.types import ThreatModel
 
-#: How many rivals the estimates look at.
-_RIVALS = 3
+_Name = Literal["first order", "analytic", "analytic, thorough"]
+
+#: First order and the thorough form look at three rivals; the quick form is one walk of five expansions.
+_ESTIMATES: dict[_Name, Callable[..., Margin]] = {
+    "first order": partial(first_order, rivals=3),
+    "analytic": analytic,
+    "analytic, thorough": partial(analytic, rivals=3, expansions=20),
+}
 
 _GRID = 41
 
 
 class _Timed(NamedTuple):
     values: Array
+    crossed: Array
     seconds: float
 
 
@@ -74,11 +82,11 @@ def foretell(
         )
     if (np.isfinite(found) & (found > 0)).sum() < 2:
         raise DataError("The attacks found next to nothing to compare the margins with. Give them more steps.")
-    first = _estimated(lambda a, b: first_order(model, a, b, threat, rivals=_RIVALS), x, y, batch_size)
-    many = _estimated(lambda a, b: analytic(model, a, b, threat, rivals=_RIVALS), x, y, batch_size)
+    estimates = {name: _estimated(estimate, model, x, y, threat, batch_size) for name, estimate in _ESTIMATES.items()}
+    first, many, slow = estimates.values()
+    crossed = np.minimum(many.crossed, slow.crossed)
     finite = found[np.isfinite(found)]
     grid = np.linspace(0.0, max(2 * threat.radius, float(np.quantile(finite, 0.95))), _GRID)
-    pairs: list[tuple[Literal["first order", "analytic"], _Timed]] = [("first order", first), ("analytic", many)]
     return Margins(
         threat=threat,
         attacks=tuple(a.name for a in attacks),
@@ -86,11 +94,14 @@ def foretell(
         found=tuple(found.tolist()),
         first_order=tuple(first.values.tolist()),
         analytic=tuple(many.values.tolist()),
+        thorough=tuple(slow.values.tolist()),
+        crossed=tuple(crossed.tolist()),
         eps=tuple(grid.tolist()),
         attacked_accuracy=tuple(survivors(found, grid).tolist()),
         first_order_accuracy=tuple(survivors(first.values, grid).tolist()),
         analytic_accuracy=tuple(survivors(many.values, grid).tolist()),
-        agreements=tuple(_agreement(name, e, found, grid, fmn, seed) for name, e in pairs),
+        thorough_accuracy=tuple(survivors(slow.values, grid).tolist()),
+        agreements=tuple(_agreement(name, e, found, crossed, grid, fmn, seed) for name, e in estimates.items()),
     )
 
 
@@ -104,17 +115,20 @@ def survivors(distances: Array, grid: Array) -> Array:
 
 
 def _agreement(
-    name: Literal["first order", "analytic"], estimate: _Timed, found: Array, grid: Array, fmn: float, seed: int
+    name: _Name, estimate: _Timed, found: Array, crossed: Array, grid: Array, fmn: float, seed: int
 ) -> Agreement:
     right = (found > 0) & np.isfinite(found)
     e, d = estimate.values[right], found[right]
+
+    def gap(a: Array, b: Array) -> float:
+        return float(np.abs(survivors(a, grid) - survivors(b, grid)).max())
+
     return Agreement(
         estimate=name,
         spearman=bootstrap(spearman, e, d, seed=seed),
         relative_error=bootstrap(lambda a, b: float(np.median(np.abs(a - b) / b)), e, d, seed=seed),
-        curve_gap=bootstrap(
-            lambda a, b: float(np.abs(survivors(a, grid) - survivors(b, grid)).max()), estimate.values, found, seed=seed
-        ),
+        curve_gap=bootstrap(gap, estimate.values, found, seed=seed),
+        joined_gap=bootstrap(gap, estimate.values, np.minimum(found, crossed), seed=seed),
         seconds=estimate.seconds,
         faster=fmn / max(estimate.seconds, 1e-9),
     )
@@ -151,7 +165,13 @@ def _attacked(
     return np.concatenate(distances), seconds
 
 
-def _estimated(estimate: Callable[[Tensor, Tensor], Margin], x: Tensor, y: Tensor, batch_size: int) -> _Timed:
+def _estimated(
+    estimate: Callable[..., Margin], model: Subject, x: Tensor, y: Tensor, threat: ThreatModel, batch_size: int
+) -> _Timed:
     started = clock(x)
-    parts = [estimate(x[i : i + batch_size], y[i : i + batch_size]).distance for i in range(0, len(x), batch_size)]
-    return _Timed(np.asarray(torch.cat(parts).double().cpu().numpy()), clock(x) - started)
+    starts = range(0, len(x), batch_size)
+    parts = [estimate(model, x[i : i + batch_size], y[i : i + batch_size], threat) for i in starts]
+    distance, crossed = (
+        torch.cat(p).double().cpu().numpy() for p in zip(*((m.distance, m.crossed) for m in parts), strict=True)
+    )
+    return _Timed(distance, crossed, clock(x) - started)

@@ -1,4 +1,4 @@
-r"""How far the decision boundary is: to first order, and by Taylor polynomials re-expanded near the boundary.
+r"""How far the decision boundary is: to first order at the sample, and by expansions that walk out to the boundary.
 
 For a sample x with label y and a rival j the margin is $m_j = h_y - h_j$; the answer changes where the least of them
 changes sign. Both functions here *estimate* the distance to that set. Neither is a certificate: a lower bound would
@@ -13,49 +13,33 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from holomorph.calculus.norms import norm, per_sample
+from holomorph.calculus.norms import dual_direction, norm, per_sample
 from holomorph.errors import ConfigError, ModelError
-from holomorph.framework.halfspaces import smallest_step
-from holomorph.framework.rays import between, smallest_positive_root
+from holomorph.framework.halfspaces import Step, smallest_step
 from holomorph.types import Differentiable, ThreatModel, check_batch
 
-#: A crossing is believed if the margin where the gradient was taken is below this share of the sample's, and if at
-#: the crossing itself, which the box may have moved, it is at most that share.
-_NEAR, _CUT = 0.3, 0.05
+#: The share of the first-order distance at which the second expansion stands.
+_FIRST = 0.6
 
-#: A step must gain at least this share of the margin; else the boundary lies behind the point and the gradients'
-#: mean takes over.
-_USELESS = 0.1
+#: How far a radius may change from one expansion to the next.
+_SHRINK, _GROW = 0.3, 2.0
 
-#: A rival is given up once its boundary seems so many times farther than the nearest: of crossings that have settled,
-#: of crossings, of what the slopes say.
-_SETTLED, _FAR, _FARTHER = 1.25, 2.0, 4.0
+#: A step's length over the radius falls from the first to the second along half a cosine; twice that where the ball is
+#: round and the step is cut back along the radius.
+_LONG, _SHORT, _ROUND = 0.95, 0.15, 2.0
 
 
 class Margin(NamedTuple):
-    """The estimated distance to the boundary (0 where the answer is wrong already), the rival met there, the point."""
+    """The estimated distance to the boundary (0 where the answer is wrong already), the rival met there, the point.
+
+    ``crossed`` is the distance of the nearest point visited at which the answer had changed: an upper bound of the true
+    distance, infinite where no such point was visited.
+    """
 
     distance: Tensor
     rival: Tensor
     point: Tensor
-
-
-class _Rows(NamedTuple):
-    """One row for each pair of a sample and a rival, sample by sample."""
-
-    x: Tensor
-    y: Tensor
-    rival: Tensor
-    value: Tensor
-    gradient: Tensor
-
-    def at(self, mask: Tensor) -> _Rows:
-        """Some of the rows."""
-        return _Rows(*(t[mask] for t in self))
-
-    def margin(self, logits: Tensor) -> Tensor:
-        """The logit of the label minus that of the rival."""
-        return (logits.gather(1, self.y[:, None]) - logits.gather(1, self.rival[:, None]))[:, 0]
+    crossed: Tensor
 
 
 def first_order(
@@ -95,10 +79,10 @@ def first_order(
     >>> first_order(model, x, y, ThreatModel("inf", 0.1)).distance  # the second coordinate meets the box at 0.1
     tensor([0.3000])
     """
-    rows = _rows(model, x, y, threat, rivals)
-    step = smallest_step(-rows.gradient, rows.value.clamp_min(0), rows.x, threat)
-    distance = norm(step.delta, threat.p).masked_fill(~step.reaches, math.inf).masked_fill(rows.value <= 0, 0.0)
-    return _least(x, rows, step.delta, distance)
+    check_batch(x, y, box=threat.box)
+    count = _count(model, x, rivals)
+    value, slope, rival = _linearised(model, x, y, x, threat, count)
+    return _margin(_Line(value, slope, rival), x, x, threat, value <= 0)
 
 
 def analytic(
@@ -108,32 +92,34 @@ def analytic(
     threat: ThreatModel,
     *,
     rivals: int | None = None,
-    expansions: int = 10,
-    tolerance: float = 0.01,
+    expansions: int = 5,
 ) -> Margin:
-    r"""Distance to the boundary by polynomials along dual directions, re-expanded at the boundary until it settles.
+    r"""Distance to the boundary from first-order expansions at points that walk out to it.
 
-    For each rival, along the smallest step $\delta$ into the half-space of the linearised margin $m_j$: the quadratic
-    in u with the value and slope of $m_j(x + u\,\delta)$ at 0 and its value at 1; its smallest positive root gives a
-    point. Each further expansion takes value and gradient at the point: the cubic with value and slope at both ends
-    gives the crossing on this ray, and the smallest step into the half-space at the crossing the next ray. A rival has
-    settled when the half-space is as near as the crossing, and is given up when another's is much nearer. The
-    least crossing over rivals and expansions counts, provided that the margin at the ray's end was below 30 % of m(x).
+    Let $V(r) = \min_{\|\delta\| \le r} m(x + \delta)$, the least margin on the ball of radius r: the distance is
+    its root, and its slope is $V'(r) = -\|\nabla m\|_q$ at the minimiser (envelope theorem; coordinates held by the
+    box do not count). Both are followed together. At each point $z$, on the sphere of radius r, Newton's step gives the
+    next radius $r + m(z)/\|\nabla m(z)\|_q$, and a step down the gradient, brought back onto the sphere of that radius,
+    the next point; the steps shorten from one expansion to the next. At the last point there are two answers: Newton's
+    radius, which holds the course, and the distance from x to the half-space
+    $m(z) + \langle\nabla m(z), \cdot - z\rangle \le 0$, which turns to the last gradient altogether. They agree once
+    the walk has settled; the estimate is their mean.
 
-    Exact where margins are quadratic (expanded again: cubic) along the dual direction and it meets the nearest
-    boundary point (linear margins; in l_2 radial quadratics); in the limit where the iteration settles on the nearest
-    point. An estimate: on the other side of an accurate crossing the answer changes, so it lies rarely below the true
-    distance, but the end point is not run through the model again. A plain network settles in two or three
-    expansions; how many a network needs says how much its gradient turns on the way to the boundary.
+    By default there is one walk a sample: it starts down the gradient of the label's log-odds $\log p_y/(1 - p_y)$ and
+    heads from each point to whichever rival is strongest there. With ``rivals`` each of so many is walked to by itself
+    and the nearest counts: slower by that factor and more exact.
+
+    Exact in the limit of many expansions where the walk settles on the nearest point; for linear margins and separate
+    rivals at once, away from the box. An estimate: it may lie on either side of the true distance.
 
     Parameters
     ----------
-    model, x, y, threat, rivals:
+    model, x, y, threat:
         As for :func:`first_order`.
+    rivals:
+        How many rivals to walk to separately, those with the largest logits at x first; one common walk unless given.
     expansions:
-        The most expansions of a rival, the one at x included; 1 does not re-expand.
-    tolerance:
-        By what share of its distance a crossing may be farther than its half-space where a rival counts as settled.
+        Forward and backward passes of each walk, the one at x included; 1 is the first-order distance.
 
     Raises
     ------
@@ -147,129 +133,148 @@ def analytic(
     >>> ring = lambda x: torch.stack([x.square().sum(1), torch.full((len(x),), 0.25, dtype=x.dtype)], 1)
     >>> x = torch.tensor([[0.8, 0.0]], dtype=torch.float64)  # |x|^2 > 1/4 where |x| > 1/2
     >>> threat = ThreatModel(2, 0.5, box=(-1, 1))
-    >>> analytic(ring, x, torch.tensor([0]), threat).distance
+    >>> analytic(ring, x, torch.tensor([0]), threat, expansions=8).distance
     tensor([0.3000], dtype=torch.float64)
     """
     if expansions < 1:
         raise ConfigError(f"expansions must be at least 1, not {expansions}.")
-    rows = _rows(model, x, y, threat, rivals)
-    first = smallest_step(-rows.gradient, rows.value.clamp_min(0), rows.x, threat)
-    count = len(rows.x) // len(x)
-    length = norm(first.delta, threat.p).masked_fill(~first.reaches, math.inf)
-    wrong = (rows.value.reshape(len(x), count) <= 0).any(1).repeat_interleave(count)
-    live = ~wrong & (length <= _FARTHER * _nearest(length, count)[0])
-    rays = _Rays(first.delta.clone(), length, torch.full_like(length, math.inf), rows.x + first.delta)
-    if live.any():
-        _stretch(model, rows.at(live), rays, live, threat)
-    for _ in range(expansions - 1):
-        least, row = _nearest(rays.best, count)
-        live &= torch.minimum(rays.best, rays.length) <= torch.where(live[row], _FAR, _SETTLED) * least
-        if not live.any():
-            break
-        gained = _expand(model, rows.at(live), rays, live, threat)
-        live[live.clone()] = gained > tolerance
-    found = torch.isfinite(rays.best)
-    some = found.reshape(len(x), count).any(1).repeat_interleave(count)
-    distance = torch.where(some | ~first.reaches, rays.best, rays.length).masked_fill(wrong & (rows.value <= 0), 0.0)
-    return _least(x, rows, rays.point - rows.x, distance)
-
-
-class _Rays(NamedTuple):
-    """One row for each pair: the step, the latest crossing, the nearest so far and its point; changed in place."""
-
-    step: Tensor
-    length: Tensor
-    best: Tensor
-    point: Tensor
-
-
-def _nearest(distance: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """For each row the least distance among its sample's rows, and that row's index."""
-    least, place = distance.reshape(-1, count).min(1)
-    return least.repeat_interleave(count), (
-        place + count * torch.arange(len(place), device=place.device)
-    ).repeat_interleave(count)
-
-
-def _stretch(model: Differentiable, rows: _Rows, rays: _Rays, live: Tensor, threat: ThreatModel) -> None:
-    """Stretch the first steps to the root of the quadratic with the margin's value at their ends."""
-    step = rays.step[live]
-    with torch.no_grad():
-        end = rows.margin(model(rows.x + step))
-    slope = (rows.gradient * step).flatten(1).sum(1)
-    u = smallest_positive_root(between(rows.value, slope, end))
-    u = torch.where(torch.isfinite(u), u, torch.ones_like(u)).clamp_max(2.0)
-    rays.step[live] = (rows.x + per_sample(u, step) * step).clamp(*threat.box) - rows.x
-    rays.length[live] = norm(rays.step[live], threat.p)
-    rays.point[live] = rows.x + rays.step[live]
-
-
-def _expand(model: Differentiable, rows: _Rows, rays: _Rays, live: Tensor, threat: ThreatModel) -> Tensor:
-    """Expand at the ends of the steps: note the crossings, turn the steps to the half-spaces found there.
-
-    Returns by which share of its way the half-space is nearer than the crossing; none where the two agree.
-    """
-    step = rays.step[live]
-    leaf = (rows.x + step).detach().requires_grad_()
-    with torch.enable_grad():
-        value = rows.margin(model(leaf))
-        (gradient,) = torch.autograd.grad(value.sum(), leaf)
-    end = value.detach()
-    slope, end_slope = ((g * step).flatten(1).sum(1) for g in (rows.gradient, gradient))
-    u = _crossing(between(rows.value, slope, end, end_slope), end)
-    crossing = (rows.x + per_sample(u, step) * step).clamp(*threat.box)
-    distance = norm(crossing - rows.x, threat.p)
-    there = end + (gradient * (crossing - leaf.detach())).flatten(1).sum(1)  # the box may have cut the step
-    believed = (end.abs() <= _NEAR * rows.value) & ((end <= 0) | (there <= _CUT * rows.value))
-    closer = believed & (distance < rays.best[live])
-    rays.best[live] = torch.where(closer, distance, rays.best[live])
-    rays.point[live] = torch.where(per_sample(closer, step), crossing, rays.point[live])
-    gain = -u * end_slope
-    astray = gain <= _USELESS * rows.value
-    gradient = torch.where(per_sample(astray, step), (gradient + rows.gradient) / 2, gradient)
-    gain = torch.where(astray, rows.value, gain)
-    rays.step[live] = smallest_step(-gradient, gain, rows.x, threat).delta
-    rays.length[live] = distance
-    nearer = 1 - norm(rays.step[live], threat.p) / distance
-    return torch.where(believed & ~astray, nearer, torch.ones_like(distance))
-
-
-def _crossing(cubic: Tensor, end: Tensor) -> Tensor:
-    """The root of the cubic nearest to 1 on the side where its value at 1, ``end``, puts the boundary; 1.5 at most."""
-    _, b, c, d = cubic.unbind(1)
-    beyond = end > 0
-    seen = torch.stack([end, b + 2 * c + 3 * d, c + 3 * d, d], 1)  # the same cubic, expanded at 1
-    u = smallest_positive_root(torch.where(beyond[:, None], seen, cubic)) + beyond
-    return torch.where(torch.isfinite(u), u, torch.ones_like(u)).clamp_max(1.5)
-
-
-def _rows(model: Differentiable, x: Tensor, y: Tensor, threat: ThreatModel, rivals: int | None) -> _Rows:
+    if expansions == 1:
+        return first_order(model, x, y, threat, rivals=rivals)
     check_batch(x, y, box=threat.box)
+    count = _count(model, x, rivals)
+    if rivals is None:
+        return _walk(model, x, y, threat, expansions, None)
+    with torch.no_grad():
+        names = model(x).scatter(1, y[:, None], -math.inf).topk(count, dim=1).indices
+    return _nearest([_walk(model, x, y, threat, expansions, names[:, k]) for k in range(count)])
+
+
+class _Line(NamedTuple):
+    """A margin to first order at a point: its value, its gradient, its rival."""
+
+    value: Tensor
+    slope: Tensor
+    rival: Tensor
+
+
+def _walk(
+    model: Differentiable, x: Tensor, y: Tensor, threat: ThreatModel, expansions: int, rival: Tensor | None
+) -> Margin:
+    """Walk to one rival, or to whichever is nearest."""
+    line = _log_odds(model, x, y) if rival is None else _linearised(model, x, y, x, threat, rival)
+    wrong = line.value <= 0
+    z = x + smallest_step(-line.slope, _FIRST * line.value.clamp_min(0), x, threat).delta
+    crossed = torch.full_like(line.value, math.inf)
+    for k in range(1, expansions):
+        line = _linearised(model, x, y, z, threat, 1 if rival is None else rival)
+        radius = norm(z - x, threat.p)
+        crossed = torch.where(line.value < 0, torch.minimum(crossed, radius), crossed)
+        if k < expansions - 1:
+            rate = _SHORT + (_LONG - _SHORT) * (1 + math.cos(math.pi * (k - 1) / (expansions - 1))) / 2
+            z = _moved(line, x, z, radius, rate, threat)
+    turned, held = _margin(line, x, z, threat, wrong), _newton(line, x, z, radius, threat)
+    distance = ((turned.distance + held) / 2).masked_fill(wrong, 0.0)
+    return turned._replace(distance=distance, crossed=crossed.masked_fill(wrong, 0.0))
+
+
+def _newton(line: _Line, x: Tensor, z: Tensor, radius: Tensor, threat: ThreatModel) -> Tensor:
+    """The radius at which the least margin's tangent vanishes, within what a step may change."""
+    slope = norm(_free(line.slope, z, threat), threat.q).clamp_min(torch.finfo(x.dtype).tiny)
+    return torch.minimum(torch.maximum(radius + line.value / slope, _SHRINK * radius), _GROW * radius)
+
+
+def _free(slope: Tensor, z: Tensor, threat: ThreatModel) -> Tensor:
+    """The gradient without the coordinates that the box keeps from following it down."""
+    low, high = threat.box
+    return slope.masked_fill(((z <= low) & (slope > 0)) | ((z >= high) & (slope < 0)), 0.0)
+
+
+def _moved(line: _Line, x: Tensor, z: Tensor, radius: Tensor, rate: float, threat: ThreatModel) -> Tensor:
+    """Take a step down the margin, and back onto the sphere of the radius at which Newton's method expects the root."""
+    low, high = threat.box
+    newton = _newton(line, x, z, radius, threat)
+    rate = rate if threat.norm == "inf" else _ROUND * rate
+    delta = z - per_sample(rate * newton, x) * dual_direction(_free(line.slope, z, threat), threat.p) - x
+    if threat.norm == "inf":
+        return (x + delta.clamp(-per_sample(newton, x), per_sample(newton, x))).clamp(low, high)
+    for _ in range(2):  # what the box takes away lengthens the rest
+        delta = (x + delta).clamp(low, high) - x
+        delta = delta * per_sample(newton / norm(delta, threat.p).clamp_min(torch.finfo(x.dtype).tiny), x)
+    return (x + delta).clamp(low, high)
+
+
+def _log_odds(model: Differentiable, x: Tensor, y: Tensor) -> _Line:
+    """The label's log-odds against all rivals together; the value is the margin to the strongest."""
     leaf = x.detach().requires_grad_()
     with torch.enable_grad():
         logits = model(leaf)
-    if logits.ndim != 2 or logits.shape[1] < 2 or logits.shape[0] != len(x):
+        own, others = logits.gather(1, y[:, None])[:, 0], logits.scatter(1, y[:, None], -math.inf)
+        (slope,) = torch.autograd.grad((own - others.logsumexp(1)).sum(), leaf)
+    strongest = others.detach().max(1)
+    return _Line(own.detach() - strongest.values, slope, strongest.indices)
+
+
+def _linearised(
+    model: Differentiable, x: Tensor, y: Tensor, z: Tensor, threat: ThreatModel, rivals: int | Tensor
+) -> _Line:
+    """Expand at z: against one rival a sample, or the one of the strongest few whose half-space is nearest to x."""
+    leaf = z.detach().requires_grad_()
+    with torch.enable_grad():
+        logits = model(leaf)
+        others = logits.detach().scatter(1, y[:, None], -math.inf)
+        if isinstance(rivals, int):
+            rivals = others.topk(min(rivals, logits.shape[1] - 1), dim=1).indices
+        names = rivals.reshape(len(x), -1)
+        values = logits.gather(1, y[:, None]) - logits.gather(1, names)
+        count = names.shape[1]
+        slopes = [torch.autograd.grad(values[:, k].sum(), leaf, retain_graph=k + 1 < count)[0] for k in range(count)]
+    lines = [_Line(values[:, k].detach(), slopes[k], names[:, k]) for k in range(count)]
+    if count == 1:
+        return lines[0]
+    best = torch.stack([_distance(line, x, z, threat) for line in lines]).argmin(0)
+    return _Line(*(_picked([line[i] for line in lines], best) for i in range(3)))
+
+
+def _distance(line: _Line, x: Tensor, z: Tensor, threat: ThreatModel) -> Tensor:
+    """From x to the half-space of a line at z inside the box, infinite where the box does not reach it."""
+    step = _step(line, x, z, threat)
+    return norm(step.delta, threat.p).masked_fill(~step.reaches, math.inf)
+
+
+def _step(line: _Line, x: Tensor, z: Tensor, threat: ThreatModel) -> Step:
+    gain = line.value - (line.slope * (z - x)).flatten(1).sum(1)
+    return smallest_step(-line.slope, gain.clamp_min(0), x, threat)
+
+
+def _margin(line: _Line, x: Tensor, z: Tensor, threat: ThreatModel, wrong: Tensor) -> Margin:
+    """The half-space's distance and nearest point; samples that are wrong already stay where they are."""
+    step = _step(line, x, z, threat)
+    distance = norm(step.delta, threat.p).masked_fill(~step.reaches, math.inf).masked_fill(wrong, 0.0)
+    point = torch.where(per_sample(wrong, x), x, x + step.delta)
+    return Margin(distance, line.rival, point, torch.full_like(distance, math.inf).masked_fill(wrong, 0.0))
+
+
+def _nearest(found: list[Margin]) -> Margin:
+    """Of the walks to several rivals the one that ends nearest; of the crossings the nearest."""
+    best = torch.stack([margin.distance for margin in found]).argmin(0)
+    picked = Margin(*(_picked([margin[i] for margin in found], best) for i in range(4)))
+    return picked._replace(crossed=torch.stack([margin.crossed for margin in found]).amin(0))
+
+
+def _picked(candidates: list[Tensor], best: Tensor) -> Tensor:
+    """Of each sample the candidate with the index given."""
+    table = torch.stack(candidates)
+    return table[best, torch.arange(len(best), device=best.device)]
+
+
+def _count(model: Differentiable, x: Tensor, rivals: int | None) -> int:
+    """How many rivals there are to look at."""
+    with torch.no_grad():
+        logits = model(x[:1])
+    if logits.ndim != 2 or logits.shape[1] < 2 or logits.shape[0] != 1:
         raise ModelError(f"A margin needs logits (batch, K) with K >= 2; the model returned {tuple(logits.shape)}.")
     most = logits.shape[1] - 1
     count = most if rivals is None else min(rivals, most)
     if count < 1:
         raise ConfigError(f"rivals must be at least 1, not {rivals}.")
-    names = logits.detach().scatter(1, y[:, None], -math.inf).topk(count, dim=1).indices
-    values = logits.gather(1, y[:, None]) - logits.gather(1, names)
-    gradients = [torch.autograd.grad(values[:, k].sum(), leaf, retain_graph=k + 1 < count)[0] for k in range(count)]
-    return _Rows(
-        x=x.detach().repeat_interleave(count, 0),
-        y=y.repeat_interleave(count),
-        rival=names.flatten(),
-        value=values.detach().flatten(),
-        gradient=torch.stack(gradients, 1).flatten(0, 1),
-    )
-
-
-def _least(x: Tensor, rows: _Rows, delta: Tensor, distance: Tensor) -> Margin:
-    """The nearest rival of each sample; samples that are wrong already stay where they are."""
-    table = distance.reshape(len(x), -1)
-    best = table.argmin(1)
-    row = torch.arange(len(x), device=x.device) * table.shape[1] + best
-    least = table.gather(1, best[:, None])[:, 0]
-    return Margin(least, rows.rival[row], torch.where(per_sample(least > 0, x), rows.x[row] + delta[row], x))
+    return count

@@ -18,10 +18,13 @@ class _Part(BaseModel):
 class Agreement(_Part):
     """How well one estimate of the margin meets the smallest perturbation that attacks found."""
 
-    estimate: Literal["first order", "analytic"]
+    estimate: Literal["first order", "analytic", "analytic, thorough"]
     spearman: Interval = Field(description="rank correlation over the samples answered rightly")
     relative_error: Interval = Field(description="median of |estimate - found| / found")
     curve_gap: Interval = Field(description="largest gap between predicted and attacked accuracy over eps, a fraction")
+    joined_gap: Interval | None = Field(
+        default=None, description="the same with the estimates' own wrong points among what was found"
+    )
     seconds: float = Field(description="processor time on a CPU, wall clock elsewhere")
     faster: float = Field(description="times faster than FMN with the steps stated")
 
@@ -35,10 +38,15 @@ class Margins(_Part):
     found: tuple[float, ...]
     first_order: tuple[float, ...]
     analytic: tuple[float, ...]
+    thorough: tuple[float, ...] = Field(default=(), description="analytic, each rival walked to by itself")
+    crossed: tuple[float, ...] = Field(
+        default=(), description="nearest point visited by the estimates where the answer had changed"
+    )
     eps: tuple[float, ...]
     attacked_accuracy: tuple[float, ...]
     first_order_accuracy: tuple[float, ...]
     analytic_accuracy: tuple[float, ...]
+    thorough_accuracy: tuple[float, ...] = ()
     agreements: tuple[Agreement, ...]
 
 

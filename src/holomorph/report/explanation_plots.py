@@ -21,7 +21,8 @@ def margin_scatter(margins: Margins) -> Picture:
         axes = figure.axes
         ends = found[right].min() / 1.3, found[right].max() * 1.3
         axes.plot(ends, ends, color=QUIET, linewidth=1)
-        estimates = (("first order", margins.first_order, TWIN), ("analytic", margins.analytic, MODEL))
+        best = margins.thorough or margins.analytic
+        estimates = (("first order", margins.first_order, TWIN), (margins.agreements[-1].estimate, best, MODEL))
         for name, values, colour in estimates:
             axes.scatter(found[right], np.array(values)[right], s=9, color=colour, alpha=0.55, label=name, linewidths=0)
         axes.set(xscale="log", yscale="log", xlim=ends, xlabel="smallest perturbation found", ylabel="margin predicted")
@@ -39,8 +40,10 @@ def margin_curves(margins: Margins) -> Picture:
     with canvas() as figure:
         axes = figure.axes
         axes.plot(margins.eps, margins.attacked_accuracy, color=INK, label="attacked")
-        axes.plot(margins.eps, margins.analytic_accuracy, color=MODEL, linestyle=(0, (4, 2)), label="analytic margin")
-        axes.plot(margins.eps, margins.first_order_accuracy, color=TWIN, linestyle=":", label="first-order margin")
+        best = margins.thorough_accuracy or margins.analytic_accuracy
+        name = margins.agreements[-1].estimate
+        axes.plot(margins.eps, best, color=MODEL, linestyle=(0, (4, 2)), label=name)
+        axes.plot(margins.eps, margins.first_order_accuracy, color=TWIN, linestyle=":", label="first order")
         axes.set(xlabel=f"size of the perturbation, {norm_name(margins.threat.norm)}", ylabel="accuracy", ylim=(0, 1))
         axes.set_xlim(left=0)
         axes.legend(loc="best")
