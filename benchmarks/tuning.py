@@ -38,6 +38,11 @@ def tune(
     return dict(method.settings[chosen]), seen
 
 
+def most_accurate(seen: list[dict[str, Any]]) -> Settings:
+    """Another criterion, of what :func:`tune` saw: the most accurate setting, of several the one with most distance."""
+    return dict(max(seen, key=lambda row: (row["accuracy"], row["median"]))["setting"])
+
+
 def _validate(
     method: Method, setting: Settings, x: np.ndarray, y: np.ndarray, rounds: list[Round], seed: int
 ) -> dict[str, Any]:
