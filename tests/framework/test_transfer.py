@@ -13,6 +13,7 @@ from holomorph.framework.agreement import centred
 from holomorph.framework.effects import measured, predicted
 from holomorph.framework.nearness import nearness
 from holomorph.framework.proposals import StrongestAPGD, gradient_step, stretched
+from holomorph.framework.scores import Arrays, Weights, score
 from holomorph.framework.transfer import transfer
 from holomorph.records.transfer import TransferRecord
 from holomorph.types import ThreatModel
@@ -190,3 +191,31 @@ def test_a_stopped_transfer_goes_on(tmp_path):
     assert models["b"].calls == 0
     models["b"].bias.data += 1
     assert run(tmp_path / "t.json").fingerprint != resumed.fingerprint
+
+
+def test_minimal_norm_examples_are_foretold_from_their_own_step():
+    """Linear models: along FMN's own step the logits are exact, so the answers are; the gradient points elsewhere."""
+    models = {f"m{k}": _linear(k, classes=4, dtype=torch.float32) for k in range(4)}
+    x, _ = _data(dtype=torch.float32)
+    y = torch.arange(30) % 4
+    record = transfer(models, x, y, threat=ThreatModel(2, 0.02), steps=20)
+    scores = {(s.step, s.counted): s for s in record.scores if s.attack == "fmn" and s.order == 2}
+    assert set(scores) == {("gradient", "all"), ("gradient", "right"), ("own", "right")}
+    own = scores["own", "right"]
+    assert own.determination.value > 0.999
+    assert own.determination.value > scores["gradient", "right"].determination.value
+
+
+def test_samples_that_do_not_count_change_nothing():
+    generator = np.random.default_rng(0)
+    increase, wrong = generator.normal(size=(8, 4, 4)), generator.random((8, 4, 4)) < 0.5
+    right, counted = np.ones((8, 4), dtype=bool), np.ones((8, 4), dtype=bool)
+    counted[5:] = False
+    label = {"attack": "fmn", "eps": 0.1, "order": 1}
+    truth = Arrays(increase + 0.1, ~wrong)
+    got = score(label, Arrays(increase, wrong), increase, truth, Weights(right, counted))
+    part = [Arrays(a.increase[:5], a.wrong[:5]) for a in (Arrays(increase, wrong), truth)]
+    expected = score(label, part[0], increase[:5], part[1], Weights(right[:5], counted[:5]))
+    for name in ("determination", "determination_centred", "rank_success"):
+        assert getattr(got, name).value == pytest.approx(getattr(expected, name).value)
+    assert got.shuffled == pytest.approx(expected.shuffled)

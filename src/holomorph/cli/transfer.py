@@ -63,9 +63,12 @@ def summary(record: TransferRecord) -> list[str]:
             f"{attacked.attack} at {attacked.eps:g}: {mean} of right answers fooled by another model's examples."
         )
     for score in record.scores:
+        along = "the source's gradient" if score.step == "gradient" else "its own step"
+        counted = ", samples the source has right" if score.counted == "right" else ""
         lines.append(
-            f"Order {score.order} against {score.attack} at {score.eps:g}: R^2 {score.determination.value:.2f}, "
-            f"centred {score.determination_centred.value:.2f}, shuffled control {score.shuffled:.2f}."
+            f"Order {score.order} along {along} against {score.attack} at {score.eps:g}{counted}: "
+            f"R^2 {score.determination.value:.2f}, centred {score.determination_centred.value:.2f}, "
+            f"shuffled control {score.shuffled:.2f}."
         )
     if not record.scores:
         lines.append("The gradients' prediction is scored from four models on.")

@@ -142,16 +142,18 @@ def _experts(rows: Sequence[ExpertRow]) -> Item:
 
 
 def _transfer(record: TransferRecord) -> Item:
-    best = max(record.scores, key=lambda score: score.determination.value, default=None)
-    name, eps, order = (best.attack, best.eps, best.order) if best else ("apgd", record.attacked[0].eps, 2)
+    name, order, eps = "apgd", 2, min(a.eps for a in record.attacked)
+    found = next((s for s in record.scores if (s.attack, s.order, s.eps) == (name, order, eps)), None)
     attacked = next(a for a in record.attacked if (a.attack, a.eps) == (name, eps))
     predicted = next(p for p in record.predicted if (p.order, p.eps) == (order, eps))
     score = "Too few models were compared to score the prediction (four are needed). "
-    if best is not None:
+    if found is not None:
         score = (
-            f"From inner products of gradients alone, the rise of another model's loss at size {best.eps:g} is "
-            f"foretold with R² = {best.determination.value:.2f} (given to the wrong samples: {best.shuffled:.2f}); "
-            f"once good sources and weak targets are set aside, {best.determination_centred.value:.2f}. "
+            f"From two derivatives of a model along another's gradient, the rise of its loss at size {eps:g} is "
+            f"foretold with R² = {found.determination.value:.2f} (steps given to the wrong samples: "
+            f"{found.shuffled:.2f}); once good sources and weak targets are set aside, "
+            f"{found.determination_centred.value:.2f}. Who fools whom is ranked with a correlation of "
+            f"{found.rank_success.value:.2f}. "
         )
     empty = sum(near.vacuous for near in record.nearness)
     return Item(
