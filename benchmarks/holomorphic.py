@@ -6,7 +6,7 @@ Run ``python benchmarks/holomorphic.py``; what is measured is kept in results/ho
 Tuning (tuning.py) sees no test sample. In the plane it has two draws of its own, one to train on and one to hold out.
 Of digits and tables one half is set aside for it once, in three folds, of which what costs most sees the first only
 (networks; on digits also pairing and polynomials, of which 50 samples are attacked); the 30 % test samples of each
-split come from the other half. On digits RBF machines and the relative Fock solver are tuned over 27 settings, not nine.
+split come from the other half. On digits RBF machines and relative Fock solvers are tuned over 27 settings, not nine.
 
 Smallest l_2 perturbations of the first 100 test samples, 0 where wrong from the start: on digits and tables the least
 of DDN, FMN (foolbox, 60 steps each) and walk.py; in the plane the distance to the boundary on a grid of spacing 0.055.
