@@ -121,7 +121,7 @@ def test_without_weight_it_is_plain_to_the_bit(name):
 
 @pytest.mark.parametrize("name", [n for n in sorted(RULES) if hasattr(RULES[n], "ramp") and n != "cure"])
 def test_the_ramp_begins_without_a_defence(name):  # CURE grows its step, not its weight
-    rule = make(name, LINF, STILL)
+    rule = make(name, LINF, STILL, ramp=0.5)
     model, (x, y) = network(norm=False), batch()
     rule.progress = 0.0
     assert torch.equal(rule(model, x, y), Plain()(model, x, y))

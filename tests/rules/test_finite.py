@@ -97,6 +97,14 @@ def test_the_share_counts_forward_passes():
     assert sizes == [40, 10]
 
 
+def test_a_loss_that_cancels_costs_no_gradients_of_parameters():
+    """With w b = 1 the near end is differentiated by its points only; the gradients are those of the whole formula."""
+    model, (x, y) = network(norm=False), batch(40)
+    found, expected = (FiniteEnergy(THREATS[0], weight=w, ramp=0.0) for w in (1.0, 1 - 1e-12))
+    torch.testing.assert_close(gradients(model, found(model, x, y)), gradients(model, expected(model, x, y)))
+    assert (found.cost.passes, expected.cost.passes) == (3.5, 4.5)
+
+
 def test_dropout_needs_the_whole_batch():
     model, (x, y), sizes = network(), batch(40), []
     model.register_forward_pre_hook(lambda module, inputs: sizes.append(len(inputs[0])))

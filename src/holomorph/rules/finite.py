@@ -32,14 +32,15 @@ class FiniteEnergy(Rule):
     $d^2$ is the energy of power 2 with its remainder included. With b = 1, c = 0, w = 1 the loss at x' cancels
     and the rule is N-FGSM.
 
-    Three things make it cheaper than the formula looks, 4.5 passes where N-FGSM needs 5:
+    Three things make it cheaper than the formula looks, 3.5 passes where N-FGSM needs 5:
 
-    - The near end of $d^2$ is ``held``: its gradient moves the far end down to the near one, never the near end up
-      to the far one. Then the loss at x' counts the same for every sample, $1 - wb$, and the backward pass that finds
-      s finds the gradients of the parameters there, too.
     - The far end is visited for a ``share`` of the batch only, drawn with probabilities in proportion to the slope
       $\varphi'(\hat d)\,(1 - e^{-\hat\ell})$ that the first-order rise $\hat d = \varepsilon\|\nabla\ell(x')\|_q$
       predicts, and weighted by their inverse: the expectation of the gradient stays the same.
+    - The near end of $d^2$ is ``held``: its gradient moves the far end down to the near one, never the near end up
+      to the far one. Then the loss at x' counts the same for every sample, $1 - wb$: nothing by default, and only the
+      points are differentiated there. With other weights the backward pass that finds s finds the gradients of the
+      parameters there, too (4.5 passes).
     - There is no second derivative.
 
     Parameters
@@ -77,17 +78,18 @@ class FiniteEnergy(Rule):
     """
 
     name = "finite"
+    strength = "squared"  # a weight above 1 / b would reward a risk at x'
 
     threat: ThreatModel
     _: KW_ONLY
-    weight: float = 0.7
+    weight: float = 1.0
     linear: float = 1.0
-    squared: float = 2.0
+    squared: float = 0.5
     measure: Measure = None  # type: ignore[assignment]  # filled in below: it needs the threat
     clip: bool = True
     held: bool = True
     share: float = 0.5
-    ramp: float = 0.2
+    ramp: float = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -105,7 +107,10 @@ class FiniteEnergy(Rule):
         if weight == 0:
             return self.risk(passes.first(drawn), y).mean()
         here = self.risk(passes.first(drawn.requires_grad_()), y)
-        if self.held:
+        if self.held and weight * self.linear == 1:  # the loss at x' cancels: no gradients of parameters there
+            gradient, risk = input_gradient(here, drawn), here.mean().detach()
+            here = here.detach()
+        elif self.held:
             # A compiled network whose graph was freed once refuses to keep it for whoever calls it next.
             keep = passes.shares_statistics or is_compiled(model)
             gradient, risk = spend(here, drawn, model.parameters(), keep=keep)
@@ -133,7 +138,8 @@ class FiniteEnergy(Rule):
 
     @property
     def cost(self) -> Cost:
-        """A pass either way at each end it visits; a free near end takes half a backward pass more."""
+        """A pass either way at each end it visits; at the near end less where its loss cancels, more where it is free."""
         if self.weight == 0:
             return Cost(1, 1)
-        return Cost(1 + self.share, 1 + self.share + (0 if self.held else 0.5))
+        near = 1.5 if not self.held else 0.5 if self.weight * self.linear == 1 else 1.0
+        return Cost(1 + self.share, near + self.share)
