@@ -39,7 +39,7 @@ PATH = RESULTS / "frontier.json"
 INF, L2, L1 = ThreatModel("inf", 0.1), ThreatModel(2, 1.5), ThreatModel(1, 12.0)
 
 #: Peak of the learning rate, the best of those tried for each rule (benchmarks/candidates.py).
-LR = 4e-3
+LR = 8e-3
 
 
 def budgets() -> Iterator[tuple[str, Row]]:

@@ -59,16 +59,17 @@ def train(name: str, x: Tensor, y: Tensor, epochs: int, seed: int) -> tuple[nn.M
         torch.manual_seed(seed_for(seed, "model"))
         model = resnet8().to(memory_format=torch.channels_last)
     begin, where = time.process_time(), RUNS / f"scale-{name.lower()}-{epochs}e-s{seed}"
-    record = fit(model, (x, y), RULES[name](), epochs=epochs, batch_size=128, seed=seed, out=where, resume=True)
+    record = fit(model, (x, y), RULES[name](), epochs=epochs, batch_size=64, lr=4e-3, seed=seed, out=where,
+                 resume=True)  # fmt: skip
     return model.eval(), time.process_time() - begin, record.cost
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rules", nargs="+", default=list(RULES), choices=list(RULES))
-    parser.add_argument("--images", type=int, default=10_000)
-    parser.add_argument("--epochs", type=int, default=6)
-    parser.add_argument("--n", type=int, default=500)
+    parser.add_argument("--images", type=int, default=6000)
+    parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--n", type=int, default=400)
     parser.add_argument("--seed", type=int, default=0)
     wanted = parser.parse_args()
     known: dict[str, Any] = json.loads(PATH.read_text()) if PATH.exists() else {"rows": {}}
