@@ -255,3 +255,39 @@ def test_only_the_parts_asked_for_are_measured() -> None:
     assert (record.margins, record.harmonicity, record.boundary) == (None, None, None)
     with pytest.raises(ConfigError, match="Did you mean 'energies'"):
         explain(model, x, y, threat=ThreatModel("inf", 0.1), only=["energie"])
+
+
+class _Counted(nn.Linear):
+    """A linear model that counts its passes and stops after some."""
+
+    calls, limit = 0, 10**9
+
+    def forward(self, x):
+        self.calls += 1
+        if self.calls > self.limit:
+            raise KeyboardInterrupt
+        return super().forward(x)
+
+
+def test_margins_that_were_stopped_go_on_within_the_attacks(tmp_path):
+    """Three batches: the attacks on the first are not run again, and the record is that of a run without a stop."""
+    x, _ = _points(30, 4, seed=6, dtype=torch.float32)
+    torch.manual_seed(0)
+    model = _Counted(4, 3)
+    y = model(x).argmax(1)
+
+    def run(out):
+        model.calls = 0
+        return explain(model, x, y, threat=ThreatModel(2, 0.1), steps=10, batch_size=10, only=["margins"], out=out)
+
+    whole = run(tmp_path / "whole.json")
+    needed, model.limit = model.calls, model.calls // 2
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "e.json")
+    assert "margins-0.npz" in [file.name for file in (tmp_path / "e.parts").iterdir()]
+    model.limit = 10**9
+    resumed = run(tmp_path / "e.json")
+    assert model.calls < needed
+    assert resumed.margins.found == whole.margins.found
+    assert resumed.margins.thorough == whole.margins.thorough
+    assert not (tmp_path / "e.parts").exists()

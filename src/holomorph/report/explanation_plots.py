@@ -19,13 +19,23 @@ def margin_scatter(margins: Margins) -> Picture:
     right = (found > 0) & np.isfinite(found)
     with canvas(height=3.6) as figure:
         axes = figure.axes
-        ends = found[right].min() / 1.3, found[right].max() * 1.3
+        ends = (
+            np.quantile(found[right], 0.02) / 1.3,
+            found[right].max() * 1.3,
+        )  # a few lie on the boundary all but exactly
         axes.plot(ends, ends, color=QUIET, linewidth=1)
         best = margins.thorough or margins.analytic
         estimates = (("first order", margins.first_order, TWIN), (margins.agreements[-1].estimate, best, MODEL))
         for name, values, colour in estimates:
             axes.scatter(found[right], np.array(values)[right], s=9, color=colour, alpha=0.55, label=name, linewidths=0)
-        axes.set(xscale="log", yscale="log", xlim=ends, xlabel="smallest perturbation found", ylabel="margin predicted")
+        axes.set(
+            xscale="log",
+            yscale="log",
+            xlim=ends,
+            xlabel="smallest perturbation found",
+            ylabel="margin predicted",
+            ylim=(ends[0], 4 * ends[1]),
+        )
         axes.minorticks_off()
         axes.legend(loc="best")
         said = "; ".join(f"{a.estimate}: rank correlation {a.spearman.value:.3f}" for a in margins.agreements)
@@ -140,7 +150,7 @@ def _against_size(gaps: Sequence[Gap], lines: dict[str, list[float]], label: str
         axes.set(xscale="log", xlabel="training samples", ylabel=label)
         axes.set_ylim(bottom=min(0.0, *(v for values in lines.values() for v in values)))
         axes.minorticks_off()
-        axes.legend(loc="best", fontsize=7)
+        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(rules), fontsize=6)
         said = "; ".join(
             f"{g.rule} {g.size}: " + ", ".join(f"{name} {values[k]:.2f}" for name, values in lines.items())
             for k, g in enumerate(gaps)
@@ -154,6 +164,7 @@ def transfer_matrix(record: TransferRecord, matrix: Matrix, title: str) -> Pictu
     with canvas(height=1.4 + 0.42 * size) as figure:
         axes = figure.axes
         axes.imshow(np.array(matrix), vmin=0, vmax=1, cmap="Greys")
+        axes.grid(visible=False)
         for i, row in enumerate(matrix):
             for j, value in enumerate(row):
                 colour = "white" if value > 0.55 else "black"

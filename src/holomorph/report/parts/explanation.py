@@ -115,8 +115,8 @@ def _convergence(gaps: Sequence[Gap]) -> Item:
     for rule in dict.fromkeys(gap.rule for gap in gaps):
         first, *_, last = sorted((gap for gap in gaps if gap.rule == rule), key=lambda gap: gap.size)
         said.append(
-            f"From {first.size} to {last.size} samples, two trainings by {rule} come closer at the samples from "
-            f"{percent(first.pointwise.value)} to {percent(last.pointwise.value)}, around them from "
+            f"From {first.size} to {last.size} samples, two trainings by the rule {rule} come closer: at the samples "
+            f"from {percent(first.pointwise.value)} to {percent(last.pointwise.value)}, around them from "
             f"{percent(first.uniform.value)} to {percent(last.uniform.value)}."
         )
     return Item(
