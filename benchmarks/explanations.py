@@ -1,32 +1,37 @@
 """What the theory predicts and what we measure, on Fashion-MNIST: ``python benchmarks/explanations.py [STAGE...]``.
 
-Stages: train (the models of zoo.py), explain (four CNNs, l_inf and l_2), transfer (nine models), page (a report of it
-all, after convergence.py and experts.py). Each model, record and part is kept under runs/explanations and not worked
-out twice; the records go to results/explanations. The estimate of the margin was designed on the first 150 validation
-images; everything here is measured on test images from the 501st on.
+Stages: train (the models of zoo.py), margins (four CNNs, l_inf and l_2), turns (their cost beside FMN's), explain (five
+CNNs), transfer (ten models), page (a report of it all, after convergence.py and experts.py). Each model, record and
+part is kept under runs/explanations and not worked out twice; the records go to results/explanations. The estimate of the
+margin was designed on validation images; everything here is measured on test images from the 501st on.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import itertools
 import json
+import statistics
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 
 from holomorph.data import Splits, load
+from holomorph.evaluation.foolbox import FoolboxAttack
 from holomorph.evaluation.subject import Subject, under_attack
 from holomorph.framework.explain import explain
 from holomorph.framework.fingerprint import fingerprint
 from holomorph.framework.foretelling import foretell
+from holomorph.framework.margins import analytic, first_order
 from holomorph.framework.shelf import Shelf
 from holomorph.framework.transfer import transfer
 from holomorph.records.explanation import ExpertRow, ExplanationRecord, Gap
 from holomorph.records.transfer import TransferRecord
 from holomorph.report import report
-from holomorph.types import ThreatModel
+from holomorph.types import ThreatModel, write_atomically
 from holomorph.versions import versions
 from zoo import RUNS, ZOO, trained
 
@@ -34,7 +39,7 @@ RESULTS = Path(__file__).parent / "results" / "explanations"
 CNNS = ("cnn plain", "cnn dirichlet", "cnn n-fgsm", "cnn pgd")
 MOVED = tuple(name for name in ZOO if name not in ("cnn finite", "cnn energy at samples"))
 THREATS = (ThreatModel("inf", 0.1), ThreatModel(2, 1.5))
-FIRST = 500
+FIRST, TIMED, ROUNDS = 500, 50, 3
 
 
 def train_all(data: Splits, samples: int) -> None:
@@ -68,6 +73,35 @@ def margins_all(data: Splits, samples: int, only: str = "") -> None:
         for a in margins.agreements:
             gap = f"curve within {100 * a.curve_gap.value:.1f} points"
             print(f"{name} {threat} {a.estimate}: rank {a.spearman.value:.3f}, {gap}, {a.faster:.0f}x", flush=True)
+
+
+def turns_all(data: Splits, samples: int) -> None:
+    """Processor time of FMN with 100 steps and of the estimates, by turns: what a busy machine does, it does to all."""
+    rows: dict[str, dict[str, list[float]]] = {}
+    x, y = data.x_test[FIRST : FIRST + TIMED], data.y_test[FIRST : FIRST + TIMED]
+    for threat, name in itertools.product(THREATS, CNNS):
+        seconds: dict[str, list[float]] = {}
+        model = trained(name, data)
+        with under_attack(model):
+            subject = Subject(model)
+            works: dict[str, Callable[[], object]] = {
+                "fmn": functools.partial(FoolboxAttack("fmn", threat, 100), subject, x, y, 0),
+                "first order": functools.partial(first_order, subject, x, y, threat, rivals=3),
+                "analytic": functools.partial(analytic, subject, x, y, threat),
+                "analytic, thorough": functools.partial(analytic, subject, x, y, threat, rivals=3, expansions=20),
+            }
+            for _ in range(ROUNDS):
+                for label, work in works.items():
+                    start = time.process_time()
+                    work()
+                    seconds.setdefault(label, []).append(time.process_time() - start)
+        rows[f"{name} {threat}"] = seconds
+        fmn = statistics.median(seconds["fmn"])
+        shown = {k: f"{fmn / statistics.median(v):.1f}x" for k, v in seconds.items()}
+        print(name, threat, f"fmn {1000 * fmn / TIMED:.1f} ms a sample", shown, flush=True)
+        write_atomically(
+            RESULTS / "turns.json", (json.dumps({"samples": TIMED, "rows": rows}, indent=1) + "\n").encode()
+        )
 
 
 def explain_all(data: Splits, samples: int) -> None:
@@ -108,7 +142,14 @@ def page(data: Splits, samples: int) -> None:
     print(report([record, TransferRecord.load(RESULTS / "transfer.json")], RUNS / "report.html", title="Explanations"))
 
 
-STAGES = {"train": train_all, "margins": margins_all, "explain": explain_all, "transfer": transfer_all, "page": page}
+STAGES = {
+    "train": train_all,
+    "margins": margins_all,
+    "turns": turns_all,
+    "explain": explain_all,
+    "transfer": transfer_all,
+    "page": page,
+}
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)

@@ -10,6 +10,7 @@ from torch import nn
 
 from holomorph.calculus.norms import norm
 from holomorph.evaluation.autoattack import AutoAttackStage
+from holomorph.evaluation.foolbox import FoolboxAttack
 from holomorph.evaluation.subject import Subject
 from holomorph.framework.margins import first_order
 from holomorph.framework.references import NearestFAB, references
@@ -56,3 +57,18 @@ def test_fab_leaves_samples_alone_that_no_rival_can_reach() -> None:
     x = torch.tensor([[0.5, 0.5]])
     attack = NearestFAB("fab-t", ThreatModel("inf", 0.999), 2, steps=5)
     assert torch.equal(attack(Subject(model), x, torch.tensor([0]), 0), x)
+
+
+def test_the_boundary_attack_goes_on_from_what_was_found() -> None:
+    """From a wrong point at three times the distance it comes nearer, and not nearer than the boundary is."""
+    generator = torch.Generator().manual_seed(0)
+    model = linear(torch.randn(2, 5, generator=generator), [0.0, 0.0])
+    x = 0.3 + 0.4 * torch.rand(8, 5, generator=generator)
+    y, threat = model(x).argmax(1), ThreatModel(2, 0.1, box=(-5, 5))
+    exact = first_order(model, x, y, threat)
+    starts = x + 3 * (exact.point - x)
+    made = FoolboxAttack("boundary", threat, 200)(Subject(model), x, y, 0, starts=starts)
+    found = norm(made - x, 2.0)
+    assert (found < 2.9 * exact.distance).all()
+    assert (found >= 0.999 * exact.distance).all()
+    assert (model(made).argmax(1) != y).all()
