@@ -90,7 +90,7 @@ def test_an_interrupted_run_resumes_to_the_same_numbers(task, make_model, tmp_pa
 
 def test_resuming_with_other_settings_is_refused(task, make_model, tmp_path):
     fit(make_model(), task, Plain(), epochs=1, out=tmp_path / "run")
-    with pytest.raises(ConfigError, match=r"was started with lr = 0\.002, not 0\.1\."):
+    with pytest.raises(ConfigError, match=r"was started with lr = 0\.004, not 0\.1\."):
         fit(make_model(), task, Plain(), epochs=1, lr=0.1, out=tmp_path / "run", resume=True)
 
 

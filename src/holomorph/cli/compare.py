@@ -24,7 +24,7 @@ def compare(
     activation: Annotated[str, typer.Option(help="gelu, silu, softplus, tanh, sin or relu.")] = "gelu",
     n: Annotated[int, typer.Option(help="Attack the first n samples; 0 for all.")] = 0,
     batch_size: Annotated[int, typer.Option(help="Samples a step; 0 chooses by the data set.")] = 0,
-    lr: Annotated[float, typer.Option(help="Peak of the one-cycle schedule.")] = 2e-3,
+    lr: Annotated[float, typer.Option(help="Peak of the one-cycle schedule.")] = 4e-3,
     ema: Annotated[float, typer.Option(help="Decay of averaged weights; 0 keeps none.")] = 0.0,
     data_dir: Annotated[Path | None, typer.Option(help="Folder with the IDX files of Fashion-MNIST.")] = None,
     box: Annotated[tuple[float, float] | None, typer.Option(help="LOW HIGH of the inputs of an npz file.")] = None,

@@ -46,7 +46,7 @@ def train(
     activation: ActivationName = "gelu",
     epochs: Epochs = 0,
     batch_size: Annotated[int, typer.Option(help="Samples a step; 0 chooses by the data set.")] = 0,
-    lr: Annotated[float, typer.Option(help="Peak of the one-cycle schedule.")] = 2e-3,
+    lr: Annotated[float, typer.Option(help="Peak of the one-cycle schedule.")] = 4e-3,
     optimizer: Annotated[str, typer.Option(help="adam, adamw or sgd.")] = "adam",
     weight_decay: Annotated[float, typer.Option(help="Weight decay.")] = 0.0,
     ema: Annotated[float, typer.Option(help="Decay of averaged weights; 0 keeps none.")] = 0.0,

@@ -52,7 +52,7 @@ def compare(
     activation: str = "gelu",
     n: int | None = None,
     batch_size: int = 256,
-    lr: float = 2e-3,
+    lr: float = 4e-3,
     **training: Any,
 ) -> ComparisonRecord:
     r"""Train each rule under an equal budget and attack all of them alike.

@@ -37,7 +37,7 @@ def fit(
     out: str | Path | None = None,
     validation: tuple[Tensor, Tensor] | None = None,
     batch_size: int = 256,
-    lr: float = 2e-3,
+    lr: float = 4e-3,
     optimizer: str = "adam",
     weight_decay: float = 0.0,
     ema: float | None = None,

@@ -22,7 +22,7 @@ class Settings:
 
     epochs: int = 6
     batch_size: int = 256
-    lr: float = 2e-3
+    lr: float = 4e-3
     optimizer: str = "adam"
     weight_decay: float = 0.0
     ema: float | None = None
