@@ -138,6 +138,7 @@ def trained(name: str, data: Splits) -> nn.Module:
             rule,
             epochs=entry.epochs,
             batch_size=entry.batch_size,
+            lr=2e-3,
             out=folder,
             resume=folder.exists(),
         )
