@@ -1,9 +1,10 @@
 """What the theory predicts and what we measure, on Fashion-MNIST: ``python benchmarks/explanations.py [STAGE...]``.
 
-Stages: train (the models of zoo.py), margins (four CNNs, l_inf and l_2), turns (their cost beside FMN's), explain (five
-CNNs), transfer (ten models), page (a report of it all, after convergence.py and experts.py). Each model, record and
-part is kept under runs/explanations and not worked out twice; the records go to results/explanations. The estimate of the
-margin was designed on validation images; everything here is measured on test images from the 501st on.
+Stages: train (the models of zoo.py), margins (four CNNs, l_inf and l_2), turns (their cost beside FMN's), explain
+(five CNNs), transfer (ten models), page (a report of it all, after convergence.py and experts.py). Each model, record
+and part is kept under runs/explanations and not worked out twice; the records go to results/explanations. The
+estimate of the margin was designed on validation images; everything here is measured on test images from the 501st
+on.
 """
 
 from __future__ import annotations
