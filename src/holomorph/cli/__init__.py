@@ -19,6 +19,7 @@ from holomorph.cli import (  # each with a function of the same name
     train,
     transfer,
 )
+from holomorph.cli.allocator import keep_memory
 from holomorph.cli.common import say, sentence
 from holomorph.errors import HolomorphError, HolomorphWarning
 from holomorph.versions import versions
@@ -56,6 +57,7 @@ DONE, OUR_FAULT, BAD_INPUT, CHECK_FAILED, INTERRUPTED = 0, 1, 2, 3, 130
 
 def main(arguments: list[str] | None = None) -> None:
     """Run a command and exit: 0 done, 2 bad input, 1 our fault, 3 a failed check under ``--strict``."""
+    keep_memory()
     sys.exit(_status(sys.argv[1:] if arguments is None else arguments))
 
 
