@@ -20,6 +20,7 @@ def keep_memory() -> None:
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     if sys.platform != "linux" or any(name.startswith("MALLOC_") for name in os.environ):
         return
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    for parameter, value in _SETTINGS.values() if mallopt else ():
-        mallopt(parameter, value)
+    library = ctypes.CDLL(None)
+    if hasattr(library, "mallopt"):  # other C libraries have none
+        for parameter, value in _SETTINGS.values():
+            library.mallopt(parameter, value)

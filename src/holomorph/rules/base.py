@@ -53,7 +53,7 @@ class Rule(ABC):
     """
 
     name: ClassVar[str]
-    strength: ClassVar[str] = "weight"  # the setting that :meth:`strengthen` doubles, where a rule has it
+    doubled: ClassVar[str] = "weight"  # the setting that :meth:`strengthen` doubles, where a rule has it
     seed: int = 0
     label_smoothing: float = 0.0
     progress: float = field(default=1.0, init=False, repr=False)
@@ -111,13 +111,13 @@ class Rule(ABC):
     @property
     def can_strengthen(self) -> bool:
         """Whether the rule has a weight that can be doubled."""
-        return getattr(self, self.strength, 0) > 0
+        return getattr(self, self.doubled, 0) > 0
 
     def strengthen(self) -> None:
         """Double the weight."""
         self.doublings += 1
-        if hasattr(self, self.strength):
-            setattr(self, self.strength, 2 * getattr(self, self.strength))
+        if hasattr(self, self.doubled):
+            setattr(self, self.doubled, 2 * getattr(self, self.doubled))
 
     def reseed(self, seed: int) -> None:
         """Let the rule draw anew; several processes must not draw the same points."""

@@ -78,7 +78,7 @@ class FiniteEnergy(Rule):
     """
 
     name = "finite"
-    strength = "squared"  # a weight above 1 / b would reward a risk at x'
+    doubled = "squared"  # a weight above 1 / b would reward a risk at x'
 
     threat: ThreatModel
     _: KW_ONLY
