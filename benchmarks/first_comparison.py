@@ -32,6 +32,7 @@ def main() -> None:
             out=RUNS / "digits",
             model="mlp",
             batch_size=64,
+            lr=2e-3,
         )
     record.save(RESULTS / "first_comparison.json")
     (RESULTS / "first_comparison.md").write_text(table(record) + "\n")
