@@ -64,9 +64,10 @@ def large() -> Iterator[tuple[str, Row]]:
 ROWS: dict[str, Row] = {
     **dict(budgets()),
     **dict(large()),
-    "finite, 6 epochs, lr 2e-3": Row(lambda: FiniteEnergy(INF)),
+    "finite, 6 epochs, lr 2e-3": Row(lambda: FiniteEnergy(INF, weight=0.7, squared=2.0, ramp=0.2)),
     "N-FGSM, 6 epochs, lr 2e-3": Row(lambda: NFGSM(INF)),
     "PGD-10, 6 epochs, lr 2e-3": Row(lambda: PGD(INF)),
+    "finite, 8 epochs, seed 0": Row(lambda: FiniteEnergy(INF), 8, lr=LR),  # the time of six epochs of N-FGSM
     "weight 0": Row(lambda: FiniteEnergy(INF, weight=0.0), lr=LR),
     "linear energy only": Row(lambda: FiniteEnergy(INF, squared=0.0), lr=LR),
     "finite, l_2": Row(lambda: FiniteEnergy(L2), lr=LR),

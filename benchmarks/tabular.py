@@ -110,11 +110,14 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--rules", nargs="+", default=["plain", "finite", "nfgsm", "pgd"])
     parser.add_argument("--repeats", type=int, default=2)
+    parser.add_argument("--only", nargs="+", help="data sets; all by default")
     wanted = parser.parse_args()
     path = RESULTS / "tabular.json"
     known: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {"command": "", "folds": {}}
     known |= {"command": "python benchmarks/tabular.py", "versions": versions("numpy", "scikit-learn", "foolbox")}
     for name, data in tables().items():
+        if wanted.only and name not in wanted.only:
+            continue
         folds = known["folds"].setdefault(name, {})
         splits = RepeatedStratifiedKFold(n_splits=FOLDS, n_repeats=wanted.repeats, random_state=0)
         for rule in wanted.rules:
