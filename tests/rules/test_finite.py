@@ -97,6 +97,15 @@ def test_the_share_counts_forward_passes():
     assert sizes == [40, 10]
 
 
+@pytest.mark.parametrize(("coordinates", "scale"), [(4, 0.5), (64, 2.0), (784, 2.0)])
+def test_the_noise_is_small_where_coordinates_are_few(coordinates, scale):
+    threat, seen = ThreatModel("inf", 0.1, box=(-1, 1)), []
+    model = nn.Linear(coordinates, 2)
+    model.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].detach()))
+    FiniteEnergy(threat)(model, torch.zeros(200, coordinates), torch.zeros(200, dtype=torch.long))
+    assert 0.95 * scale * 0.1 < float(seen[0].abs().max()) <= scale * 0.1
+
+
 def test_a_loss_that_cancels_costs_no_gradients_of_parameters():
     """With w b = 1 the near end is differentiated by its points only; the gradients are those of the whole formula."""
     model, (x, y) = network(norm=False), batch(40)

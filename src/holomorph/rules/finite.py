@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import KW_ONLY, dataclass
 
 import torch
@@ -19,6 +20,11 @@ from holomorph.types import ThreatModel
 
 #: Where the predicted rise stops to raise a sample's chance, and the chance that no prediction takes away.
 _LARGE, _FLOOR = 3.0, 0.05
+
+
+def _noise(coordinates: int) -> float:
+    """How far x' is drawn, in radii: where coordinates are few, random points reach as far as worst ones."""
+    return min(2.0, math.sqrt(coordinates) / 4)
 
 
 @dataclass
@@ -52,7 +58,8 @@ class FiniteEnergy(Rule):
     linear, squared:
         b and c.
     measure:
-        Where x' is drawn; by default uniform in the ball of twice the threat's radius.
+        Where x' is drawn; by default uniform in the ball of $\min(2, \sqrt n/4)$ times the threat's radius, n the
+        number of coordinates: in l_2 its effect to first order is then at most a quarter of the worst step's.
     held:
         Hold the near end of $d^2$ fixed.
     share:
@@ -85,7 +92,7 @@ class FiniteEnergy(Rule):
     weight: float = 1.0
     linear: float = 1.0
     squared: float = 0.5
-    measure: Measure = None  # type: ignore[assignment]  # filled in below: it needs the threat
+    measure: Measure | None = None
     clip: bool = True
     held: bool = True
     share: float = 0.5
@@ -93,7 +100,6 @@ class FiniteEnergy(Rule):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.measure = self.measure or Ball(self.threat, scale=2.0)
         if not self.weight >= 0:
             raise ConfigError(f"weight is {self.weight}; it must not be negative.")
         if not 0 < self.share <= 1:
@@ -103,7 +109,8 @@ class FiniteEnergy(Rule):
         """Risk at the drawn points plus the weighted finite-size energy there."""
         passes = Passes(model)
         weight = ramped(self.weight, self.progress, self.ramp)
-        drawn = self.measure.draw(x, self.generator, y, self.sample_loss(model, y)).detach()
+        measure = self.measure or Ball(self.threat, scale=_noise(x[0].numel()))
+        drawn = measure.draw(x, self.generator, y, self.sample_loss(model, y)).detach()
         if weight == 0:
             return self.risk(passes.first(drawn), y).mean()
         here = self.risk(passes.first(drawn.requires_grad_()), y)
@@ -138,7 +145,7 @@ class FiniteEnergy(Rule):
 
     @property
     def cost(self) -> Cost:
-        """A pass either way at each end it visits; at the near end less where its loss cancels, more where it is free."""
+        """A pass either way at each end it visits; less at a near end whose loss cancels, more at a free one."""
         if self.weight == 0:
             return Cost(1, 1)
         near = 1.5 if not self.held else 0.5 if self.weight * self.linear == 1 else 1.0
