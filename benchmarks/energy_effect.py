@@ -41,8 +41,8 @@ def main() -> None:
     for series, weights in SERIES.items():
         name, kind, label = series.split(" | ")
         method = KINDS[kind](name == "moons")[label]
-        for weight in weights:
-            for seed in range(SPLITS):
+        for seed in range(SPLITS):
+            for weight in weights:
                 key = f"{series} | {weight:g} | {seed}"
                 if key not in known and time.monotonic() - begin < 60 * options.minutes:
                     setting = tuned[f"{name} | {label}"]["chosen"] | {"weight": weight}

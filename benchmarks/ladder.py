@@ -23,7 +23,7 @@ import torch
 from torch import nn
 
 from holomorph.calculus.measures import Samples
-from holomorph.errors import DomainError
+from holomorph.errors import HolomorphError
 from holomorph.nn.classifiers import MLP
 from holomorph.nn.networks import HolomorphicMLP
 from holomorph.rules import build
@@ -81,13 +81,13 @@ RUNGS = {
 
 
 def accuracy(fitted: Callable[..., nn.Module], rate: float, seed: int) -> dict[str, Any]:
-    """On test samples; an overflow of an activation counts as no answer."""
+    """On test samples; a training that fails (overflow, loss not a number) counts as no answer."""
     x, held, y, labels = split("digits", seed)
     try:
         model = fitted(x, y, seed, lr=rate)
         with torch.no_grad():
             answers = model(torch.as_tensor(held)).argmax(1)
-    except DomainError as error:
+    except HolomorphError as error:
         return {"clean": 0.0, "error": str(error)}
     return {"clean": float((answers == torch.as_tensor(labels)).double().mean())}
 
