@@ -25,7 +25,6 @@ from pictures import save
 SPLITS, ATTACKED = 5, {"moons": 50, "digits": 30}
 SERIES = {
     "digits | machines | Fock, complexification": (0.0, 0.5, 2.0, 8.0, 32.0, 128.0),
-    "digits | wider | Fock relative, complexification, 27 settings": (0.0, 0.5, 4.0, 32.0),
     "moons | networks | holomorphic network, pairing": (0.0, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0),
 }
 
@@ -59,8 +58,7 @@ def show(known: dict[str, Any]) -> None:
     }
     (RESULTS / "energy_effect.md").write_text(table(rows))
     for series, found in ((series, found) for series, found in rows.items() if found):
-        name = "relative" if "relative" in series else series.split()[0]
-        save(picture(series, found), f"energy_{name}.svg")
+        save(picture(series, found), f"energy_{series.split()[0]}.svg")
 
 
 def _row(known: dict[str, Any], series: str, weight: float) -> dict[str, float]:
@@ -83,7 +81,7 @@ def _row(known: dict[str, Any], series: str, weight: float) -> dict[str, float]:
 def table(rows: dict[str, list[dict[str, float]]]) -> str:
     """Means over the splits."""
     lines = []
-    for series, found in rows.items():
+    for series, found in ((series, found) for series, found in rows.items() if found):
         name, _, label = series.split(" | ")
         lines += [
             f"{name}, {label}",

@@ -1,7 +1,7 @@
-"""Why the plain Fock solver is nearer to its boundary than the relative one: by the distance of samples from the centre.
+"""Where the relative Fock solver is farther from its boundary than the plain one: samples by distance from the centre.
 
-Run ``python benchmarks/far_out.py`` after holomorphic.py; writes results/far_out.json. Digits, thirds of the attacked test
-samples by |x - mean|: median smallest perturbations of both, and the mean of the paired differences.
+Run ``python benchmarks/far_out.py`` after holomorphic.py; writes results/far_out.json. Digits, thirds of the attacked
+test samples by |x - mean|: median smallest perturbations of both, and the mean of the paired differences.
 """
 
 from __future__ import annotations

@@ -79,8 +79,8 @@ class ComplexLinear(_Affine):
         Real weights: two real products instead of four, and the layer maps real inputs to real outputs.
 
     Large complex weights (from 512 x 512) use Gauss's three real products, smaller ones one complex product:
-    measured forward and backward, batch 256, float32, one core, in ms: 0.34 against 0.61 at 32, 1.7 / 2.0 at 128,
-    23.7 / 19.4 at 512, 76.9 / 69.5 at 1024 (complex / Gauss).
+    measured forward and backward, batch 256, float32, one core, in ms: 0.62 against 1.25 at 32, 2.0 / 2.6 at 128,
+    21.3 / 20.2 at 512, 82.0 / 71.4 at 1024 (complex / Gauss; benchmarks/exact_sizes.py).
 
     Shapes: (..., inputs) to (..., outputs). Source: docs/mathematics.md, section 4.
 
