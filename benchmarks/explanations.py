@@ -133,9 +133,11 @@ def transfer_all(data: Splits, samples: int) -> None:
 def page(data: Splits, samples: int) -> None:
     """One report: the Dirichlet CNN's record, the transfer matrix, what convergence.py and experts.py found."""
     record = ExplanationRecord.load(RESULTS / "cnn-dirichlet-inf.json")
+    margins = ExplanationRecord.load(RESULTS / "margins-cnn-dirichlet-inf.json").margins
     gaps, rows = (json.loads((RESULTS.parent / f"{name}.json").read_text()) for name in ("convergence", "experts"))
     record = record.model_copy(
         update={
+            "margins": margins,
             "convergence": tuple(Gap.model_validate(gap) for gap in gaps.values()),
             "experts": tuple(ExpertRow.model_validate(row) for found in rows.values() for row in found),
         }
