@@ -1,10 +1,10 @@
 """What the theory predicts and what we measure, on Fashion-MNIST: ``python benchmarks/explanations.py [STAGE...]``.
 
-Stages: train (the models of zoo.py), margins (four CNNs, l_inf and l_2), turns (their cost beside FMN's), explain
-(five CNNs), transfer (ten models), page (a report of it all, after convergence.py and experts.py). Each model, record
-and part is kept under runs/explanations and not worked out twice; the records go to results/explanations. The
-estimate of the margin was designed on validation images; everything here is measured on test images from the 501st
-on.
+Stages: train (the models of zoo.py), margins (four CNNs, l_inf and l_2), table (of these), turns (their cost beside
+FMN's), explain (five CNNs), transfer (ten models), page (a report of it all, after convergence.py and experts.py). Each
+model, record and part is kept under runs/explanations and not worked out twice; the records go to
+results/explanations. The estimate of the margin was designed on validation images; everything here is measured on test
+images from the 501st on.
 """
 
 from __future__ import annotations
@@ -74,6 +74,24 @@ def margins_all(data: Splits, samples: int, only: str = "") -> None:
         for a in margins.agreements:
             gap = f"curve within {100 * a.curve_gap.value:.1f} points"
             print(f"{name} {threat} {a.estimate}: rank {a.spearman.value:.3f}, {gap}, {a.faster:.0f}x", flush=True)
+
+
+def margins_table(data: Splits, samples: int) -> None:
+    """The records of the margins as rows of Markdown, accuracies and errors in points and per cent."""
+    for threat, name in itertools.product(THREATS, ("cnn plain", "cnn pgd", "cnn n-fgsm", "cnn dirichlet")):
+        record = ExplanationRecord.load(RESULTS / f"margins-{name.replace(' ', '-')}-{threat.norm}.json")
+        m = record.margins
+        plain, quick, thorough = m.agreements
+        found, crossed, eps = torch.tensor(m.found), torch.tensor(m.crossed), torch.tensor(m.eps)[:, None]
+        own = ((found > eps).float().mean(1) - (torch.minimum(found, crossed) > eps).float().mean(1)).max()
+        errors = " / ".join(f"{100 * a.relative_error.value:.1f}" for a in m.agreements)
+        ranks = (f"{a.spearman.value:.3f} ({a.spearman.low:.3f} to {a.spearman.high:.3f})" for a in (quick, thorough))
+        gaps = (
+            f"{100 * g.value:.1f} ({100 * g.low:.1f} to {100 * g.high:.1f})"
+            for g in (quick.curve_gap, thorough.curve_gap, thorough.joined_gap)
+        )
+        cells = (f"{plain.spearman.value:.3f}", *ranks, errors, f"{100 * plain.curve_gap.value:.1f}", *gaps)
+        print(f"| {name[4:]} | l_{threat.norm} | {record.samples} | {' | '.join(cells)} | {100 * own:.1f} |")
 
 
 def turns_all(data: Splits, samples: int) -> None:
@@ -148,6 +166,7 @@ def page(data: Splits, samples: int) -> None:
 STAGES = {
     "train": train_all,
     "margins": margins_all,
+    "table": margins_table,
     "turns": turns_all,
     "explain": explain_all,
     "transfer": transfer_all,
