@@ -86,7 +86,7 @@ def explain(
     >>> _ = model.weight.data.copy_(torch.tensor([[-1.0, 1.0], [1.0, -1.0]])), model.bias.data.zero_()
     >>> record = explain(model, x, (x[:, 0] > x[:, 1]).long(), threat=ThreatModel("inf", 0.1), steps=10)
     >>> [agreement.estimate for agreement in record.margins.agreements]
-    ['first order', 'analytic']
+    ['first order', 'analytic', 'analytic, thorough']
     """
     started = time.perf_counter()
     check_batch(x, y, box=threat.box)
