@@ -175,7 +175,7 @@ def sketch(**settings: Any) -> Row:
 
 
 def finite(epochs: int = 3, lr: float = 2e-3, **settings: Any) -> Row:
-    return Row(lambda: FiniteEnergy(THREAT, **settings), epochs=epochs, lr=lr)
+    return Row(lambda: FiniteEnergy(THREAT, **{"ramp": 0.0, **settings}), epochs=epochs, lr=lr)
 
 
 ROWS: dict[str, Row] = {

@@ -46,7 +46,7 @@ def budgets() -> Iterator[tuple[str, Row]]:
     """Equal training time: an epoch of the finite energy takes what one of N-FGSM takes, or a little less."""
     for epochs in (3, 6, 12):
         for seed in range(3):
-            yield f"finite, {epochs} epochs, seed {seed}", Row(lambda: FiniteEnergy(INF), epochs, seed, lr=LR)
+            yield f"finite, {epochs} epochs, seed {seed}", Row(lambda: FiniteEnergy(INF, ramp=0.0), epochs, seed, lr=LR)
             yield f"N-FGSM, {epochs} epochs, seed {seed}", Row(lambda: NFGSM(INF), epochs, seed, lr=LR)
     for seed in range(3):
         yield f"PGD-10, 6 epochs, seed {seed}", Row(lambda: PGD(INF), seed=seed, lr=LR)
@@ -67,7 +67,7 @@ ROWS: dict[str, Row] = {
     "finite, 6 epochs, lr 2e-3": Row(lambda: FiniteEnergy(INF, weight=0.7, squared=2.0, ramp=0.2)),
     "N-FGSM, 6 epochs, lr 2e-3": Row(lambda: NFGSM(INF)),
     "PGD-10, 6 epochs, lr 2e-3": Row(lambda: PGD(INF)),
-    "finite, 8 epochs, seed 0": Row(lambda: FiniteEnergy(INF), 8, lr=LR),  # the time of six epochs of N-FGSM
+    "finite, 8 epochs, seed 0": Row(lambda: FiniteEnergy(INF, ramp=0.0), 8, lr=LR),  # the time of six epochs of N-FGSM
     "weight 0": Row(lambda: FiniteEnergy(INF, weight=0.0), lr=LR),
     "linear energy only": Row(lambda: FiniteEnergy(INF, squared=0.0), lr=LR),
     "finite, l_2": Row(lambda: FiniteEnergy(L2), lr=LR),

@@ -54,7 +54,8 @@ class FiniteEnergy(Rule):
     threat:
         Norm, radius and box.
     weight:
-        w, dimensionless; grows linearly from 0 over the first ``ramp`` of training.
+        w, dimensionless; grows linearly from 0 over the first ``ramp`` of training, which leaves part of the risk at x'
+        at first: harder data is not learned otherwise.
     linear, squared:
         b and c.
     measure:
@@ -96,7 +97,7 @@ class FiniteEnergy(Rule):
     clip: bool = True
     held: bool = True
     share: float = 0.5
-    ramp: float = 0.0
+    ramp: float = 0.2
 
     def __post_init__(self) -> None:
         super().__post_init__()
