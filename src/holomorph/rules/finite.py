@@ -45,8 +45,8 @@ class FiniteEnergy(Rule):
       predicts, and weighted by their inverse: the expectation of the gradient stays the same.
     - The near end of $d^2$ is ``held``: its gradient moves the far end down to the near one, never the near end up
       to the far one. Then the loss at x' counts the same for every sample, $1 - wb$: nothing by default once the
-      ramp is over, and only the points are differentiated there. With other weights the backward pass that finds s finds the gradients of the
-      parameters there, too (4.5 passes).
+      ramp is over, and only the points are differentiated there. With other weights the backward pass that finds s
+      finds the gradients of the parameters there, too (4.5 passes).
     - There is no second derivative.
 
     Parameters
@@ -146,7 +146,7 @@ class FiniteEnergy(Rule):
 
     @property
     def cost(self) -> Cost:
-        """A pass either way at each end it visits; less at a near end whose loss cancels, more at a free one; after the ramp."""
+        """After the ramp: a pass either way at each end; less at a near end whose loss cancels, more at a free one."""
         if self.weight == 0:
             return Cost(1, 1)
         near = 1.5 if not self.held else 0.5 if self.weight * self.linear == 1 else 1.0
