@@ -28,7 +28,8 @@ def fitted(solver: str, embedding: object, code: str) -> tuple[ExactClassifier, 
     x, y = problem(2 if code == "signs" else 3)
     codes = make_codes(code, 2 if code == "signs" else 3)
     if solver != "polynomial":
-        h = FockKernel(1.0, 1e-3) if solver == "fock" else FockKernel(0.5, 1e-2, 0.6, relative=True, loss=LOSS[solver])
+        relative, loss = VALUES[solver]
+        h = FockKernel(0.5, 1e-2, 0.6, relative=relative, loss=loss) if relative else FockKernel(1.0, 1e-3)
         model = ExactClassifier(h, embedding, codes)
         h.fit(model.embed(x), codes[y] if code == "roots" else codes[y].real)
     else:
@@ -37,12 +38,18 @@ def fitted(solver: str, embedding: object, code: str) -> tuple[ExactClassifier, 
     return model, x
 
 
-LOSS = {"relative": "squared", "relative margin": "squared-hinge"}
+VALUES = {
+    "fock": (0.0, "squared"),
+    "half relative": (0.5, "squared"),
+    "relative": (True, "squared"),
+    "relative margin": (True, "squared-hinge"),
+}
 CASES = [
     ("fock", Complexification(), "one-hot"),
     ("fock", Pairing(), "one-hot"),
     ("fock", Pairing("halves"), "roots"),
     ("fock", Complexification(), "signs"),
+    ("half relative", Complexification(), "one-hot"),
     ("relative", Complexification(), "one-hot"),
     ("relative", Complexification(), "roots"),
     ("relative margin", Complexification(), "one-hot"),

@@ -148,6 +148,23 @@ def test_relative_values_without_energy_are_the_gaussian_machine():
     torch.testing.assert_close(h(point) / h.size(point)[:, None], expected, rtol=1e-9, atol=1e-9)
 
 
+def test_partly_relative_values_are_kernel_ridge_with_the_kernel_divided_by_that_power():
+    """On real points without energy K(z, w)/(|k_z||k_w|)^t = exp(<z, w> - t(|z|^2 + |w|^2)/2); t = 0 is absolute."""
+    z, point, t = cloud(50, complex_points=False), cloud(9, complex_points=False, seed=4), 0.6
+    c = targets(z)
+    h = FockKernel(0.0, 1e-3, scale=0.7, relative=t).fit(z, c)
+
+    def kernel(a, b):
+        a, b = (a - z.mean(0)) / h.unit, (b - z.mean(0)) / h.unit
+        return torch.exp(a @ b.mT - t * (a.square().sum(1)[:, None] + b.square().sum(1)) / 2).numpy()
+
+    oracle = KernelRidge(alpha=50 * 1e-3, kernel="precomputed").fit(kernel(z, z), c.numpy())
+    expected = torch.as_tensor(oracle.predict(kernel(point, z)))
+    torch.testing.assert_close(h(point) / h.unit_of_values(point)[:, None], expected, rtol=1e-9, atol=1e-9)
+    absolute = [FockKernel(1.0, 1e-3, relative=r).fit(z, c)(point) for r in (0, False)]
+    torch.testing.assert_close(*absolute, rtol=0, atol=0)
+
+
 def test_the_size_is_the_largest_value_of_a_function_of_norm_one():
     z = cloud(20)
     h = FockKernel(0.7, 1e-2).fit(z, targets(z))
@@ -175,6 +192,8 @@ def test_refusals_say_what_to_do():
         FockKernel(loss="hinge", landmarks=5)
     with pytest.raises(ConfigError, match="Use loss='squared-hinge'"):
         FockKernel(loss="hinge", relative=True)
+    with pytest.raises(ConfigError, match=r"relative between 0 and 1, not 1\.5"):
+        FockKernel(relative=1.5)
     with pytest.raises(ConfigError, match=r"Call fit\(z, targets\) first"):
         FockKernel()(cloud())
     with pytest.raises(DataError, match="Give samples"):

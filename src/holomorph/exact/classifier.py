@@ -25,7 +25,8 @@ class ExactClassifier(nn.Module):
     sharpness:
         beta; it sets the probabilities, not the decision.
 
-    A Fock solver with relative values is read relative to $|k_z|$, which changes the logits' size, not their order.
+    A Fock solver with relative values is read in their unit, a power of $|k_z|$, which changes the logits' size, not
+    their order.
 
     Source: docs/mathematics.md, section 4.
     """
@@ -60,7 +61,7 @@ class ExactClassifier(nn.Module):
         z = self.embed(x)
         h = self.hypothesis(z)
         if isinstance(self.solver, FockKernel) and self.solver.relative:
-            h = h / self.solver.size(z)[:, None]
+            h = h / self.solver.unit_of_values(z)[:, None]
         difference = h.unsqueeze(1) - self.codes
         return -self.sharpness * (difference.real.square() + difference.imag.square()).sum(2)
 

@@ -44,11 +44,12 @@ class FockKernel(nn.Module):
         machine a code coordinate, with C = 1/(2 N ridge)) or ``"squared-hinge"`` (the same without intercept, see
         :func:`holomorph.exact.margin.squared_hinge`).
     relative:
-        Measure h relative to $|k_z|_K$, the largest value that a function of norm one takes at z: the risk is the
-        mean of $|h(z_i)/|k_{z_i}| - c_i|^2$, with the kernel $K(z, w)/(|k_z||k_w|)$. Entire functions grow like
-        $e^{|z|^2/2}$, and their values are asked for in that unit; otherwise samples far from the centre get
-        steeper codes for the same norm. The decision between codes of one length stays that of h. On real
-        points without energy the kernel is the Gaussian $e^{-|z-w|^2/2}$.
+        An exponent t between 0 and 1 (False and True): h is measured in the unit $|k_z|_K^t$, where $|k_z|_K$ is the
+        largest value that a function of norm one takes at z. The risk is the mean of
+        $|h(z_i)/|k_{z_i}|^t - c_i|^2$, with the kernel $K(z, w)/(|k_z||k_w|)^t$. Entire functions grow like
+        $e^{|z|^2/2}$; asked for the same value everywhere they are left a thin margin where samples lie far from the
+        centre, and asked for values in that unit a thick one. The decision between codes of one length stays that
+        of h. On real points without energy the kernel is the Gaussian $e^{-|z-w|^2/2}$ at t = 1.
     landmarks:
         h is sought in the span of so many samples, drawn at random (Nystroem): memory of samples times landmarks
         instead of samples squared. None takes 2,000 beyond ``max_samples`` samples, and all of them up to there.
@@ -75,7 +76,7 @@ class FockKernel(nn.Module):
         scale: float = 1.0,
         *,
         loss: Loss = "squared",
-        relative: bool = False,
+        relative: float = False,
         landmarks: int | None = None,
         seed: int = 0,
     ) -> None:
@@ -86,11 +87,13 @@ class FockKernel(nn.Module):
             raise unknown_name("loss", loss, list(get_args(Loss)))
         if landmarks is not None and not (landmarks >= 1 and loss == "squared"):
             raise ConfigError("Landmarks are a number >= 1, for the squared loss. Leave them out for a hinge loss.")
+        if not 0 <= relative <= 1:
+            raise ConfigError(f"FockKernel needs relative between 0 and 1, not {relative}.")
         if relative and loss == "hinge":
             raise ConfigError(
                 "The hinge loss has an intercept, which is no multiple of |k_z|. Use loss='squared-hinge'."
             )
-        self.weight, self.ridge, self.scale, self.loss, self.relative = weight, ridge, scale, loss, relative
+        self.weight, self.ridge, self.scale, self.loss, self.relative = weight, ridge, scale, loss, float(relative)
         self.landmarks, self.seed = landmarks, seed
         for name in ("centre", "unit", "points", "coefficients", "bias"):
             self.register_buffer(name, None)
@@ -139,6 +142,10 @@ class FockKernel(nn.Module):
         r"""$|k_z|_K = K(z, z)^{1/2}$, the largest |h(z)| over h of norm one: (batch,)."""
         return self._size(self._fitted(z))
 
+    def unit_of_values(self, z: Tensor) -> Tensor:
+        r"""$|k_z|_K^t$, what values are measured in: (batch,), ones if absolute."""
+        return self._value_unit(self._fitted(z))
+
     def norm(self) -> Tensor:
         """$|h|_K$ of each output, (outputs,), without the SVM's intercept."""
         self._fitted(self.points[:0])
@@ -186,10 +193,13 @@ class FockKernel(nn.Module):
     def _size(self, w: Tensor) -> Tensor:
         return fock_kernel((w.conj() * w).sum(1).real, self.weight).sqrt()
 
+    def _value_unit(self, w: Tensor) -> Tensor:
+        return self._size(w) ** self.relative if self.relative else torch.ones_like(w[:, 0].real)
+
     def _risk_gram(self, z: Tensor, w: Tensor) -> Tensor:
         """The kernel of the values that the risk looks at."""
         gram = fock_kernel(_inner(z, w), self.weight)
-        return gram / (self._size(z)[:, None] * self._size(w)) if self.relative else gram
+        return gram / (self._value_unit(z)[:, None] * self._value_unit(w)) if self.relative else gram
 
     def _fit_squared(self, w: Tensor, targets: Tensor) -> None:
         gram = self._risk_gram(w, w)
@@ -234,7 +244,7 @@ class FockKernel(nn.Module):
 
     def _keep(self, points: Tensor, coefficients: Tensor, bias: Tensor | None = None) -> None:
         self.points = points
-        self.coefficients = coefficients / self._size(points)[:, None] if self.relative else coefficients
+        self.coefficients = coefficients / self._value_unit(points)[:, None]
         self.bias = torch.zeros(coefficients.shape[1], dtype=points.real.dtype) if bias is None else bias
 
 

@@ -52,10 +52,10 @@ class HolomorphicClassifier(TorchClassifier):
     loss : {"squared", "hinge", "squared-hinge"}
         Of the Fock solver: ``"hinge"`` is the support vector machine with its kernel (codes -1 and +1, or one-hot),
         ``"squared-hinge"`` that without intercept.
-    relative : bool
-        Of the Fock solver: values are measured relative to the largest that a function of norm one takes there. With
-        ``weight=0`` and complexification this is the machine with the Gaussian kernel, of which ``scale`` is the
-        width.
+    relative : bool or float
+        Of the Fock solver: values are measured in units of a power, 0 to 1, of the largest that a function of norm one
+        takes there. With 1 (True), ``weight=0`` and complexification this is the machine with the Gaussian kernel, of
+        which ``scale`` is the width.
     landmarks : int or None
         Of the Fock solver: random features, see :class:`holomorph.exact.FockKernel`.
     degree : int
@@ -99,7 +99,7 @@ class HolomorphicClassifier(TorchClassifier):
         ridge: float = 1e-4,
         scale: float = 1.0,
         loss: Loss = "squared",
-        relative: bool = False,
+        relative: float = False,
         landmarks: int | None = None,
         degree: int = 3,
         eps: float | None = None,
