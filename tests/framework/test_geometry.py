@@ -28,7 +28,7 @@ def circle(x: torch.Tensor) -> torch.Tensor:
 def test_the_boundary_of_a_circle_is_found_with_its_normals():
     found = decision_boundary(circle, (-2.0, 2.0), 101)
     length = found.points.norm(dim=1)
-    assert float((length - 1).abs().max()) < 4e-4  # spacing 0.04, error of second order
+    assert float((length - 1).abs().max()) < 1e-7  # spacing 0.04/64, error of second order
     torch.testing.assert_close(found.normals.abs(), (found.points / length[:, None]).abs(), atol=1e-12, rtol=0)
 
 

@@ -12,6 +12,8 @@ from torch import Tensor
 from holomorph.errors import DataError
 from holomorph.types import Differentiable
 
+_BISECTIONS = 6
+
 
 @dataclass(frozen=True)
 class Boundary:
@@ -24,8 +26,8 @@ class Boundary:
 def decision_boundary(model: Differentiable, box: tuple[float, float], resolution: int = 160) -> Boundary:
     r"""Where the answer changes, on the edges of a grid over box x box.
 
-    On an edge between answers i and j the zero of $s_i - s_j$ is interpolated linearly, which is right to second
-    order in the spacing; the normal is its gradient there.
+    On an edge between answers i and j a zero of $s_i - s_j$ is found by bisection and, within the last piece, linear
+    interpolation, which is right to second order in its length; the normal is its gradient there.
 
     Parameters
     ----------
@@ -55,18 +57,31 @@ def decision_boundary(model: Differentiable, box: tuple[float, float], resolutio
     )
     edges = edges[answers[edges[:, 0]] != answers[edges[:, 1]]]
     first, second = edges.unbind(1)
-    i, j = answers[first], answers[second]
-    here = scores[first, i] - scores[first, j]
-    there = scores[second, i] - scores[second, j]
-    share = (here / (here - there))[:, None]
-    points = ((1 - share) * grid[first] + share * grid[second]).detach().requires_grad_()
-    if len(points) == 0:
-        return Boundary(points.detach(), points.detach())
-    rows = torch.arange(len(points))
+    if len(edges) == 0:
+        return Boundary(grid[first], grid[first])
+    rows, i, j = torch.arange(len(edges)), answers[first], answers[second]
+
+    def lead(x: Tensor) -> Tensor:
+        with torch.no_grad():
+            at = model(x)
+        return at[rows, i] - at[rows, j]
+
+    points = _zeros(lead, grid[first], grid[second]).requires_grad_()
     at = model(points)
     (normals,) = torch.autograd.grad((at[rows, i] - at[rows, j]).sum(), points)
     length = normals.norm(dim=1, keepdim=True).clamp_min(1e-300)
     return Boundary(points.detach(), normals / length)
+
+
+def _zeros(lead: Callable[[Tensor], Tensor], low: Tensor, high: Tensor) -> Tensor:
+    """A zero of ``lead``, positive at low and negative at high, on each segment between them: (n, 2)."""
+    for _ in range(_BISECTIONS):
+        middle = (low + high) / 2
+        ahead = (lead(middle) > 0)[:, None]
+        low, high = torch.where(ahead, middle, low), torch.where(ahead, high, middle)
+    here, there = lead(low), lead(high)
+    share = (here / (here - there).clamp_min(1e-300)).clamp(0, 1)[:, None]
+    return (1 - share) * low + share * high
 
 
 def grid_points(box: tuple[float, float], resolution: int) -> Tensor:
