@@ -8,9 +8,10 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
+from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from holomorph.calculus.norms import random_in_ball
@@ -41,6 +42,8 @@ class Row:
     activation: str = "gelu"
     ema: float | None = None
     lr: float = 2e-3
+    batch: int = 256
+    precision: Literal["32-true", "bf16-mixed"] = "32-true"
 
 
 def network(seed: int, activation: str = "gelu") -> nn.Module:
@@ -105,14 +108,15 @@ def folder(name: str, row: Row) -> Path:
     return RUNS / re.sub(r"[^a-z0-9.=+^-]+", "_", f"{name}-{row.epochs}e-s{row.seed}".lower())
 
 
-def train_row(name: str, row: Row, data: Splits, **more) -> tuple[nn.Module, dict[str, Any]]:
+def train_row(name: str, row: Row, data: Splits) -> tuple[nn.Module, dict[str, Any]]:
     """Train (or take up again) one row in its own run folder."""
     torch.manual_seed(0)
     where = folder(name, row)
     model = network(row.seed, row.activation)
     rule = row.rule()
+    fabric = Fabric(accelerator="cpu", devices=1, precision=row.precision)
     record = fit(model, (data.x_train, data.y_train), rule, epochs=row.epochs, ema=row.ema, lr=row.lr, seed=row.seed,
-                 out=where, resume=True, force=False, **more)  # fmt: skip
+                 batch_size=row.batch, fabric=fabric, out=where, resume=True, force=False)  # fmt: skip
     facts = {
         "rule": record.rule_settings,
         "epochs": row.epochs,
@@ -120,6 +124,8 @@ def train_row(name: str, row: Row, data: Splits, **more) -> tuple[nn.Module, dic
         "activation": row.activation,
         "ema": row.ema,
         "lr": row.lr,
+        "batch": row.batch,
+        "precision": row.precision,
         "passes_relative_to_plain": record.cost,
         "seconds": record.seconds,
         "threads": torch.get_num_threads(),

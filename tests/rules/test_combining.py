@@ -46,7 +46,7 @@ def test_growing_is_the_rule_at_the_smaller_radius(progress):
     smaller = ThreatModel("inf", 0.1 * share)
     for make in (lambda t: PGD(t), lambda t: FiniteEnergy(t, ramp=0.0, measure=Ball(t, scale=1.5))):
         rule, expected = Growing(make(THREAT), start=0.2, over=0.5), make(smaller)
-        rule.progress = progress
+        rule.progress = expected.progress = progress
         assert torch.isclose(rule(model, x, y), expected(model, x, y))
         assert rule.settings()["rule"]["threat"]["eps"] == 0.1
     with pytest.raises(ConfigError, match="no radius"):

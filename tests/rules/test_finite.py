@@ -10,16 +10,18 @@ from rule_cases import THREATS, batch, network
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from holomorph.calculus.measures import Samples
-from holomorph.calculus.norms import dual_direction
+from holomorph.calculus.measures import Ball, Samples
+from holomorph.calculus.norms import norm
 from holomorph.errors import ConfigError, NotDifferentiableError
-from holomorph.rules import FiniteEnergy
+from holomorph.nn.classifiers import Sine
+from holomorph.rules import NFGSM, FiniteEnergy
+from holomorph.rules.ascent import direction
 from holomorph.rules.gradients import spend
 from holomorph.rules.passes import Passes
 from holomorph.rules.sampling import inclusion, systematic
 from holomorph.types import ThreatModel
 
-SETTINGS = {"weight": 0.7, "linear": 0.9, "squared": 1.3, "measure": Samples(), "clip": False, "share": 1.0}
+SETTINGS = {"weight": 0.7, "linear": 0.9, "squared": 1.3, "measure": Samples(), "clip": False, "segments": 1}
 
 
 def gradients(model, loss):
@@ -32,7 +34,7 @@ def written_out(model, threat, x, y, held):
     points = x.clone().requires_grad_()
     here = cross_entropy(passes.first(points), y, reduction="none")
     (g,) = torch.autograd.grad(here.sum(), points, retain_graph=True)
-    there = cross_entropy(passes.again(x + threat.radius * dual_direction(g, threat.p)), y, reduction="none")
+    there = cross_entropy(passes.again(x + threat.radius * direction(g, x, threat)), y, reduction="none")
     near = here.detach() if held else here
     energy = SETTINGS["linear"] * (there - here) + SETTINGS["squared"] * (there - near).clamp_min(0).square()
     return (here + SETTINGS["weight"] * energy).mean()
@@ -67,7 +69,7 @@ class TwoEnds(nn.Module):
 @pytest.mark.parametrize("held", [True, False])
 def test_only_a_free_near_end_is_pushed_up(held):
     model, x, y = TwoEnds(0.1), torch.zeros(1, 1), torch.tensor([0])
-    rule = FiniteEnergy(ThreatModel("inf", 0.1), held=held, weight=0.5, squared=3.0, share=1.0, measure=Samples())
+    rule = FiniteEnergy(ThreatModel("inf", 0.1), held=held, weight=0.5, squared=3.0, segments=1, measure=Samples())
     near, far = gradients(model, rule(model, x, y))
     here, there = (cross_entropy(model(torch.full((1, 1), end)), y).detach() for end in (0.0, 0.1))
     risk_slope = -torch.sigmoid(torch.tensor(-2.0))
@@ -81,7 +83,7 @@ def test_only_a_free_near_end_is_pushed_up(held):
 def test_a_share_of_the_far_ends_stands_for_all(threat):
     """The mean gradient of 600 draws is the whole batch's: within 4.5 standard errors, one false alarm in 3,000."""
     model, (x, y) = network(norm=False), batch(16)
-    common = {"squared": 1.0, "measure": Samples()}
+    common = {"squared": 1.0, "measure": Samples(), "segments": 1}
     whole = torch.cat([g.flatten() for g in gradients(model, FiniteEnergy(threat, share=1.0, **common)(model, x, y))])
     part = FiniteEnergy(threat, share=0.3, **common)
     draws = torch.stack([torch.cat([g.flatten() for g in gradients(model, part(model, x, y))]) for _ in range(600)])
@@ -94,10 +96,10 @@ def test_the_share_counts_forward_passes():
     model, (x, y), sizes = network(norm=False), batch(40), []
     model.register_forward_pre_hook(lambda module, inputs: sizes.append(len(inputs[0])))
     FiniteEnergy(THREATS[0], share=0.25)(model, x, y)
-    assert sizes == [40, 10]
+    assert sizes == [40, 10, 10]
 
 
-@pytest.mark.parametrize(("coordinates", "scale"), [(4, 0.5), (64, 2.0), (784, 2.0)])
+@pytest.mark.parametrize(("coordinates", "scale"), [(4, 0.5), (16, 1.0), (784, 1.0)])
 def test_the_noise_is_small_where_coordinates_are_few(coordinates, scale):
     threat, seen = ThreatModel("inf", 0.1, box=(-1, 1)), []
     model = nn.Linear(coordinates, 2)
@@ -111,19 +113,83 @@ def test_a_loss_that_cancels_costs_no_gradients_of_parameters():
     model, (x, y) = network(norm=False), batch(40)
     found, expected = (FiniteEnergy(THREATS[0], weight=w, ramp=0.0) for w in (1.0, 1 - 1e-12))
     torch.testing.assert_close(gradients(model, found(model, x, y)), gradients(model, expected(model, x, y)))
-    assert (found.cost.passes, expected.cost.passes) == (3.5, 4.5)
+    assert (found.cost.passes, expected.cost.passes) == (6.0, pytest.approx(7.0))
 
 
 def test_dropout_needs_the_whole_batch():
     model, (x, y), sizes = network(), batch(40), []
     model.register_forward_pre_hook(lambda module, inputs: sizes.append(len(inputs[0])))
-    FiniteEnergy(THREATS[0], share=0.25)(model, x, y)
+    FiniteEnergy(THREATS[0], share=0.25, segments=1)(model, x, y)
     assert sizes == [40, 40]
 
 
-def test_a_share_outside_its_range():
-    with pytest.raises(ConfigError, match=r"share is 0; give the part of each batch to visit, in \(0, 1\]\."):
-        FiniteEnergy(THREATS[0], share=0)
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"share": 0}, r"share is 0; give the part of each batch to visit, in \(0, 1\]\."),
+        ({"kept": 1.5}, r"kept is 1.5; give a share in \[0, 1\]\."),
+        ({"late": -0.1}, r"late is -0.1; give a share in \[0, 1\]\."),
+        ({"segments": 0}, r"segments is 0; it must be at least 1\."),
+        ({"weight": -1}, r"weight is -1; it must not be negative\."),
+    ],
+)
+def test_settings_outside_their_range(settings, sentence):
+    with pytest.raises(ConfigError, match=sentence):
+        FiniteEnergy(THREATS[0], **settings)
+
+
+@pytest.mark.parametrize("threat", THREATS, ids=str)
+def test_one_segment_with_all_the_noise_is_nfgsm(threat):
+    model, (x, y) = network(norm=False).eval(), batch(16)
+    common = {"kept": 1.0, "segments": 1, "squared": 0.0, "measure": Ball(threat, scale=1.5)}
+    found = FiniteEnergy(threat, **common)(model, x, y)
+    expected = NFGSM(threat, noise=1.5)(model, x, y)
+    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(gradients(model, found), gradients(model, expected))
+
+
+class Recorder(nn.Module):
+    """A linear network that remembers where it was asked."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer, self.seen = nn.Linear(5, 3).double(), []
+
+    def forward(self, x):
+        self.seen.append(x.detach())
+        return self.layer(x)
+
+
+@pytest.mark.parametrize("threat", THREATS, ids=str)
+def test_the_path_is_one_step_early_and_goes_on_late(threat):
+    """On a network with three classes a single worst step ends on the sphere; the path stays inside the threat."""
+    x, y = torch.full((6, 5), 0.5, dtype=torch.float64), torch.tensor([0, 1, 2, 0, 1, 2])
+    for progress, points in ((0.5, 2), (0.8, 4)):
+        model, rule = Recorder(), FiniteEnergy(threat, kept=0.0, segments=3, late=0.3)
+        rule.progress = progress
+        rule(model, x, y)
+        assert len(model.seen) == points
+        near, end = model.seen[0], model.seen[-1]
+        assert bool((norm(end - x, threat.p) <= threat.radius * (1 + 1e-9)).all())
+        assert not torch.equal(near, x)
+        if progress == 0.5:
+            risk = cross_entropy(model.layer(near.requires_grad_()), y, reduction="none")
+            (g,) = torch.autograd.grad(risk.sum(), near)
+            torch.testing.assert_close(end, (x + threat.radius * direction(g, near, threat)).clamp(*threat.box))
+
+
+def test_a_longer_path_climbs_higher():
+    """On a curved network, far ends of four segments have the greater loss in the mean."""
+    threat, (x, y) = ThreatModel("inf", 0.5, box=(-3, 3)), batch(64)
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(x.shape[1], 16), Sine(), nn.Linear(16, 3)).double()
+    with torch.no_grad():
+        model[0].weight *= 4
+    ends = {}
+    for segments in (1, 4):
+        rule = FiniteEnergy(threat, squared=0.0, kept=0.0, segments=segments)
+        ends[segments] = float(rule(model, x.double(), y).detach())
+    assert ends[4] > ends[1]
 
 
 @settings(max_examples=60, deadline=None)

@@ -3,14 +3,17 @@ import json
 
 import pytest
 import torch
+from lightning_fabric import Fabric
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from holomorph.errors import CheckpointError, ConfigError, DataError, HolomorphWarning, ModelError, TrainingError
 from holomorph.records.training import TrainRecord
 from holomorph.rules import Dirichlet, Plain
+from holomorph.rules.registry import parse
 from holomorph.training.checkpoint import load_tensors, save_tensors
 from holomorph.training.fit import fit
+from holomorph.training.loop import Mixed
 from holomorph.types import ThreatModel
 
 THREAT = ThreatModel("inf", 0.1)
@@ -257,3 +260,22 @@ def test_complex_weights_survive_a_checkpoint(tmp_path):
     for key, value in tensors.items():
         assert back[key].dtype == value.dtype
         assert torch.equal(back[key], value)
+
+
+@pytest.mark.parametrize("name", ["finite", "dirichlet", "nfgsm", "pgd"])
+@pytest.mark.filterwarnings("ignore::UserWarning")  # torch on casts inside autocast
+def test_mixed_precision_trains_rules_that_differentiate_by_the_input(name, task, make_model):
+    fabric = Fabric(accelerator="cpu", devices=1, precision="bf16-mixed")
+    model = make_model()
+    record = fit(model, task, parse(name, THREAT), epochs=8, batch_size=20, lr=0.1, validation=task, fabric=fabric)
+    assert record.history[-1].validation_accuracy > 0.9
+    assert {p.dtype for p in model.parameters()} == {torch.float32}
+
+
+def test_mixed_precision_computes_low_and_returns_what_it_was_given():
+    seen = []
+    layer = nn.Linear(2, 2)
+    layer.register_forward_hook(lambda module, inputs, output: seen.append(output.dtype))
+    model = Mixed(layer, Fabric(accelerator="cpu", devices=1, precision="bf16-mixed"))
+    assert model(torch.rand(3, 2)).dtype == torch.float32
+    assert seen == [torch.bfloat16]

@@ -23,7 +23,7 @@ def compare(
     model: Annotated[str, typer.Option(help="cnn, mlp or package.module:factory.")] = "auto",
     activation: Annotated[str, typer.Option(help="gelu, silu, softplus, tanh, sin or relu.")] = "gelu",
     n: Annotated[int, typer.Option(help="Attack the first n samples; 0 for all.")] = 0,
-    batch_size: Annotated[int, typer.Option(help="Samples a step; 0 chooses by the data set.")] = 0,
+    batch_size: Annotated[int, typer.Option(help="Samples a step.")] = 64,
     lr: Annotated[float, typer.Option(help="Peak of the one-cycle schedule.")] = 4e-3,
     ema: Annotated[float, typer.Option(help="Decay of averaged weights; 0 keeps none.")] = 0.0,
     data_dir: Annotated[Path | None, typer.Option(help="Folder with the IDX files of Fashion-MNIST.")] = None,
@@ -35,7 +35,7 @@ def compare(
     from holomorph.data import load
 
     splits = load(data, data_dir=data_dir, box=parse_box(box))
-    settings: dict[str, Any] = {"batch_size": batch_size or (64 if data == "digits" else 256), "lr": lr}
+    settings: dict[str, Any] = {"batch_size": batch_size, "lr": lr}
     with progress.shown(enabled=not quiet):
         record = comparison.compare(
             splits,

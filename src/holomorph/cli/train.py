@@ -45,7 +45,7 @@ def train(
     model: ModelName = "auto",
     activation: ActivationName = "gelu",
     epochs: Epochs = 0,
-    batch_size: Annotated[int, typer.Option(help="Samples a step; 0 chooses by the data set.")] = 0,
+    batch_size: Annotated[int, typer.Option(help="Samples a step.")] = 64,
     lr: Annotated[float, typer.Option(help="Peak of the one-cycle schedule.")] = 4e-3,
     optimizer: Annotated[str, typer.Option(help="adam, adamw or sgd.")] = "adam",
     weight_decay: Annotated[float, typer.Option(help="Weight decay.")] = 0.0,
@@ -64,7 +64,7 @@ def train(
     """Train a classifier by a rule, and an undefended twin of the same shape."""
     settings = {
         "epochs": epochs or EPOCHS.get(data, 20),
-        "batch_size": batch_size or (64 if data == "digits" else 256),
+        "batch_size": batch_size,
         "lr": lr,
         "optimizer": optimizer,
         "weight_decay": weight_decay,

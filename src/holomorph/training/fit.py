@@ -36,7 +36,7 @@ def fit(
     epochs: int = 6,
     out: str | Path | None = None,
     validation: tuple[Tensor, Tensor] | None = None,
-    batch_size: int = 256,
+    batch_size: int = 64,
     lr: float = 4e-3,
     optimizer: str = "adam",
     weight_decay: float = 0.0,

@@ -27,6 +27,27 @@ from holomorph.training.guard import Guard
 from holomorph.training.settings import OPTIMIZERS, Settings
 
 
+class Mixed(nn.Module):
+    """A module in mixed precision that a rule may differentiate by its input: Fabric's own wrapper forbids that."""
+
+    def __init__(self, module: nn.Module, fabric: Fabric) -> None:
+        super().__init__()
+        self.module, self.autocast = module, fabric.autocast
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Low precision inside, the input's outside."""
+        with self.autocast():
+            return self.module(x).to(x.dtype)
+
+
+def _is_mixed(fabric: Fabric) -> bool:
+    if "mixed" not in str(fabric.strategy.precision.precision):
+        return False
+    if fabric.world_size > 1:
+        raise ConfigError("Mixed precision works on one device only. Use precision 32-true or bf16-true with several.")
+    return True
+
+
 @dataclass
 class Loop:
     """The state of a training run between two epochs.
@@ -36,7 +57,7 @@ class Loop:
     module:
         The user's module.
     model:
-        The same module as Fabric wraps it (precision, gradient exchange between processes).
+        The same module with the fabric's precision and the exchange of gradients between processes.
     averaged:
         The moving average of the weights, if one is kept.
     history:
@@ -64,7 +85,8 @@ class Loop:
         self.total = max(2, s.epochs * len(self.batches) * self.rule.replays)
         self.scheduler = OneCycleLR(optimizer, max_lr=s.lr, total_steps=self.total + 1)
         self.optimizer: Any
-        self.model, self.optimizer = self.fabric.setup(self.module, optimizer)
+        wrapped, self.optimizer = self.fabric.setup(self.module, optimizer)
+        self.model: nn.Module = Mixed(self.module, self.fabric) if _is_mixed(self.fabric) else wrapped
         self.averaged: AveragedModel | None = None
         if s.ema is not None:
             average = get_ema_multi_avg_fn(s.ema)  # type: ignore[no-untyped-call]

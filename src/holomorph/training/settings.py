@@ -21,7 +21,7 @@ class Settings:
     """How to train; a value outside its domain is refused with a ConfigError."""
 
     epochs: int = 6
-    batch_size: int = 256
+    batch_size: int = 64
     lr: float = 4e-3
     optimizer: str = "adam"
     weight_decay: float = 0.0
