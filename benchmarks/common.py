@@ -44,13 +44,23 @@ class Row:
     lr: float = 2e-3
     batch: int = 256
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    flatten_last: bool = False
 
 
-def network(seed: int, activation: str = "gelu") -> nn.Module:
-    """The small CNN of all Fashion-MNIST benchmarks, from a named start."""
+class FlattenLast(nn.Module):
+    """Flatten with the channels last: a gradient in the activations' own layout saves a fifth of a step."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.permute(0, 2, 3, 1).flatten(1)
+
+
+def network(seed: int, activation: str = "gelu", *, flatten_last: bool = False) -> nn.Module:
+    """The small CNN of all Fashion-MNIST benchmarks, from a named start; ``flatten_last`` reorders its features."""
     with torch.random.fork_rng():
         torch.manual_seed(seed_for(seed, "model"))
         model = CNN((1, 28, 28), 10, activation=activation)
+    if flatten_last:
+        model[6] = FlattenLast()
     return model.to(memory_format=torch.channels_last)  # a fifth faster on CPUs, the same numbers up to rounding
 
 
@@ -112,7 +122,7 @@ def train_row(name: str, row: Row, data: Splits) -> tuple[nn.Module, dict[str, A
     """Train (or take up again) one row in its own run folder."""
     torch.manual_seed(0)
     where = folder(name, row)
-    model = network(row.seed, row.activation)
+    model = network(row.seed, row.activation, flatten_last=row.flatten_last)
     rule = row.rule()
     fabric = Fabric(accelerator="cpu", devices=1, precision=row.precision)
     record = fit(model, (data.x_train, data.y_train), rule, epochs=row.epochs, ema=row.ema, lr=row.lr, seed=row.seed,
