@@ -4,9 +4,11 @@ Candidates are tuned on the validation split under PGD (benchmarks/candidates.py
 kept, on the test split. Everything is resumable and several processes may share the work.
 
     python benchmarks/frontier.py train [NAME ...]            # one row after another
-    python benchmarks/frontier.py attack NAME ... --n 2000    # the white-box half of AutoAttack: APGD-CE, APGD-T
-    python benchmarks/frontier.py evaluate NAME ... --n 1000  # the strict evaluation, all attacks and checks
-    python benchmarks/frontier.py table                       # pairs with bootstrap intervals, and the pictures
+    python benchmarks/frontier.py attack NAME ... --n 700     # the white-box half of AutoAttack: APGD-CE, APGD-T
+    python benchmarks/frontier.py evaluate NAME ... --n 700   # the strict evaluation, all attacks and checks
+    python benchmarks/frontier.py table [LABEL ...]           # seeds pooled, pairs with bootstrap intervals
+
+Each seed is attacked on test images of its own, so that three seeds make 2,100 of them.
 """
 
 from __future__ import annotations
@@ -133,6 +135,12 @@ def whitebox(model: nn.Module, x: Tensor, y: Tensor, threat: ThreatModel) -> Ten
     return alive
 
 
+def own_images(name: str, data: Splits, samples: int) -> tuple[Tensor, Tensor]:
+    """The test images of a row's seed."""
+    first = samples * ROWS[name].seed
+    return data.x_test[first : first + samples], data.y_test[first : first + samples]
+
+
 def attack(name: str, data: Splits, samples: int, threats: list[ThreatModel]) -> None:
     """The white-box half of AutoAttack, with the survivors kept for paired comparisons."""
     model = train(name, data)
@@ -140,7 +148,7 @@ def attack(name: str, data: Splits, samples: int, threats: list[ThreatModel]) ->
         with results() as found:
             if found["rows"][name].get(f"apgd {threat}", {}).get("samples", 0) >= samples:
                 continue
-        alive = whitebox(model, data.x_test[:samples], data.y_test[:samples], threat)
+        alive = whitebox(model, *own_images(name, data, samples), threat)
         low, high = (lambda i: (i.low, i.high))(wilson(int(alive.sum()), samples))
         bits = base64.b64encode(np.packbits(alive.numpy())).decode()
         share = float(alive.float().mean())
@@ -152,7 +160,7 @@ def strict(name: str, data: Splits, samples: int, threats: list[ThreatModel]) ->
     """All attacks and checks; the record lies beside the model."""
     model = train(name, data)
     where = folder(name, ROWS[name]) / "evaluation.json"
-    record = evaluate(model, data.x_test, data.y_test, threats, n=samples, resume=where.with_suffix(".partial"),
+    record = evaluate(model, *own_images(name, data, samples), threats, n=samples, resume=where.with_suffix(".partial"),
                       name=name, data="fashion-mnist")  # fmt: skip
     record.save(where)
     keep(name, {
@@ -169,33 +177,52 @@ def survivors(facts: dict[str, Any], key: str) -> np.ndarray:
     return np.unpackbits(np.frombuffer(base64.b64decode(kept["alive"]), np.uint8))[: kept["samples"]].astype(bool)
 
 
-def table(pairs: list[tuple[str, str]], threats: list[ThreatModel]) -> None:
-    """Each pair: clean accuracy, what APGD leaves, and the paired difference."""
-    rows = json.loads(PATH.read_text())["rows"]
-    for first, second in pairs:
-        for key in (f"apgd {threat}" for threat in threats):
-            if key not in rows.get(first, {}) or key not in rows.get(second, {}):
-                continue
-            a, b = survivors(rows[first], key), survivors(rows[second], key)
-            count = min(len(a), len(b))
-            gap = paired_bootstrap(a[:count].tolist(), b[:count].tolist())
-            print(f"| {first} | {second} | {key} | {rows[first]['clean']:.3f} | {rows[second]['clean']:.3f} "
-                  f"| {a[:count].mean():.3f} | {b[:count].mean():.3f} "
-                  f"| {gap.value:+.3f} ({gap.low:+.3f} to {gap.high:+.3f}) |")  # fmt: skip
+def seeds(rows: dict[str, Any], label: str, key: str) -> dict[int, dict[str, Any]]:
+    """What is known of a training's seeds."""
+    named = {seed: rows.get(f"{label}, seed {seed}", {}) for seed in range(10)}
+    return {seed: facts for seed, facts in named.items() if key in facts}
+
+
+def table(labels: list[str], threat: ThreatModel) -> Iterator[str]:
+    """Seeds pooled: clean accuracy on all test images, what APGD leaves of each seed's own; then the pairs."""
+    rows, key = json.loads(PATH.read_text())["rows"], f"apgd {threat}"
+    found = {label: known for label in labels if (known := seeds(rows, label, key))}
+    yield f"| training, {threat} | seeds | passes | CPU s | clean (of the seeds) | APGD | images |"
+    yield "|---|---|---|---|---|---|---|"
+    for label, known in found.items():
+        clean = [100 * facts["clean"] for facts in known.values()]
+        alive = np.concatenate([survivors(facts, key) for facts in known.values()])
+        interval = wilson(int(alive.sum()), len(alive))
+        facts = next(iter(known.values()))
+        yield (f"| {label} | {len(known)} | {3 * facts['passes_relative_to_plain'] * facts['epochs']:.0f} "
+               f"| {np.median([facts['cpu_seconds'] for facts in known.values()]):.0f} "
+               f"| {np.mean(clean):.1f} ({min(clean):.1f} to {max(clean):.1f}) | {100 * alive.mean():.1f} "
+               f"({100 * interval.low:.1f} to {100 * interval.high:.1f}) | {len(alive)} |")  # fmt: skip
+    yield ""
+    yield "| difference | clean | APGD, paired |"
+    yield "|---|---|---|"
+    for first, second in itertools.combinations(found, 2):
+        common = sorted(found[first].keys() & found[second].keys())
+        a, b = (np.concatenate([survivors(found[label][k], key) for k in common]) for label in (first, second))
+        gap = paired_bootstrap(a.tolist(), b.tolist())
+        clean = np.mean([found[first][k]["clean"] - found[second][k]["clean"] for k in common])
+        yield (f"| {first} - {second} | {100 * clean:+.1f} "
+               f"| {100 * gap.value:+.1f} ({100 * gap.low:+.1f} to {100 * gap.high:+.1f}) |")  # fmt: skip
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["train", "monitor", "attack", "evaluate", "table"])
-    parser.add_argument("names", nargs="*", help="rows; all by default")
+    parser.add_argument("names", nargs="*", help="rows, or labels without the seed; all by default")
     parser.add_argument("--n", type=int, default=1000)
     parser.add_argument("--threat", nargs="+", default=["inf:0.1"])
     wanted = parser.parse_args()
     names = wanted.names or list(ROWS)
     threats = [ThreatModel.parse(text) for text in wanted.threat]
     if wanted.what == "table":
-        table(list(itertools.combinations(names, 2)), threats)
-        names = []
+        labels = wanted.names or list(dict.fromkeys(name.rpartition(", seed ")[0] for name in ROWS if "seed" in name))
+        print("\n".join(line for threat in threats for line in table(labels, threat)))
+        return
     data = load("fashion-mnist")
     for name in names:
         if wanted.what == "train":

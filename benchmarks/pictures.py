@@ -9,6 +9,10 @@ import base64
 import json
 from pathlib import Path
 
+import numpy as np
+
+from frontier import seeds, survivors
+from holomorph.evaluation.intervals import wilson
 from holomorph.report.images import MODEL, TWIN, Picture, canvas
 
 HERE = Path(__file__).parent
@@ -33,6 +37,35 @@ def where_the_energy_is_measured() -> Picture:
         return figure.picture("Accuracy of each training, clean and under PGD.")
 
 
+def frontier() -> Picture:
+    """Robust against clean accuracy on Fashion-MNIST, a mark a training; its seeds pooled."""
+    rows = json.loads((HERE / "results" / "frontier.json").read_text())["rows"]
+    labels = [label for label in dict.fromkeys(name.rpartition(", seed ")[0] for name in rows) if label]
+    marks = {"finite": ("o", MODEL), "N-FGSM k=1": ("s", TWIN), "N-FGSM k=2": ("D", TWIN), "PGD-10": ("^", TWIN)}
+    said = []
+    with canvas() as figure:
+        axes = figure.axes
+        for label in labels:
+            known = seeds(rows, label, "apgd inf:0.1")
+            rule, _, epochs = label.rpartition(", ")
+            if rule not in marks or not known:
+                continue
+            alive = np.concatenate([survivors(facts, "apgd inf:0.1") for facts in known.values()])
+            clean, robust = 100 * np.mean([facts["clean"] for facts in known.values()]), 100 * alive.mean()
+            interval = wilson(int(alive.sum()), len(alive))
+            reach = [[robust - 100 * interval.low], [100 * interval.high - robust]]
+            passes = round(
+                3 * rows[f"{label}, seed 0"]["passes_relative_to_plain"] * rows[f"{label}, seed 0"]["epochs"]
+            )
+            axes.errorbar(clean, robust, yerr=reach, fmt=marks[rule][0], color=marks[rule][1], capsize=2)
+            axes.annotate(f"{rule}\n{epochs}, {passes} passes", (clean, robust), textcoords="offset points",
+                          xytext=(6, -3), fontsize=6)  # fmt: skip
+            said.append(f"{label}: {clean:.1f} clean, {robust:.1f} robust, {passes} passes")
+        axes.margins(x=0.25)
+        axes.set(xlabel="clean accuracy in percent", ylabel="left by APGD at l∞ 0.1, percent")
+        return figure.picture("Robust against clean accuracy. " + "; ".join(said) + ".", "Bars: 95 % intervals.")
+
+
 def save(picture: Picture, name: str) -> None:
     """Write a picture into the documentation."""
     PICTURES.mkdir(exist_ok=True)
@@ -41,3 +74,4 @@ def save(picture: Picture, name: str) -> None:
 
 if __name__ == "__main__":
     save(where_the_energy_is_measured(), "first_light.svg")
+    save(frontier(), "frontier.svg")

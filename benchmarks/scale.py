@@ -33,9 +33,8 @@ PATH, SIDE = RESULTS / "scale.json", 32
 THREAT = ThreatModel("inf", "8/255")
 RULES: dict[str, Callable[[], Rule]] = {
     "plain": Plain,
-    "finite": lambda: FiniteEnergy(THREAT, ramp=0.0),
-    "finite, ramp .2": lambda: FiniteEnergy(THREAT),
-    "N-FGSM": lambda: NFGSM(THREAT),
+    "finite": lambda: FiniteEnergy(THREAT),
+    "N-FGSM k=1": lambda: NFGSM(THREAT, noise=1.0),
     "PGD-10": lambda: PGD(THREAT),
 }
 
