@@ -32,11 +32,11 @@ from sklearn.preprocessing import StandardScaler
 import rivals
 import tuning
 from holomorph.data.planar import NAMES, planar
-from holomorph.framework.geometry import crossing_angles, decision_boundary
+from holomorph.framework.geometry import crossing_angles
 from holomorph.types import write_atomically
 from holomorphic_table import DATA, SEPARABLE, markdown
 from rivals import ACCURATE, AS_FAR, FARTHEST, TENFOLD, Method
-from tuning import Round, smallest, tune
+from tuning import Round, boundary, smallest, tune
 
 RESULTS = Path(__file__).parent / "results"
 SEEDS, ATTACKED = 5, 100
@@ -60,12 +60,13 @@ def measure(method: Method, setting: dict[str, Any], name: str, seed: int, attac
     with torch.no_grad():
         right = model(x).argmax(1) == y
     predicting = time.process_time() - begin
-    sizes = smallest(model, x, y, attacked, ("ddn", "fmn"), 60)
+    bends = boundary(model) if x.shape[1] == 2 else None
+    sizes = smallest(model, x, y, attacked, ("ddn", "fmn"), 60, bends)
     found: dict[str, Any] = {}
-    if x.shape[1] == 2:
+    if bends:
         curve = planar(name, 4)
-        bends = crossing_angles(decision_boundary(model, (-3.52, 3.52), 129), curve.curve, curve.tangent)
-        found["angles"] = [round(v, 2) for v in bends.tolist()]
+        angles = crossing_angles(bends, curve.curve, curve.tangent)
+        found["angles"] = [round(v, 2) for v in angles.tolist()]
     found |= {
         "clean": float(right.double().mean()),
         "sizes": [round(v, 5) for v in sizes.tolist()],

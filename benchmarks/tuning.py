@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from holomorph.errors import HolomorphError
 from holomorph.evaluation.foolbox import FoolboxAttack
 from holomorph.evaluation.subject import Subject
-from holomorph.framework.geometry import decision_boundary
+from holomorph.framework.geometry import Boundary, decision_boundary
 from holomorph.types import ThreatModel
 from rivals import Method, Settings
 from walk import walk
@@ -73,19 +73,30 @@ def _validate(
     return {"setting": setting, "accuracy": float(np.mean(right)), "median": float(np.median(sizes))}
 
 
+def boundary(model: nn.Module) -> Boundary:
+    """In the plane, on a grid of spacing 0.055."""
+    return decision_boundary(model, (-3.52, 3.52), 129)
+
+
 def smallest(
-    model: nn.Module, pool: Tensor, labels: Tensor, count: int, attacks: tuple[str, ...], steps: int
+    model: nn.Module,
+    pool: Tensor,
+    labels: Tensor,
+    count: int,
+    attacks: tuple[str, ...],
+    steps: int,
+    bends: Boundary | None = None,
 ) -> Tensor:
     """The smallest l_2 perturbation found of the pool's first samples, at most REACH; 0 where wrong from the start.
 
-    In the plane: the distance to the boundary on a grid. Else the least of the attacks and of a walk from the pool's
-    samples of other classes.
+    In the plane: the distance to the boundary, ``bends`` if it is known. Else the least of the attacks and of a walk
+    from the pool's samples of other classes.
     """
     x, y = pool[:count], labels[:count]
     with torch.no_grad():
         right = model(x).argmax(1) == y
     if x.shape[1] == 2:
-        points = decision_boundary(model, (-3.52, 3.52), 129).points
+        points = (bends or boundary(model)).points
         found = torch.cdist(x, points).amin(1) if len(points) else torch.full_like(x[:, 0], REACH)
     else:
         found = torch.minimum(_attacked(model, x, y, attacks, steps), walk(model, x, y, pool))
