@@ -48,9 +48,9 @@ class FiniteEnergy(Rule):
     the threat. With b = w = $\kappa$ = 1, c = 0 and one segment the loss at x' cancels and the rule is N-FGSM.
 
     The near end of $d^2$ is ``held``: its gradient moves the far end down to the near one, never the near end up to the
-    far one. Then the loss at x' counts the same for every sample, $1 - wb$: nothing by default, and only the points
-    are differentiated there. With other weights the backward pass that finds s finds the gradients of the
-    parameters there, too.
+    far one. Then the loss at x' counts the same for every sample, $1 - wb$: nothing by default once the ramp is over,
+    and only the points are differentiated there. With other weights the backward pass that finds s finds the gradients
+    of the parameters there, too.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ class FiniteEnergy(Rule):
         Norm, radius and box.
     weight:
         w, dimensionless; grows linearly from 0 over the first ``ramp`` of training, which leaves part of the risk at x'
-        at first, for data that is not learned otherwise.
+        at first: harder data is learned later otherwise.
     linear, squared:
         b and c.
     measure:
@@ -110,7 +110,7 @@ class FiniteEnergy(Rule):
     clip: bool = True
     held: bool = True
     share: float = 1.0
-    ramp: float = 0.0
+    ramp: float = 0.1
 
     def __post_init__(self) -> None:
         super().__post_init__()
