@@ -84,9 +84,9 @@ ROWS: dict[str, Row] = {
     "weight 0": row(lambda: finite(weight=0.0)),
     "finite, default ramp": row(lambda: FiniteEnergy(INF), 5),
     "one segment": row(lambda: finite(segments=1), 6),
-    "finite, l_2": row(lambda: finite(L2), 9),
-    "N-FGSM, l_2": row(lambda: NFGSM(L2, noise=1.0)),
-    "PGD-10, l_2": row(lambda: Growing(PGD(L2))),
+    "finite, l_2, 3 epochs, seed 0": row(lambda: finite(L2), 3),
+    "N-FGSM k=1, l_2, 3 epochs, seed 0": row(lambda: NFGSM(L2, noise=1.0), 3),
+    "PGD-10, l_2, 3 epochs, seed 0": row(lambda: Growing(PGD(L2)), 3),
 }
 
 
