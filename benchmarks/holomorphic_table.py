@@ -112,7 +112,7 @@ def _digits(rows: Rows) -> str:
     lines = [_line([*header, "median l_2, difference of each split", "mean of the paired differences"])]
     lines.append("|---|---|---|---|---|")
     for ours in (m for m in rows if m.startswith("Fock") and "complexification" in m):
-        for rival in (m for m in rows if "RBF" in m and _tuned(m) == _tuned(ours)):
+        for rival in (m for m in rows if "RBF," in m and _tuned(m) == _tuned(ours)):
             pairs = list(zip(rows[ours], rows[rival], strict=False))
             each = [np.median(a["sizes"]) - np.median(b["sizes"]) for a, b in pairs]
             paired = np.concatenate([np.subtract(a["sizes"], b["sizes"]) for a, b in pairs])
