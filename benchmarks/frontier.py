@@ -71,11 +71,11 @@ def budgets() -> Iterator[tuple[str, Row]]:
 
 
 def large() -> Iterator[tuple[str, Row]]:
-    """Radii at which training with one step collapses, or nearly."""
+    """Radii at which training with one step collapses; for both the radius grows over half of the training."""
     for threat, seed in itertools.product((ThreatModel("inf", 0.2), ThreatModel("inf", 0.3)), range(10)):
-        eps = threat.radius
-        yield f"finite, eps {eps:g}, seed {seed}", row(lambda t=threat: finite(t), 6, seed)
-        yield f"N-FGSM k=1, eps {eps:g}, seed {seed}", row(lambda t=threat: NFGSM(t, noise=1.0), 6, seed)
+        name = f"eps {threat.radius:g}, 6 epochs, seed {seed}"
+        yield f"finite, three segments, {name}", row(lambda t=threat: Growing(finite(t, segments=3, late=1.0)), 6, seed)
+        yield f"N-FGSM k=1, {name}", row(lambda t=threat: Growing(NFGSM(t, noise=1.0)), 6, seed)
 
 
 ROWS: dict[str, Row] = {
