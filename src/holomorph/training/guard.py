@@ -93,15 +93,15 @@ class Guard:
         TrainingError
             After too many doublings.
         """
-        now, before = history[-1].measured["alignment"], history[-2].measured["alignment"]
-        what = f"In epoch {len(history)} the gradients' alignment fell from {before:.2f} to {now:.2f}"
+        *before, now = (epoch.measured["alignment"] for epoch in history[-3:])
+        what = f"In epoch {len(history)} the gradients' alignment fell from {max(before):.2f} to {now:.2f}"
         if not self.restore:
             remedy = "Train with guard=True (--guard), more weight, or a rule with more steps."
             text = f"{what}: catastrophic overfitting. {remedy}"
         elif rule.doublings >= DOUBLINGS:
-            raise TrainingError(f"{what} again, after {DOUBLINGS} doublings of the weight. Use a rule with more steps.")
+            raise TrainingError(f"{what} again, after {DOUBLINGS} doublings of the {rule.doubled}. Use a rule with more steps.")
         else:
-            text = f"{what}: going back to the last checkpoint, with twice the weight."
+            text = f"{what}: going back to the last checkpoint, with twice the {rule.doubled}."
         warnings.warn(text, HolomorphWarning, stacklevel=2)
 
 
