@@ -99,7 +99,9 @@ class Guard:
             remedy = "Train with guard=True (--guard), more weight, or a rule with more steps."
             text = f"{what}: catastrophic overfitting. {remedy}"
         elif rule.doublings >= DOUBLINGS:
-            raise TrainingError(f"{what} again, after {DOUBLINGS} doublings of the {rule.doubled}. Use a rule with more steps.")
+            raise TrainingError(
+                f"{what} again, after {DOUBLINGS} doublings of the {rule.doubled}. Use a rule with more steps."
+            )
         else:
             text = f"{what}: going back to the last checkpoint, with twice the {rule.doubled}."
         warnings.warn(text, HolomorphWarning, stacklevel=2)
