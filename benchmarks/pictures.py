@@ -10,6 +10,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+from matplotlib.ticker import MaxNLocator
 
 from frontier import seeds, survivors
 from holomorph.evaluation.intervals import wilson
@@ -41,7 +42,13 @@ def frontier() -> Picture:
     """Robust against clean accuracy on Fashion-MNIST, a mark a training; its seeds pooled."""
     rows = json.loads((HERE / "results" / "frontier.json").read_text())["rows"]
     labels = [label for label in dict.fromkeys(name.rpartition(", seed ")[0] for name in rows) if label]
-    marks = {"finite": ("o", MODEL), "N-FGSM k=1": ("s", TWIN), "N-FGSM k=2": ("D", TWIN), "PGD-10": ("^", TWIN)}
+    marks = {
+        "finite": ("o", MODEL),
+        "finite, longer path": ("o", MODEL),
+        "N-FGSM k=1": ("s", TWIN),
+        "N-FGSM k=2": ("D", TWIN),
+        "PGD-10": ("^", TWIN),
+    }
     said = []
     with canvas() as figure:
         axes = figure.axes
@@ -61,7 +68,8 @@ def frontier() -> Picture:
             axes.annotate(f"{rule}\n{epochs}, {passes} passes", (clean, robust), textcoords="offset points",
                           xytext=(6, -3), fontsize=6)  # fmt: skip
             said.append(f"{label}: {clean:.1f} clean, {robust:.1f} robust, {passes} passes")
-        axes.margins(x=0.25)
+        axes.margins(x=0.4)
+        axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.set(xlabel="clean accuracy in percent", ylabel="left by APGD at l∞ 0.1, percent")
         return figure.picture("Robust against clean accuracy. " + "; ".join(said) + ".", "Bars: 95 % intervals.")
 

@@ -90,8 +90,26 @@ class FoolboxAttack:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             found = self._attack(foolbox).run(model, start, foolbox.Misclassification(y), **options)
+            if self.name == "fmn":
+                found = self._unstuck(foolbox, model, subject, x, found, y, seed)
         found = found.detach().to(x.dtype)
         return found if self.name != "boundary" else everything.index_put((usable,), found)
+
+    def _unstuck(
+        self, foolbox: ModuleType, model: Any, subject: Subject, x: Tensor, found: Tensor, y: Tensor, seed: int
+    ) -> Tensor:
+        """Begin again from wrong points where FMN never crossed: on a linear model it can stay on a tie for ever."""
+        start = x.float().clamp(*self.threat.box)
+        todo = (found == start).flatten(1).all(1)
+        if not todo.any():
+            return found
+        starts, usable = _starting_points(subject, x, y, self.threat, seed)
+        todo &= usable & (subject.answers(x) == y)
+        if not todo.any():
+            return found
+        criterion = foolbox.Misclassification(y[todo])
+        again = self._attack(foolbox).run(model, start[todo], criterion, starting_points=starts[todo].float())
+        return found.index_put((todo,), again)
 
     def _attack(self, foolbox: ModuleType) -> Any:
         attacks = foolbox.attacks
