@@ -1,5 +1,6 @@
 import csv
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from holomorph.rules import Dirichlet, Plain
 from holomorph.rules.registry import parse
 from holomorph.training.checkpoint import load_tensors, save_tensors
 from holomorph.training.fit import fit
-from holomorph.training.loop import Mixed
+from holomorph.training.loop import Mixed, is_mixed
 from holomorph.types import ThreatModel
 
 THREAT = ThreatModel("inf", 0.1)
@@ -279,3 +280,9 @@ def test_mixed_precision_computes_low_and_returns_what_it_was_given():
     model = Mixed(layer, Fabric(accelerator="cpu", devices=1, precision="bf16-mixed"))
     assert model(torch.rand(3, 2)).dtype == torch.float32
     assert seen == [torch.bfloat16]
+
+
+def test_mixed_precision_on_several_devices_is_refused():
+    strategy = SimpleNamespace(precision=SimpleNamespace(precision="16-mixed"))
+    with pytest.raises(ConfigError, match=r"Mixed precision works on one device only\. Use precision 32-true"):
+        is_mixed(SimpleNamespace(world_size=2, strategy=strategy))

@@ -40,7 +40,8 @@ class Mixed(nn.Module):
             return self.module(x).to(x.dtype)
 
 
-def _is_mixed(fabric: Fabric) -> bool:
+def is_mixed(fabric: Fabric) -> bool:
+    """Whether the fabric computes in mixed precision; refused with several devices."""
     if "mixed" not in str(fabric.strategy.precision.precision):
         return False
     if fabric.world_size > 1:
@@ -86,7 +87,7 @@ class Loop:
         self.scheduler = OneCycleLR(optimizer, max_lr=s.lr, total_steps=self.total + 1)
         self.optimizer: Any
         wrapped, self.optimizer = self.fabric.setup(self.module, optimizer)
-        self.model: nn.Module = Mixed(self.module, self.fabric) if _is_mixed(self.fabric) else wrapped
+        self.model: nn.Module = Mixed(self.module, self.fabric) if is_mixed(self.fabric) else wrapped
         self.averaged: AveragedModel | None = None
         if s.ema is not None:
             average = get_ema_multi_avg_fn(s.ema)  # type: ignore[no-untyped-call]
