@@ -180,26 +180,29 @@ def strict(name: str, data: Splits, samples: int, threats: list[ThreatModel]) ->
     })  # fmt: skip
 
 
-def survivors(facts: dict[str, Any], key: str) -> np.ndarray:
-    kept = facts[key]
-    return np.unpackbits(np.frombuffer(base64.b64decode(kept["alive"]), np.uint8))[: kept["samples"]].astype(bool)
+def survivors(facts: dict[str, Any], threats: list[str]) -> np.ndarray:
+    """Which samples no attack under any of the threats has fooled."""
+    kept = [facts[f"apgd {threat}"] for threat in threats]
+    bits = [np.unpackbits(np.frombuffer(base64.b64decode(one["alive"]), np.uint8)) for one in kept]
+    count = min(one["samples"] for one in kept)
+    return np.logical_and.reduce([one[:count].astype(bool) for one in bits])
 
 
-def seeds(rows: dict[str, Any], label: str, key: str) -> dict[int, dict[str, Any]]:
-    """What is known of a training's seeds."""
+def seeds(rows: dict[str, Any], label: str, threats: list[str]) -> dict[int, dict[str, Any]]:
+    """The seeds of a training that were attacked under all the threats."""
     named = {seed: rows.get(f"{label}, seed {seed}", {}) for seed in range(10)}
-    return {seed: facts for seed, facts in named.items() if key in facts}
+    return {seed: facts for seed, facts in named.items() if all(f"apgd {threat}" in facts for threat in threats)}
 
 
-def table(labels: list[str], threat: ThreatModel) -> Iterator[str]:
+def table(labels: list[str], threats: list[str]) -> Iterator[str]:
     """Seeds pooled: clean accuracy on all test images, what APGD leaves of each seed's own; then the pairs."""
-    rows, key = json.loads(PATH.read_text())["rows"], f"apgd {threat}"
-    found = {label: known for label in labels if (known := seeds(rows, label, key))}
-    yield f"| training, {threat} | seeds | passes | CPU s | clean (of the seeds) | APGD | images |"
+    rows = json.loads(PATH.read_text())["rows"]
+    found = {label: known for label in labels if (known := seeds(rows, label, threats))}
+    yield f"| training, {' and '.join(threats)} | seeds | passes | CPU s | clean (of the seeds) | APGD | images |"
     yield "|---|---|---|---|---|---|---|"
     for label, known in found.items():
         clean = [100 * facts["clean"] for facts in known.values()]
-        alive = np.concatenate([survivors(facts, key) for facts in known.values()])
+        alive = np.concatenate([survivors(facts, threats) for facts in known.values()])
         interval = wilson(int(alive.sum()), len(alive))
         facts = next(iter(known.values()))
         yield (f"| {label} | {len(known)} | {3 * facts['passes_relative_to_plain'] * facts['epochs']:.0f} "
@@ -211,7 +214,7 @@ def table(labels: list[str], threat: ThreatModel) -> Iterator[str]:
     yield "|---|---|---|"
     for first, second in itertools.combinations(found, 2):
         common = sorted(found[first].keys() & found[second].keys())
-        a, b = (np.concatenate([survivors(found[label][k], key) for k in common]) for label in (first, second))
+        a, b = (np.concatenate([survivors(found[label][k], threats) for k in common]) for label in (first, second))
         gap = paired_bootstrap(a.tolist(), b.tolist())
         clean = np.mean([found[first][k]["clean"] - found[second][k]["clean"] for k in common])
         yield (f"| {first} - {second} | {100 * clean:+.1f} "
@@ -224,12 +227,15 @@ def main() -> None:
     parser.add_argument("names", nargs="*", help="rows, or labels without the seed; all by default")
     parser.add_argument("--n", type=int, default=1000)
     parser.add_argument("--threat", nargs="+", default=["inf:0.1"])
+    parser.add_argument("--union", action="store_true", help="one table of what survives all the threats")
     wanted = parser.parse_args()
     names = wanted.names or list(ROWS)
     threats = [ThreatModel.parse(text) for text in wanted.threat]
     if wanted.what == "table":
         labels = wanted.names or list(dict.fromkeys(name.rpartition(", seed ")[0] for name in ROWS if "seed" in name))
-        print("\n".join(line for threat in threats for line in table(labels, threat)))
+        named = [str(threat) for threat in threats]
+        groups = [named] if wanted.union else [[name] for name in named]
+        print("\n".join(line for group in groups for line in table(labels, group)))
         return
     data = load("fashion-mnist")
     for name in names:

@@ -53,11 +53,11 @@ def frontier() -> Picture:
     with canvas() as figure:
         axes = figure.axes
         for label in labels:
-            known = seeds(rows, label, "apgd inf:0.1")
+            known = seeds(rows, label, ["inf:0.1"])
             rule, _, epochs = label.rpartition(", ")
             if rule not in marks or not known:
                 continue
-            alive = np.concatenate([survivors(facts, "apgd inf:0.1") for facts in known.values()])
+            alive = np.concatenate([survivors(facts, ["inf:0.1"]) for facts in known.values()])
             clean, robust = 100 * np.mean([facts["clean"] for facts in known.values()]), 100 * alive.mean()
             interval = wilson(int(alive.sum()), len(alive))
             reach = [[robust - 100 * interval.low], [100 * interval.high - robust]]
