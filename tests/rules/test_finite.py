@@ -69,13 +69,27 @@ def test_the_near_end_is_never_pushed_up():
     assert far < 0
 
 
-@pytest.mark.parametrize(("coordinates", "scale"), [(4, 0.5), (16, 1.0), (784, 1.0)])
-def test_the_noise_is_small_where_coordinates_are_few(coordinates, scale):
-    threat, seen = ThreatModel("inf", 0.1, box=(-1, 1)), []
+@pytest.mark.parametrize(
+    ("p", "coordinates", "scale", "kept"),
+    [
+        ("inf", 4, 0.5, 0.5),
+        ("inf", 16, 1.0, 0.5),
+        ("inf", 784, 1.0, 0.5),
+        (2, 64, 2.0, 0.5),
+        (2, 784, 3.0, 1 / 3),
+        (1, 784, 4.0, 0.25),
+    ],
+)
+def test_the_noise_is_small_where_coordinates_are_few(p, coordinates, scale, kept):
+    """The near end is drawn at the scale, and the step starts where the kept part of it ends."""
+    threat, seen = ThreatModel(p, 0.1, box=(-1, 1)), []
     model = nn.Linear(coordinates, 2)
     model.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].detach()))
-    FiniteEnergy(threat)(model, torch.zeros(200, coordinates), torch.zeros(200, dtype=torch.long))
-    assert 0.95 * scale * 0.1 < float(seen[0].abs().max()) <= scale * 0.1
+    FiniteEnergy(threat, segments=1)(model, torch.zeros(200, coordinates), torch.zeros(200, dtype=torch.long))
+    near, far = seen
+    assert 0.95 * scale * 0.1 < float(norm(near, threat.p).max()) <= scale * 0.1 * (1 + 1e-5)
+    step = norm(far - kept * near, threat.p)
+    torch.testing.assert_close(step, torch.full_like(step, 0.1))
 
 
 def test_a_loss_that_cancels_costs_no_gradients_of_parameters():

@@ -21,9 +21,8 @@ from holomorph.types import ThreatModel
 _LENGTH = 1.5
 
 
-def _noise(coordinates: int) -> float:
-    """How far x' is drawn, in radii: where coordinates are few, random points reach as far as worst ones."""
-    return min(1.0, math.sqrt(coordinates) / 4)
+#: How far x' is drawn, in radii: random points of the l_2 and l_1 balls change an image less than those of l_inf.
+_NOISE = {"inf": 1.0, "2": 3.0, "1": 4.0}
 
 
 @dataclass
@@ -39,8 +38,9 @@ class FiniteEnergy(Rule):
 
     so that $\mathbb{E}_u\,d = \varepsilon\,\mathbb{E}_u\|\nabla\ell(x')\|_q$ plus terms of second order, and $d^2$ is
     the energy of power 2 with its remainder included. That remainder grows while the network sharpens: in the ``late``
-    part of training the step becomes a path of ``segments``, each along the gradient where the last one ended, inside
-    the threat. With b = w = $\kappa$ = 1, c = 0 and one segment the loss at x' cancels and the rule is N-FGSM.
+    part of training the step becomes a path of ``segments`` from $x + \kappa u$, each along the gradient where the last
+    one ended, inside the threat. With b = w = $\kappa$ = 1, c = 0 and one segment the loss at x' cancels and the rule
+    is N-FGSM.
 
     The near end of $d^2$ is held fixed: its gradient moves the far end down to the near one, never the near end up to
     the far one. So the loss at x' counts the same for every sample, $1 - wb$: nothing by default once the ramp is over,
@@ -57,10 +57,12 @@ class FiniteEnergy(Rule):
     linear, squared:
         b and c.
     measure:
-        Where x' is drawn; by default uniform in the ball of $\min(1, \sqrt n/4)$ times the threat's radius, n the
-        number of coordinates: in l_2 its effect to first order is then at most a quarter of the worst step's.
+        Where x' is drawn; by default uniform in the ball of $r = \min(a, \sqrt n/4)$ times the threat's radius, n the
+        number of coordinates and a = 1, 3, 4 for l_inf, l_2, l_1: in l_2 its effect to first order is then at most a
+        quarter of the worst step's.
     kept:
-        $\kappa$ in [0, 1], the part of the noise that stays at the far end of a single step.
+        $\kappa$ in [0, 1], the part of the noise from which the step to the far end starts; by default
+        $\min(1/2, 1/r)$, so that no more than a radius of it stays.
     segments, late:
         How many parts the path has in the last share ``late`` of training, each $1.5\,\varepsilon$ over their number.
         The guard against catastrophic overfitting doubles ``segments``.
@@ -92,7 +94,7 @@ class FiniteEnergy(Rule):
     linear: float = 1.0
     squared: float = 0.0
     measure: Measure | None = None
-    kept: float = 0.5
+    kept: float | None = None
     segments: int = 2
     late: float = 0.5
     clip: bool = True
@@ -104,14 +106,15 @@ class FiniteEnergy(Rule):
         if not self.weight >= 0:
             raise ConfigError(f"weight is {self.weight}; it must not be negative.")
         for name in ("kept", "late"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}; give a share in [0, 1].")
+            share = getattr(self, name)
+            if share is not None and not 0 <= share <= 1:
+                raise ConfigError(f"{name} is {share}; give a share in [0, 1].")
 
     def loss(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
         """Risk at the drawn points plus the weighted finite-size energy there."""
         passes = Passes(model)
         weight = ramped(self.weight, self.progress, self.ramp)
-        measure = self.measure or Ball(self.threat, scale=_noise(x[0].numel()))
+        measure = self.measure or Ball(self.threat, scale=self._scale(x))
         near = measure.draw(x, self.generator, y, self.sample_loss(model, y)).detach()
         if weight == 0:
             return self.risk(passes.first(near), y).mean()
@@ -127,14 +130,20 @@ class FiniteEnergy(Rule):
         self.measured = {"risk": risk.detach(), "energy": energy.detach()}
         return risk + weight * (self.linear * (there.mean() - risk) + self.squared * energy)
 
+    def _scale(self, x: Tensor) -> float:
+        """Radius of the noise, in radii of the threat: where coordinates are few, random points reach worst ones."""
+        return min(_NOISE[self.threat.norm], math.sqrt(x[0].numel()) / 4)
+
     def _far(self, passes: Passes, x: Tensor, near: Tensor, gradient: Tensor, y: Tensor) -> Tensor:
         """The far ends: one step in all, or a path inside the threat when it is late."""
         eps, s = self.threat.radius, direction(gradient, near, self.threat)
+        kept = min(0.5, 1 / self._scale(x)) if self.kept is None else self.kept
+        start = x + kept * (near - x)
         if self.segments == 1 or self.progress <= 1 - self.late:
-            end = x + self.kept * (near - x) + eps * s
+            end = start + eps * s
             return end.clamp(*self.threat.box) if self.clip else end
         step = _LENGTH * eps / self.segments
-        first = into_threat(x, near + step * s, self.threat)
+        first = into_threat(x, start + step * s, self.threat)
         further = self.segments - 1
         return ascend(lambda z: self.risk(passes.again(z), y), x, first, self.threat, steps=further, step=step)
 
