@@ -18,7 +18,7 @@ THREATS = [ThreatModel("inf", 0.1), ThreatModel(2, 0.5), ThreatModel(1, 1.0)]
 ADVERSARIAL = {"pgd", "awp", "nfgsm", "free", "gradalign"}
 
 #: Settings that take all randomness out, where a rule has them.
-STILL = {"measure": Samples(), "random_start": False, "noise": 0.0, "sigma": 0.0, "share": 1.0}
+STILL = {"measure": Samples(), "random_start": False, "noise": 0.0, "sigma": 0.0}
 
 #: Settings that take the defence out.
 IDLE = {"weight": 0.0, "curvature": 0.0, "slope": 0.0, "beta": 0.0, "sigma": 0.0, "measure": Samples()}

@@ -1,11 +1,7 @@
 """The finite energy: what holding its near end means, and that one backward pass at the near end suffices."""
 
-import math
-
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from rule_cases import THREATS, batch, network
 from torch import nn
 from torch.nn.functional import cross_entropy
@@ -18,7 +14,6 @@ from holomorph.rules import NFGSM, FiniteEnergy
 from holomorph.rules.ascent import direction
 from holomorph.rules.gradients import spend
 from holomorph.rules.passes import Passes
-from holomorph.rules.sampling import inclusion, systematic
 from holomorph.types import ThreatModel
 
 SETTINGS = {"weight": 0.7, "linear": 0.9, "squared": 1.3, "measure": Samples(), "clip": False, "segments": 1}
@@ -28,27 +23,25 @@ def gradients(model, loss):
     return torch.autograd.grad(loss, list(model.parameters()))
 
 
-def written_out(model, threat, x, y, held):
+def written_out(model, threat, x, y):
     """The definition with one graph for everything."""
     passes = Passes(model)
     points = x.clone().requires_grad_()
     here = cross_entropy(passes.first(points), y, reduction="none")
     (g,) = torch.autograd.grad(here.sum(), points, retain_graph=True)
     there = cross_entropy(passes.again(x + threat.radius * direction(g, x, threat)), y, reduction="none")
-    near = here.detach() if held else here
-    energy = SETTINGS["linear"] * (there - here) + SETTINGS["squared"] * (there - near).clamp_min(0).square()
+    energy = SETTINGS["linear"] * (there - here) + SETTINGS["squared"] * (there - here.detach()).clamp_min(0).square()
     return (here + SETTINGS["weight"] * energy).mean()
 
 
 @pytest.mark.parametrize("threat", THREATS, ids=str)
-@pytest.mark.parametrize("held", [True, False])
-def test_gradients_are_those_of_the_definition(threat, held):
+def test_gradients_are_those_of_the_definition(threat):
     model, (x, y) = network(), batch()
     state = torch.get_rng_state()  # dropout must draw the same masks twice
-    found = FiniteEnergy(threat, held=held, **SETTINGS)(model, x, y)
+    found = FiniteEnergy(threat, **SETTINGS)(model, x, y)
     mine = gradients(model, found)
     torch.set_rng_state(state)
-    expected = written_out(model, threat, x, y, held)
+    expected = written_out(model, threat, x, y)
     torch.testing.assert_close(found.detach(), expected.detach())
     torch.testing.assert_close(mine, gradients(model, expected))
 
@@ -66,46 +59,37 @@ class TwoEnds(nn.Module):
         return torch.cat([s, torch.zeros_like(s)], 1)
 
 
-@pytest.mark.parametrize("held", [True, False])
-def test_only_a_free_near_end_is_pushed_up(held):
+def test_the_near_end_is_never_pushed_up():
     model, x, y = TwoEnds(0.1), torch.zeros(1, 1), torch.tensor([0])
-    rule = FiniteEnergy(ThreatModel("inf", 0.1), held=held, weight=0.5, squared=3.0, segments=1, measure=Samples())
+    rule = FiniteEnergy(ThreatModel("inf", 0.1), weight=0.5, squared=3.0, segments=1, measure=Samples())
     near, far = gradients(model, rule(model, x, y))
     here, there = (cross_entropy(model(torch.full((1, 1), end)), y).detach() for end in (0.0, 0.1))
-    risk_slope = -torch.sigmoid(torch.tensor(-2.0))
-    share = 1 - 0.5 - (0.0 if held else 0.5 * 3.0 * 2 * (there - here))
-    torch.testing.assert_close(near, share * risk_slope)
-    assert (near < 0) == held  # a step against the gradient lowers the risk at the near end, or raises it
+    assert 1 - 0.5 - 0.5 * 3.0 * 2 * (there - here) < 0  # what its loss would count if it were not held
+    torch.testing.assert_close(near, -(1 - 0.5) * torch.sigmoid(torch.tensor(-2.0)))
     assert far < 0
 
 
-@pytest.mark.parametrize("threat", THREATS, ids=str)
-def test_a_share_of_the_far_ends_stands_for_all(threat):
-    """The mean gradient of 600 draws is the whole batch's: within 4.5 standard errors, one false alarm in 3,000."""
-    model, (x, y) = network(norm=False), batch(16)
-    common = {"squared": 1.0, "measure": Samples(), "segments": 1}
-    whole = torch.cat([g.flatten() for g in gradients(model, FiniteEnergy(threat, share=1.0, **common)(model, x, y))])
-    part = FiniteEnergy(threat, share=0.3, **common)
-    draws = torch.stack([torch.cat([g.flatten() for g in gradients(model, part(model, x, y))]) for _ in range(600)])
-    error = draws.std(0) / math.sqrt(600)
-    assert bool(((draws.mean(0) - whole).abs() <= 4.5 * error + 1e-12).all())
-    assert bool((error > 0).any())
-
-
-def test_the_share_counts_forward_passes():
-    model, (x, y), sizes = network(norm=False), batch(40), []
-    model.register_forward_pre_hook(lambda module, inputs: sizes.append(len(inputs[0])))
-    FiniteEnergy(THREATS[0], share=0.25)(model, x, y)
-    assert sizes == [40, 10, 10]
-
-
-@pytest.mark.parametrize(("coordinates", "scale"), [(4, 0.5), (16, 1.0), (784, 1.0)])
-def test_the_noise_is_small_where_coordinates_are_few(coordinates, scale):
-    threat, seen = ThreatModel("inf", 0.1, box=(-1, 1)), []
+@pytest.mark.parametrize(
+    ("p", "coordinates", "scale", "kept"),
+    [
+        ("inf", 4, 0.5, 0.5),
+        ("inf", 16, 1.0, 0.5),
+        ("inf", 784, 1.0, 0.5),
+        (2, 64, 2.0, 0.5),
+        (2, 784, 3.0, 1 / 3),
+        (1, 784, 4.0, 0.25),
+    ],
+)
+def test_the_noise_is_small_where_coordinates_are_few(p, coordinates, scale, kept):
+    """The near end is drawn at the scale, and the step starts where the kept part of it ends."""
+    threat, seen = ThreatModel(p, 0.1, box=(-1, 1)), []
     model = nn.Linear(coordinates, 2)
     model.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].detach()))
-    FiniteEnergy(threat)(model, torch.zeros(200, coordinates), torch.zeros(200, dtype=torch.long))
-    assert 0.95 * scale * 0.1 < float(seen[0].abs().max()) <= scale * 0.1
+    FiniteEnergy(threat, segments=1)(model, torch.zeros(200, coordinates), torch.zeros(200, dtype=torch.long))
+    near, far = seen
+    assert 0.95 * scale * 0.1 < float(norm(near, threat.p).max()) <= scale * 0.1 * (1 + 1e-5)
+    step = norm(far - kept * near, threat.p)
+    torch.testing.assert_close(step, torch.full_like(step, 0.1))
 
 
 def test_a_loss_that_cancels_costs_no_gradients_of_parameters():
@@ -116,17 +100,9 @@ def test_a_loss_that_cancels_costs_no_gradients_of_parameters():
     assert (found.cost.passes, expected.cost.passes) == (6.0, pytest.approx(7.0))
 
 
-def test_dropout_needs_the_whole_batch():
-    model, (x, y), sizes = network(), batch(40), []
-    model.register_forward_pre_hook(lambda module, inputs: sizes.append(len(inputs[0])))
-    FiniteEnergy(THREATS[0], share=0.25, segments=1)(model, x, y)
-    assert sizes == [40, 40]
-
-
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
-        ({"share": 0}, r"share is 0; give the part of each batch to visit, in \(0, 1\]\."),
         ({"kept": 1.5}, r"kept is 1.5; give a share in \[0, 1\]\."),
         ({"late": -0.1}, r"late is -0.1; give a share in \[0, 1\]\."),
         ({"segments": 0}, r"segments is 0; it must be at least 1\."),
@@ -190,32 +166,6 @@ def test_a_longer_path_climbs_higher():
         rule = FiniteEnergy(threat, squared=0.0, kept=0.0, segments=segments)
         ends[segments] = float(rule(model, x.double(), y).detach())
     assert ends[4] > ends[1]
-
-
-@settings(max_examples=60, deadline=None)
-@given(
-    scores=st.lists(st.floats(1e-3, 1e3), min_size=2, max_size=40), share=st.floats(0.05, 1.0), seed=st.integers(0, 99)
-)
-def test_systematic_samples_have_their_size_and_probabilities(scores, share, seed):
-    score = torch.tensor(scores, dtype=torch.float64)
-    pi = inclusion(score, share)
-    assert bool((pi <= 1).all())
-    assert bool((pi > 0).all())
-    below = pi < 1 - 1e-9
-    ratio = pi[below] / score[below]
-    assert len(ratio) == 0 or bool((ratio - ratio.mean()).abs().max() <= 1e-9 * ratio.max())
-    seen = systematic(pi, torch.Generator().manual_seed(seed))
-    assert abs(len(seen) - float(pi.sum())) < 1 + 1e-9
-    assert bool(torch.isin((pi >= 1).nonzero()[:, 0], seen).all())
-
-
-def test_systematic_sampling_meets_its_probabilities():
-    """4,000 draws: each frequency within 4.5 standard errors, one false alarm in 20,000."""
-    pi, generator = torch.tensor([0.1, 0.9, 0.35, 0.65, 1.0], dtype=torch.float64), torch.Generator().manual_seed(0)
-    hits = torch.zeros(5, dtype=torch.float64)
-    for _ in range(4000):
-        hits[systematic(pi, generator)] += 1
-    assert bool(((hits / 4000 - pi).abs() <= 4.5 * (pi * (1 - pi) / 4000).sqrt() + 1e-12).all())
 
 
 def test_spending_hands_out_what_is_known():

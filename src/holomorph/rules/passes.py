@@ -8,7 +8,6 @@ from contextlib import ExitStack, contextmanager
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.modules.dropout import _DropoutNd
 from torch.utils.hooks import RemovableHandle
 
 _Statistics = tuple[Tensor, Tensor]
@@ -45,11 +44,6 @@ class Passes:
     def shares_statistics(self) -> bool:
         """Whether further passes lead back into the graph of the first one, through the statistics of BatchNorm."""
         return bool(self._norms)
-
-    @property
-    def masks(self) -> bool:
-        """Whether the network draws a dropout mask for each sample, so that further passes need the whole batch."""
-        return any(isinstance(m, _DropoutNd) and m.training and m.p > 0 for m in self.model.modules())
 
     def first(self, x: Tensor) -> Tensor:
         """Call the network and remember its masks and statistics."""
