@@ -68,14 +68,17 @@ def budgets() -> Iterator[tuple[str, Row]]:
 
 
 def large() -> Iterator[tuple[str, Row]]:
-    """Radii at which training with one step collapses; for both the radius grows over half of the training."""
-    for threat, seed in itertools.product((ThreatModel("inf", 0.2), ThreatModel("inf", 0.3)), range(10)):
-        name = f"eps {threat.radius:g}, 6 epochs, seed {seed}"
-        yield (
-            f"finite, three segments, {name}",
-            row(lambda t=threat: Growing(FiniteEnergy(t, segments=3, late=1.0)), 6, seed),
-        )
-        yield f"N-FGSM k=1, {name}", row(lambda t=threat: Growing(NFGSM(t, noise=1.0)), 6, seed)
+    """Radii at which training with one step collapses; at the largest, and for N-FGSM, it grows over half of it."""
+    at_2, at_3 = ThreatModel("inf", 0.2), ThreatModel("inf", 0.3)
+    for seed in range(10):
+        yield f"finite, eps 0.2, 3 epochs, seed {seed}", row(lambda: FiniteEnergy(at_2), 3, seed)
+        longer = row(lambda: Growing(FiniteEnergy(at_3, segments=3, late=1.0)), 3, seed)
+        yield f"finite, growing, three segments, eps 0.3, 3 epochs, seed {seed}", longer
+        for threat in (at_2, at_3):
+            theirs = row(lambda t=threat: Growing(NFGSM(t, noise=1.0)), 3, seed)
+            yield f"N-FGSM k=1, growing, eps {threat.radius:g}, 3 epochs, seed {seed}", theirs
+    yield "finite, eps 0.3, 3 epochs, seed 0", row(lambda: FiniteEnergy(at_3), 3)
+    yield "PGD-10, growing, eps 0.3, 3 epochs, seed 0", row(lambda: Growing(PGD(at_3)), 3)
 
 
 def other_norms() -> Iterator[tuple[str, Row]]:
