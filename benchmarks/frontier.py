@@ -9,8 +9,7 @@ kept, on the test split. Everything is resumable and several processes may share
     python benchmarks/frontier.py table [LABEL ...]           # seeds pooled, pairs with bootstrap intervals
 
 Each seed is attacked on test images of its own, so that three seeds make 2,100 of them. Rows of the file that are
-called "finite from x'" are of the rule as it was, without a ramp and with its path from x' instead of x + u/2; their
-settings are in the file.
+called "finite before" are of the rule as it was, with less noise in l_2 and paths of 1.5 radii.
 """
 
 from __future__ import annotations
@@ -49,6 +48,11 @@ SHARED: dict[str, Any] = {"lr": 4e-3, "batch": 64, "precision": "bf16-mixed", "f
 BUDGETS = {"short": (4, 3), "middle": (6, 5), "long": (12, 10)}
 
 
+def finite(**settings: Any) -> FiniteEnergy:
+    """Without the default ramp, which this data set does not need at this radius."""
+    return FiniteEnergy(INF, ramp=0.0, **settings)
+
+
 def row(rule: Callable[[], Rule], epochs: int = 6, seed: int = 0) -> Row:
     """One training at the shared settings."""
     return Row(rule, epochs, seed, **SHARED)
@@ -58,11 +62,11 @@ def budgets() -> Iterator[tuple[str, Row]]:
     """Equal training time, three seeds; ten steps of PGD at equal epochs."""
     for (theirs, ours), seed in itertools.product(BUDGETS.values(), range(3)):
         yield f"N-FGSM k=1, {theirs} epochs, seed {seed}", row(lambda: NFGSM(INF, noise=1.0), theirs, seed)
-        yield f"finite, {ours} epochs, seed {seed}", row(lambda: FiniteEnergy(INF), ours, seed)
+        yield f"finite, {ours} epochs, seed {seed}", row(finite, ours, seed)
     for seed in range(3):
         yield f"N-FGSM k=2, 6 epochs, seed {seed}", row(lambda: NFGSM(INF), 6, seed)
-        yield f"finite, 6 epochs, seed {seed}", row(lambda: FiniteEnergy(INF), 6, seed)
-        longer = row(lambda: FiniteEnergy(INF, segments=3, late=0.6), 6, seed)  # a third of PGD-10's passes
+        yield f"finite, 6 epochs, seed {seed}", row(finite, 6, seed)
+        longer = row(lambda: finite(segments=3, late=0.6), 6, seed)  # a third of PGD-10's passes
         yield f"finite, longer path, 6 epochs, seed {seed}", longer
         yield f"PGD-10, 6 epochs, seed {seed}", row(lambda: PGD(INF), 6, seed)
 
@@ -93,8 +97,9 @@ def other_norms() -> Iterator[tuple[str, Row]]:
 ROWS: dict[str, Row] = {
     **dict(budgets()),
     **dict(large()),
-    "finite, weight 0, 5 epochs, seed 0": row(lambda: FiniteEnergy(INF, weight=0.0), 5),
-    "finite, one segment, 6 epochs, seed 0": row(lambda: FiniteEnergy(INF, segments=1)),
+    "finite, default ramp, 5 epochs, seed 0": row(lambda: FiniteEnergy(INF), 5),
+    "finite, weight 0, 5 epochs, seed 0": row(lambda: finite(weight=0.0), 5),
+    "finite, one segment, 6 epochs, seed 0": row(lambda: finite(segments=1)),
     **dict(other_norms()),
 }
 

@@ -17,9 +17,8 @@ from holomorph.rules.passes import Passes
 from holomorph.rules.schedule import ramped
 from holomorph.types import ThreatModel
 
-#: Length of a path of several segments, in radii: more than 1, since the ball cuts some of it off.
-_LENGTH = 1.5
-
+#: Of the segments of a path: their length at most, and the length of them all, in radii; the ball cuts some of it off.
+_SEGMENT, _PATH = 0.75, 2.5
 
 #: How far x' is drawn, in radii: random points of the l_2 and l_1 balls change an image less than those of l_inf.
 _NOISE = {"inf": 1.0, "2": 3.0, "1": 4.0}
@@ -38,9 +37,9 @@ class FiniteEnergy(Rule):
 
     so that $\mathbb{E}_u\,d = \varepsilon\,\mathbb{E}_u\|\nabla\ell(x')\|_q$ plus terms of second order, and $d^2$ is
     the energy of power 2 with its remainder included. That remainder grows while the network sharpens: in the ``late``
-    part of training the step becomes a path of ``segments`` from $x + \kappa u$, each along the gradient where the last
-    one ended, inside the threat. With b = w = $\kappa$ = 1, c = 0 and one segment the loss at x' cancels and the rule
-    is N-FGSM.
+    part of training the step becomes a path of ``segments`` inside the threat, from x' or, where the noise is larger
+    than a radius, from a radius of it, each along the gradient where the last one ended. With b = w = $\kappa$ = 1,
+    c = 0 and one segment the loss at x' cancels and the rule is N-FGSM.
 
     The near end of $d^2$ is held fixed: its gradient moves the far end down to the near one, never the near end up to
     the far one. So the loss at x' counts the same for every sample, $1 - wb$: nothing by default once the ramp is over,
@@ -61,10 +60,11 @@ class FiniteEnergy(Rule):
         number of coordinates and a = 1, 3, 4 for l_inf, l_2, l_1: in l_2 its effect to first order is then at most a
         quarter of the worst step's.
     kept:
-        $\kappa$ in [0, 1], the part of the noise from which the step to the far end starts; by default
-        $\min(1/2, 1/r)$, so that no more than a radius of it stays.
+        $\kappa$ in [0, 1], the part of the noise that stays at the far end of a single step; by default
+        $\min(1/2, 1/r)$.
     segments, late:
-        How many parts the path has in the last share ``late`` of training, each $1.5\,\varepsilon$ over their number.
+        How many parts the path has in the last share ``late`` of training, each of length
+        $\varepsilon \min(3/4, 5/(2\,\mathrm{segments}))$.
         The guard against catastrophic overfitting doubles ``segments``.
     clip:
         Keep $x''$ inside the box.
@@ -136,14 +136,13 @@ class FiniteEnergy(Rule):
 
     def _far(self, passes: Passes, x: Tensor, near: Tensor, gradient: Tensor, y: Tensor) -> Tensor:
         """The far ends: one step in all, or a path inside the threat when it is late."""
-        eps, s = self.threat.radius, direction(gradient, near, self.threat)
-        kept = min(0.5, 1 / self._scale(x)) if self.kept is None else self.kept
-        start = x + kept * (near - x)
+        eps, s, scale = self.threat.radius, direction(gradient, near, self.threat), self._scale(x)
         if self.segments == 1 or self.progress <= 1 - self.late:
-            end = start + eps * s
+            kept = min(0.5, 1 / scale) if self.kept is None else self.kept
+            end = x + kept * (near - x) + eps * s
             return end.clamp(*self.threat.box) if self.clip else end
-        step = _LENGTH * eps / self.segments
-        first = into_threat(x, start + step * s, self.threat)
+        step = min(_SEGMENT, _PATH / self.segments) * eps
+        first = into_threat(x, x + min(1.0, 1 / scale) * (near - x) + step * s, self.threat)
         further = self.segments - 1
         return ascend(lambda z: self.risk(passes.again(z), y), x, first, self.threat, steps=further, step=step)
 
