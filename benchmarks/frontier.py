@@ -76,8 +76,8 @@ def large() -> Iterator[tuple[str, Row]]:
     at_2, at_3 = ThreatModel("inf", 0.2), ThreatModel("inf", 0.3)
     for seed in range(10):
         yield f"finite, eps 0.2, 3 epochs, seed {seed}", row(lambda: FiniteEnergy(at_2), 3, seed)
-        longer = row(lambda: Growing(FiniteEnergy(at_3, segments=3, late=1.0)), 3, seed)
-        yield f"finite, growing, three segments, eps 0.3, 3 epochs, seed {seed}", longer
+        longer = row(lambda: Growing(FiniteEnergy(at_3, segments=5, late=1.0, ramp=0.0)), 3, seed)
+        yield f"finite, growing, five segments, eps 0.3, 3 epochs, seed {seed}", longer
         for threat in (at_2, at_3):
             theirs = row(lambda t=threat: Growing(NFGSM(t, noise=1.0)), 3, seed)
             yield f"N-FGSM k=1, growing, eps {threat.radius:g}, 3 epochs, seed {seed}", theirs
