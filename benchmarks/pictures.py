@@ -38,37 +38,39 @@ def where_the_energy_is_measured() -> Picture:
         return figure.picture("Accuracy of each training, clean and under PGD.")
 
 
+#: Rules in the picture of the frontier: mark, colour, and what the legend calls them.
+MARKS = {
+    "finite": ("o-", MODEL, "finite energy"),
+    "finite before, longer path": ("v", MODEL, "with a longer path"),
+    "N-FGSM k=1": ("s-", TWIN, "N-FGSM"),
+    "PGD-10": ("^", TWIN, "PGD-10"),
+}
+
+
 def frontier() -> Picture:
-    """Robust against clean accuracy on Fashion-MNIST, a mark a training; its seeds pooled."""
+    """Robust against clean accuracy on Fashion-MNIST, a mark a training, its seeds pooled; the number is its passes."""
     rows = json.loads((HERE / "results" / "frontier.json").read_text())["rows"]
-    labels = [label for label in dict.fromkeys(name.rpartition(", seed ")[0] for name in rows) if label]
-    marks = {
-        "finite": ("o", MODEL),
-        "finite, longer path": ("o", MODEL),
-        "N-FGSM k=1": ("s", TWIN),
-        "N-FGSM k=2": ("D", TWIN),
-        "PGD-10": ("^", TWIN),
-    }
-    said = []
-    with canvas() as figure:
-        axes = figure.axes
-        for label in labels:
-            known = seeds(rows, label, ["inf:0.1"])
-            rule, _, epochs = label.rpartition(", ")
-            if rule not in marks or not known:
-                continue
-            alive = np.concatenate([survivors(facts, ["inf:0.1"]) for facts in known.values()])
-            clean, robust = 100 * np.mean([facts["clean"] for facts in known.values()]), 100 * alive.mean()
+    found: dict[str, list[tuple[float, float, float, float, int]]] = {rule: [] for rule in MARKS}
+    for label in dict.fromkeys(name.rpartition(", seed ")[0] for name in rows):
+        rule, known = label.rpartition(", ")[0], seeds(rows, label, ["inf:0.1"])
+        if rule in MARKS and known:
+            facts = next(iter(known.values()))
+            alive = np.concatenate([survivors(one, ["inf:0.1"]) for one in known.values()])
             interval = wilson(int(alive.sum()), len(alive))
-            reach = [[robust - 100 * interval.low], [100 * interval.high - robust]]
-            passes = round(
-                3 * rows[f"{label}, seed 0"]["passes_relative_to_plain"] * rows[f"{label}, seed 0"]["epochs"]
-            )
-            axes.errorbar(clean, robust, yerr=reach, fmt=marks[rule][0], color=marks[rule][1], capsize=2)
-            axes.annotate(f"{rule}\n{epochs}, {passes} passes", (clean, robust), textcoords="offset points",
-                          xytext=(6, -3), fontsize=6)  # fmt: skip
-            said.append(f"{label}: {clean:.1f} clean, {robust:.1f} robust, {passes} passes")
-        axes.margins(x=0.4)
+            clean, passes = np.mean([one["clean"] for one in known.values()]), facts["passes_relative_to_plain"]
+            found[rule].append((clean, alive.mean(), interval.low, interval.high, round(3 * passes * facts["epochs"])))
+    said = []
+    with canvas(height=3.6) as figure:
+        axes = figure.axes
+        for rule, trainings in found.items():
+            mark, colour, name = MARKS[rule]
+            clean, robust, low, high = 100 * np.array([one[:4] for one in sorted(trainings)]).T
+            axes.errorbar(clean, robust, yerr=[robust - low, high - robust], fmt=mark, color=colour, label=name,
+                          capsize=2, linewidth=0.8)  # fmt: skip
+            for x, y, _, _, passes in trainings:
+                axes.annotate(str(passes), (100 * x, 100 * y), textcoords="offset points", xytext=(5, 4), fontsize=7)
+                said.append(f"{name}: {100 * x:.1f} clean, {100 * y:.1f} robust, {passes} passes")
+        axes.legend(loc="upper left")
         axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.set(xlabel="clean accuracy in percent", ylabel="left by APGD at l∞ 0.1, percent")
         return figure.picture("Robust against clean accuracy. " + "; ".join(said) + ".", "Bars: 95 % intervals.")
