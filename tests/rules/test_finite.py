@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from holomorph.calculus.measures import Ball, Samples
-from holomorph.calculus.norms import norm
+from holomorph.calculus.norms import into_threat, norm
 from holomorph.errors import ConfigError, NotDifferentiableError
 from holomorph.nn.classifiers import Sine
 from holomorph.rules import NFGSM, FiniteEnergy
@@ -152,6 +152,22 @@ def test_the_path_is_one_step_early_and_goes_on_late(threat):
             risk = cross_entropy(model.layer(near.requires_grad_()), y, reduction="none")
             (g,) = torch.autograd.grad(risk.sum(), near)
             torch.testing.assert_close(end, (x + threat.radius * direction(g, near, threat)).clamp(*threat.box))
+
+
+@pytest.mark.parametrize(("p", "radii"), [("inf", 1.0), (2, 3.0), (1, 4.0)])
+def test_the_path_begins_with_at_most_a_radius_of_noise(p, radii):
+    threat, seen = ThreatModel(p, 0.5, box=(-9, 9)), []
+    model = nn.Linear(784, 3).double()
+    model.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].detach()))
+    x, y = torch.zeros(5, 784, dtype=torch.float64), torch.tensor([0, 1, 2, 0, 1])
+    rule = FiniteEnergy(threat, late=1.0)
+    rule.progress = 0.5
+    rule(model, x, y)
+    near, first, _ = seen
+    point = near.clone().requires_grad_()
+    (g,) = torch.autograd.grad(cross_entropy(nn.functional.linear(point, model.weight, model.bias), y), point)
+    expected = into_threat(x, near / radii + 0.75 * threat.radius * direction(g, near, threat), threat)
+    torch.testing.assert_close(first, expected)
 
 
 def test_a_longer_path_climbs_higher():
