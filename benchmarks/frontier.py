@@ -5,6 +5,7 @@ kept, on the test split. Everything is resumable and several processes may share
 
     python benchmarks/frontier.py train [NAME ...]            # one row after another
     python benchmarks/frontier.py attack NAME ... --n 700     # the white-box half of AutoAttack: APGD-CE, APGD-T
+    python benchmarks/frontier.py square NAME ... --n 300     # its black-box attack on what these have left
     python benchmarks/frontier.py evaluate NAME ... --n 700   # the strict evaluation, all attacks and checks
     python benchmarks/frontier.py table [LABEL ...]           # seeds pooled, pairs with bootstrap intervals
 
@@ -170,12 +171,31 @@ def attack(name: str, data: Splits, samples: int, threats: list[ThreatModel]) ->
         with results() as found:
             if found["rows"][name].get(f"apgd {threat}", {}).get("samples", 0) >= samples:
                 continue
-        alive = whitebox(model, *own_images(name, data, samples), threat)
-        low, high = (lambda i: (i.low, i.high))(wilson(int(alive.sum()), samples))
-        bits = base64.b64encode(np.packbits(alive.numpy())).decode()
-        share = float(alive.float().mean())
-        keep(name, {f"apgd {threat}": {"robust": share, "interval": [low, high], "samples": samples, "alive": bits}})
-        print(name, threat, share, flush=True)
+        account(name, f"apgd {threat}", whitebox(model, *own_images(name, data, samples), threat))
+
+
+def square(name: str, data: Splits, samples: int, threats: list[ThreatModel]) -> None:
+    """AutoAttack's black-box attack on what the white-box half has left of the row's first images."""
+    model = train(name, data)
+    for threat in threats:
+        with results() as found:
+            known = found["rows"][name]
+        x, y = (part[:samples] for part in own_images(name, data, known[f"apgd {threat}"]["samples"]))
+        alive = torch.as_tensor(survivors(known, [str(threat)])[:samples])
+        todo = alive.nonzero()[:, 0]
+        made = AutoAttackStage("square", threat, 10)(Subject(model), x[todo], y[todo], seed=0)
+        with torch.no_grad():
+            alive[todo] = model(made).argmax(1) == y[todo]
+        account(name, f"square {threat}", alive)
+
+
+def account(name: str, key: str, alive: Tensor) -> None:
+    """Keep a robust accuracy with its interval, and who survived, for paired comparisons."""
+    interval, share = wilson(int(alive.sum()), len(alive)), float(alive.float().mean())
+    bits = base64.b64encode(np.packbits(alive.numpy())).decode()
+    facts = {"robust": share, "interval": [interval.low, interval.high], "samples": len(alive), "alive": bits}
+    keep(name, {key: facts})
+    print(name, key, share, flush=True)
 
 
 def strict(name: str, data: Splits, samples: int, threats: list[ThreatModel]) -> None:
@@ -237,7 +257,7 @@ def table(labels: list[str], threats: list[str]) -> Iterator[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["train", "monitor", "attack", "evaluate", "table"])
+    parser.add_argument("what", choices=["train", "monitor", "attack", "square", "evaluate", "table"])
     parser.add_argument("names", nargs="*", help="rows, or labels without the seed; all by default")
     parser.add_argument("--n", type=int, default=1000)
     parser.add_argument("--threat", nargs="+", default=["inf:0.1"])
@@ -252,15 +272,12 @@ def main() -> None:
         print("\n".join(line for group in groups for line in table(labels, group)))
         return
     data = load("fashion-mnist")
+    doing = {"monitor": monitor, "attack": attack, "square": square, "evaluate": strict}
     for name in names:
         if wanted.what == "train":
             train(name, data)
-        elif wanted.what == "monitor":
-            monitor(name, data, wanted.n, threats)
-        elif wanted.what == "attack":
-            attack(name, data, wanted.n, threats)
         else:
-            strict(name, data, wanted.n, threats)
+            doing[wanted.what](name, data, wanted.n, threats)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,9 @@ from rogues import (
 )
 from torch import nn
 
+from holomorph.evaluation.checks.accounting import lead
 from holomorph.evaluation.evaluate import evaluate
+from holomorph.evaluation.subject import Subject
 from holomorph.records.evaluation import EvaluationRecord
 from holomorph.types import ThreatModel
 
@@ -111,3 +113,11 @@ def test_a_smooth_convolutional_network_trips_nothing(scene: Scene) -> None:
     record = evaluate(network(), scene.x[:24], scene.y[:24], threats, quick=True)
     assert tripped(record) == set(), [c for c in record.checks if c.verdict in ("warn", "fail")]
     assert "At 2:0.5:" in record.checks[0].reason, "every threat is looked at"
+
+
+def test_the_audit_forgives_rounding_and_nothing_more() -> None:
+    """Logits that differ by less than 32 units in the last place are a tie; a hundred times that is an answer."""
+    eps = torch.finfo(torch.float32).eps
+    subject = Subject(nn.Identity())
+    rows = torch.tensor([[8.0, 8.0 * (1 - 8 * eps)], [8.0, 8.0 * (1 - 800 * eps)], [8.0, 9.0], [float("nan"), 1.0]])
+    assert lead(subject, rows, torch.tensor([0, 0, 0, 0])).sign().tolist() == [0.0, 1.0, -1.0, -1.0]
