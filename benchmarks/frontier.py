@@ -121,7 +121,8 @@ def keep(name: str, facts: dict[str, Any]) -> None:
     """Add what was found of one training."""
     with results() as found:
         found["rows"].setdefault(name, {}).update(facts)
-    print(name, {k: v for k, v in facts.items() if isinstance(v, int | float)}, flush=True)
+    shown = {k: v["robust"] if isinstance(v, dict) and "robust" in v else v for k, v in facts.items()}
+    print(name, {k: v for k, v in shown.items() if isinstance(v, int | float)}, flush=True)
 
 
 def train(name: str, data: Splits) -> nn.Module:
@@ -180,6 +181,8 @@ def square(name: str, data: Splits, samples: int, threats: list[ThreatModel]) ->
     for threat in threats:
         with results() as found:
             known = found["rows"][name]
+        if known.get(f"square {threat}", {}).get("samples", 0) >= samples:
+            continue
         x, y = (part[:samples] for part in own_images(name, data, known[f"apgd {threat}"]["samples"]))
         alive = torch.as_tensor(survivors(known, [str(threat)])[:samples])
         todo = alive.nonzero()[:, 0]
@@ -195,7 +198,6 @@ def account(name: str, key: str, alive: Tensor) -> None:
     bits = base64.b64encode(np.packbits(alive.numpy())).decode()
     facts = {"robust": share, "interval": [interval.low, interval.high], "samples": len(alive), "alive": bits}
     keep(name, {key: facts})
-    print(name, key, share, flush=True)
 
 
 def strict(name: str, data: Splits, samples: int, threats: list[ThreatModel]) -> None:
@@ -214,29 +216,29 @@ def strict(name: str, data: Splits, samples: int, threats: list[ThreatModel]) ->
     })  # fmt: skip
 
 
-def survivors(facts: dict[str, Any], threats: list[str]) -> np.ndarray:
-    """Which samples no attack under any of the threats has fooled."""
-    kept = [facts[f"apgd {threat}"] for threat in threats]
+def survivors(facts: dict[str, Any], threats: list[str], attacks: str = "apgd") -> np.ndarray:
+    """Which samples were fooled under none of the threats: by APGD, or by it and then Square."""
+    kept = [facts[f"{attacks} {threat}"] for threat in threats]
     bits = [np.unpackbits(np.frombuffer(base64.b64decode(one["alive"]), np.uint8)) for one in kept]
     count = min(one["samples"] for one in kept)
     return np.logical_and.reduce([one[:count].astype(bool) for one in bits])
 
 
-def seeds(rows: dict[str, Any], label: str, threats: list[str]) -> dict[int, dict[str, Any]]:
+def seeds(rows: dict[str, Any], label: str, threats: list[str], attacks: str = "apgd") -> dict[int, dict[str, Any]]:
     """The seeds of a training that were attacked under all the threats."""
     named = {seed: rows.get(f"{label}, seed {seed}", {}) for seed in range(10)}
-    return {seed: facts for seed, facts in named.items() if all(f"apgd {threat}" in facts for threat in threats)}
+    return {seed: facts for seed, facts in named.items() if all(f"{attacks} {threat}" in facts for threat in threats)}
 
 
-def table(labels: list[str], threats: list[str]) -> Iterator[str]:
-    """Seeds pooled: clean accuracy on all test images, what APGD leaves of each seed's own; then the pairs."""
+def table(labels: list[str], threats: list[str], attacks: str = "apgd") -> Iterator[str]:
+    """Seeds pooled: clean accuracy on all test images, what the attacks leave of each seed's own; then the pairs."""
     rows = json.loads(PATH.read_text())["rows"]
-    found = {label: known for label in labels if (known := seeds(rows, label, threats))}
-    yield f"| training, {' and '.join(threats)} | seeds | passes | CPU s | clean (of the seeds) | APGD | images |"
+    found = {label: known for label in labels if (known := seeds(rows, label, threats, attacks))}
+    yield f"| training, {' and '.join(threats)} | seeds | passes | CPU s | clean (of the seeds) | {attacks} | images |"
     yield "|---|---|---|---|---|---|---|"
     for label, known in found.items():
         clean = [100 * facts["clean"] for facts in known.values()]
-        alive = np.concatenate([survivors(facts, threats) for facts in known.values()])
+        alive = np.concatenate([survivors(facts, threats, attacks) for facts in known.values()])
         interval = wilson(int(alive.sum()), len(alive))
         facts = next(iter(known.values()))
         yield (f"| {label} | {len(known)} | {3 * facts['passes_relative_to_plain'] * facts['epochs']:.0f} "
@@ -244,11 +246,12 @@ def table(labels: list[str], threats: list[str]) -> Iterator[str]:
                f"| {np.mean(clean):.1f} ({min(clean):.1f} to {max(clean):.1f}) | {100 * alive.mean():.1f} "
                f"({100 * interval.low:.1f} to {100 * interval.high:.1f}) | {len(alive)} |")  # fmt: skip
     yield ""
-    yield "| difference | clean | APGD, paired |"
+    yield f"| difference | clean | {attacks}, paired |"
     yield "|---|---|---|"
     for first, second in itertools.combinations(found, 2):
         common = sorted(found[first].keys() & found[second].keys())
-        a, b = (np.concatenate([survivors(found[label][k], threats) for k in common]) for label in (first, second))
+        pair = ([survivors(found[label][k], threats, attacks) for k in common] for label in (first, second))
+        a, b = (np.concatenate(alive) for alive in pair)
         gap = paired_bootstrap(a.tolist(), b.tolist())
         clean = np.mean([found[first][k]["clean"] - found[second][k]["clean"] for k in common])
         yield (f"| {first} - {second} | {100 * clean:+.1f} "
@@ -261,6 +264,7 @@ def main() -> None:
     parser.add_argument("names", nargs="*", help="rows, or labels without the seed; all by default")
     parser.add_argument("--n", type=int, default=1000)
     parser.add_argument("--threat", nargs="+", default=["inf:0.1"])
+    parser.add_argument("--attacks", choices=["apgd", "square"], default="apgd", help="of the table")
     parser.add_argument("--union", action="store_true", help="one table of what survives all the threats")
     wanted = parser.parse_args()
     names = wanted.names or list(ROWS)
@@ -269,7 +273,7 @@ def main() -> None:
         labels = wanted.names or list(dict.fromkeys(name.rpartition(", seed ")[0] for name in ROWS if "seed" in name))
         named = [str(threat) for threat in threats]
         groups = [named] if wanted.union else [[name] for name in named]
-        print("\n".join(line for group in groups for line in table(labels, group)))
+        print("\n".join(line for group in groups for line in table(labels, group, wanted.attacks)))
         return
     data = load("fashion-mnist")
     doing = {"monitor": monitor, "attack": attack, "square": square, "evaluate": strict}

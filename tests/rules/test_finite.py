@@ -154,13 +154,15 @@ def test_the_path_is_one_step_early_and_goes_on_late(threat):
             torch.testing.assert_close(end, (x + threat.radius * direction(g, near, threat)).clamp(*threat.box))
 
 
-@pytest.mark.parametrize(("p", "radii"), [("inf", 1.0), (2, 3.0), (1, 4.0)])
-def test_the_path_begins_with_at_most_a_radius_of_noise(p, radii):
+@pytest.mark.parametrize(
+    ("p", "scale", "radii"), [("inf", None, 1.0), (2, None, 3.0), (1, None, 4.0), (2, 1.0, 1.0), ("inf", 2.0, 2.0)]
+)
+def test_the_path_begins_with_at_most_a_radius_of_noise(p, scale, radii):
     threat, seen = ThreatModel(p, 0.5, box=(-9, 9)), []
     model = nn.Linear(784, 3).double()
     model.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].detach()))
     x, y = torch.zeros(5, 784, dtype=torch.float64), torch.tensor([0, 1, 2, 0, 1])
-    rule = FiniteEnergy(threat, late=1.0)
+    rule = FiniteEnergy(threat, late=1.0, measure=None if scale is None else Ball(threat, scale))
     rule.progress = 0.5
     rule(model, x, y)
     near, first, _ = seen

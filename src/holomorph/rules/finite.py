@@ -132,17 +132,19 @@ class FiniteEnergy(Rule):
 
     def _scale(self, x: Tensor) -> float:
         """Radius of the noise, in radii of the threat: where coordinates are few, random points reach worst ones."""
+        if self.measure is not None:
+            return self.measure.scale if isinstance(self.measure, Ball) else 1.0
         return min(_NOISE[self.threat.norm], math.sqrt(x[0].numel()) / 4)
 
     def _far(self, passes: Passes, x: Tensor, near: Tensor, gradient: Tensor, y: Tensor) -> Tensor:
         """The far ends: one step in all, or a path inside the threat when it is late."""
         eps, s, scale = self.threat.radius, direction(gradient, near, self.threat), self._scale(x)
         if self.segments == 1 or self.progress <= 1 - self.late:
-            kept = min(0.5, 1 / scale) if self.kept is None else self.kept
+            kept = 1 / max(2.0, scale) if self.kept is None else self.kept
             end = x + kept * (near - x) + eps * s
             return end.clamp(*self.threat.box) if self.clip else end
         step = min(_SEGMENT, _PATH / self.segments) * eps
-        first = into_threat(x, x + min(1.0, 1 / scale) * (near - x) + step * s, self.threat)
+        first = into_threat(x, x + (near - x) / max(1.0, scale) + step * s, self.threat)
         further = self.segments - 1
         return ascend(lambda z: self.risk(passes.again(z), y), x, first, self.threat, steps=further, step=step)
 
