@@ -58,7 +58,7 @@ class FiniteEnergy(Rule):
     measure:
         Where x' is drawn; by default uniform in the ball of $r = \min(a, \sqrt n/4)$ times the threat's radius, n the
         number of coordinates and a = 1, 3, 4 for l_inf, l_2, l_1: in l_2 its effect to first order is then at most a
-        quarter of the worst step's.
+        quarter of the worst step's. For a ball of your own r is its scale, for other measures 1.
     kept:
         $\kappa$ in [0, 1], the part of the noise that stays at the far end of a single step; by default
         $\min(1/2, 1/r)$.
