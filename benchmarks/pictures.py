@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
-from frontier import seeds, survivors
 from holomorph.evaluation.intervals import wilson
 from holomorph.report.images import MODEL, TWIN, Picture, canvas
+from ledger import seeds, survivors
 
 HERE = Path(__file__).parent
 PICTURES = HERE.parent / "docs" / "pictures"

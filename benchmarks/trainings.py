@@ -1,0 +1,93 @@
+"""The trainings of the frontier: those that were kept, for the test split, and trials, for the validation split.
+
+Budgets are equal in passes, and every rule has the same settings of the optimiser.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from common import Row
+from holomorph.calculus.measures import Ball
+from holomorph.rules import NFGSM, PGD, FiniteEnergy, Growing, Rule
+from holomorph.types import ThreatModel
+
+INF, L2, L1 = ThreatModel("inf", 0.1), ThreatModel(2, 1.5), ThreatModel(1, 12.0)
+
+#: Peak of the learning rate, samples a step and precision: the best for each rule of what was tried (candidates.py).
+SHARED: dict[str, Any] = {"lr": 4e-3, "batch": 64, "precision": "bf16-mixed", "flatten_last": True}
+
+#: Epochs of N-FGSM and of the finite energy that need the same passes (5 and 6 a sample), or ours fewer.
+BUDGETS = {"short": (4, 3), "middle": (6, 5), "long": (12, 10)}
+
+
+def finite(**settings: Any) -> FiniteEnergy:
+    """Without the default ramp, which this data set does not need at this radius."""
+    return FiniteEnergy(INF, ramp=0.0, **settings)
+
+
+def row(rule: Callable[[], Rule], epochs: int = 6, seed: int = 0) -> Row:
+    """One training at the shared settings."""
+    return Row(rule, epochs, seed, **SHARED)
+
+
+def budgets() -> Iterator[tuple[str, Row]]:
+    """Equal training time, three seeds; ten steps of PGD at equal epochs."""
+    for (theirs, ours), seed in itertools.product(BUDGETS.values(), range(3)):
+        yield f"N-FGSM k=1, {theirs} epochs, seed {seed}", row(lambda: NFGSM(INF, noise=1.0), theirs, seed)
+        yield f"finite, {ours} epochs, seed {seed}", row(finite, ours, seed)
+    for seed in range(3):
+        yield f"N-FGSM k=2, 6 epochs, seed {seed}", row(lambda: NFGSM(INF), 6, seed)
+        yield f"finite, 6 epochs, seed {seed}", row(finite, 6, seed)
+        longer = row(lambda: finite(segments=3, late=0.6), 6, seed)  # a third of PGD-10's passes
+        yield f"finite, longer path, 6 epochs, seed {seed}", longer
+        yield f"PGD-10, 6 epochs, seed {seed}", row(lambda: PGD(INF), 6, seed)
+
+
+def large() -> Iterator[tuple[str, Row]]:
+    """Radii at which training with one step collapses; at the largest, and for N-FGSM, it grows over half of it."""
+    at_2, at_3 = ThreatModel("inf", 0.2), ThreatModel("inf", 0.3)
+    for seed in range(10):
+        yield f"finite, eps 0.2, 3 epochs, seed {seed}", row(lambda: FiniteEnergy(at_2), 3, seed)
+        longer = row(lambda: Growing(FiniteEnergy(at_3, segments=5, late=1.0, ramp=0.0)), 3, seed)
+        yield f"finite, growing, five segments, eps 0.3, 3 epochs, seed {seed}", longer
+        for threat in (at_2, at_3):
+            theirs = row(lambda t=threat: Growing(NFGSM(t, noise=1.0)), 3, seed)
+            yield f"N-FGSM k=1, growing, eps {threat.radius:g}, 3 epochs, seed {seed}", theirs
+    yield "finite, eps 0.3, 3 epochs, seed 0", row(lambda: FiniteEnergy(at_3), 3)
+    yield "PGD-10, growing, eps 0.3, 3 epochs, seed 0", row(lambda: Growing(PGD(at_3)), 3)
+
+
+def other_norms() -> Iterator[tuple[str, Row]]:
+    """The rules given another threat and nothing else; for PGD the radius grows, without which it converges badly."""
+    for name, threat, epochs in (("l_2", L2, 3), ("l_2", L2, 6), ("l_1", L1, 3)):
+        yield f"N-FGSM k=1, {name}, {epochs} epochs, seed 0", row(lambda t=threat: NFGSM(t, noise=1.0), epochs)
+        yield f"PGD-10, {name}, {epochs} epochs, seed 0", row(lambda t=threat: Growing(PGD(t)), epochs)
+        for ours in {epochs, epochs + epochs // 6}:  # at most a third of PGD's passes
+            yield f"finite, {name}, {ours} epochs, seed 0", row(lambda t=threat: FiniteEnergy(t), ours)
+
+
+FINALISTS: dict[str, Row] = {
+    **dict(budgets()),
+    **dict(large()),
+    "finite, default ramp, 5 epochs, seed 0": row(lambda: FiniteEnergy(INF), 5),
+    "finite, weight 0, 5 epochs, seed 0": row(lambda: finite(weight=0.0), 5),
+    "finite, one segment, 6 epochs, seed 0": row(lambda: finite(segments=1)),
+    **dict(other_norms()),
+}
+
+
+def trials() -> Iterator[tuple[str, Row]]:
+    """What was tried of late; older trials are in results/candidates.json."""
+    for scale, kept in ((2.0, 0.25), (3.0, 1 / 6)):
+        noisier = row(lambda a=scale, k=kept: finite(measure=Ball(INF, scale=a), kept=k), 5)
+        yield f"finite, noise {scale:g} kept {scale * kept:g}, 5 epochs, seed 0", noisier
+    for radius, segments in ((1.5, 3), (1.7, 2), (1.7, 3)):
+        larger = ThreatModel(2, radius)
+        longer = row(lambda t=larger, k=segments: FiniteEnergy(t, segments=k, late=0.67, ramp=0.0))
+        yield f"finite, l_2 {radius:g}, {segments} segments, 6 epochs, seed 0", longer
+
+
+TRIALS = dict(trials())
