@@ -84,10 +84,14 @@ def trials() -> Iterator[tuple[str, Row]]:
     for scale, kept in ((2.0, 0.25), (3.0, 1 / 6)):
         noisier = row(lambda a=scale, k=kept: finite(measure=Ball(INF, scale=a), kept=k), 5)
         yield f"finite, noise {scale:g} kept {scale * kept:g}, 5 epochs, seed 0", noisier
+    yield "finite, three segments throughout, 6 epochs, seed 0", row(lambda: finite(segments=3, late=1.0))
+    for steps in (2, 3):
+        yield f"PGD-{steps}, 6 epochs, seed 0", row(lambda k=steps: PGD(INF, steps=k))
     for radius, segments in ((1.5, 3), (1.7, 2), (1.7, 3)):
         larger = ThreatModel(2, radius)
         longer = row(lambda t=larger, k=segments: FiniteEnergy(t, segments=k, late=0.67, ramp=0.0))
         yield f"finite, l_2 {radius:g}, {segments} segments, 6 epochs, seed 0", longer
 
 
-TRIALS = dict(trials())
+#: The finalists are among them: they are compared on the validation split first.
+TRIALS = {**FINALISTS, **dict(trials())}
