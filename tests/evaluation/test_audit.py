@@ -8,7 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from conftest import THREAT, Scene
+from torch import Tensor, nn
 
 from holomorph.errors import DataError
 from holomorph.evaluation.audit import audit
@@ -64,6 +66,24 @@ def test_tampering_is_found(
     tamper(kept[1], name, change)
     result = audit(kept[0], scene.honest, kept[1])
     assert any(re.search(words, line) for line in result.discrepancies)
+
+
+@pytest.mark.parametrize(("units", "stands"), [(4, True), (4000, False)])
+def test_rounding_is_forgiven_and_nothing_more(
+    units: int, stands: bool, kept: tuple[EvaluationRecord, Path], scene: Scene
+) -> None:
+    """The label's logit is lifted above the adversarial answer's, by a few units in the last place or by many."""
+
+    class Lifted(nn.Module):
+        def forward(self, z: Tensor) -> Tensor:
+            out: Tensor = scene.honest(z)
+            if torch.equal(z, scene.x[:16]):
+                return out
+            top = out.amax(1, keepdim=True)
+            lifted = top + units * torch.finfo(out.dtype).eps * out.abs().amax(1, keepdim=True)
+            return out.scatter(1, scene.y[:16, None], lifted)
+
+    assert audit(kept[0], Lifted(), kept[1]).passed is stands
 
 
 def test_a_boastful_record_is_found_out(kept: tuple[EvaluationRecord, Path], scene: Scene) -> None:

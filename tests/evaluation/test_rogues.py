@@ -21,7 +21,6 @@ from rogues import (
 )
 from torch import nn
 
-from holomorph.evaluation.checks.accounting import lead
 from holomorph.evaluation.evaluate import evaluate
 from holomorph.evaluation.subject import Subject
 from holomorph.records.evaluation import EvaluationRecord
@@ -120,4 +119,4 @@ def test_the_audit_forgives_rounding_and_nothing_more() -> None:
     eps = torch.finfo(torch.float32).eps
     subject = Subject(nn.Identity())
     rows = torch.tensor([[8.0, 8.0 * (1 - 8 * eps)], [8.0, 8.0 * (1 - 800 * eps)], [8.0, 9.0], [float("nan"), 1.0]])
-    assert lead(subject, rows, torch.tensor([0, 0, 0, 0])).sign().tolist() == [0.0, 1.0, -1.0, -1.0]
+    assert subject.lead(rows, torch.tensor([0, 0, 0, 0])).sign().tolist() == [0.0, 1.0, -1.0, -1.0]

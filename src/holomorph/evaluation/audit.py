@@ -126,9 +126,10 @@ def _threat(
     """The samples broken under one threat, and what does not fit."""
     threat = result.threat
     distance = room.distance(x, near, threat.p)
-    fooled = subject.answers(near.to(x.dtype)) != y
     outside = room.outside(near)
     claimed = smallest.isfinite() & ~wrong
+    lead = subject.lead(near.to(x.dtype), y)
+    fooled = torch.where(claimed, lead <= 0, lead < 0)  # where rounding decides, the attack is believed
     problems = []
     if bad := int((claimed & ~fooled).sum()):
         problems.append(f"{threat}: {bad} inputs called adversarial are answered rightly.")

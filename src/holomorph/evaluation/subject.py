@@ -72,6 +72,16 @@ class Subject(nn.Module):
         logits = self.logits(x, batch_size)
         return torch.where(logits.isnan().any(1), torch.full_like(logits[:, 0], -1.0), logits.argmax(1)).long()
 
+    def lead(self, x: Tensor, y: Tensor, batch_size: int = 500) -> Tensor:
+        """The label's logit above its strongest rival's; 0 where rounding decides, -1 where a logit is NaN.
+
+        The nearest adversarial inputs lie on the boundary up to rounding, and the order of a sum depends on the batch.
+        """
+        logits = self.logits(x, batch_size)
+        ahead = -margin(logits, y)
+        rounding = 32 * torch.finfo(logits.dtype).eps * logits.abs().amax(1)
+        return torch.where(ahead.abs() <= rounding, 0.0, ahead).nan_to_num(nan=-1.0)
+
 
 @contextmanager
 def under_attack(model: Differentiable) -> Iterator[None]:

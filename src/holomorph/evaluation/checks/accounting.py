@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from holomorph.calculus.norms import norm
 from holomorph.evaluation.checks.base import Evidence, Finding, NotApplicableError, graded, percent
 from holomorph.evaluation.ledger import SLACK
 from holomorph.evaluation.space import clip
 from holomorph.evaluation.stage import fingerprint
-from holomorph.evaluation.subject import Subject, margin
 
 
 class WhiteAgainstBlackBox:
@@ -55,26 +54,15 @@ class Audit:
             near, threat = ledger.nearest[rows], ledger.threat
             outside = norm(near - ledger.x[rows], threat.p) > threat.radius * (1 + SLACK)
             outside |= (clip(ledger.x[rows], near, threat) != near).flatten(1).any(1)
-            right = lead(e.subject, near, ledger.y[rows]) > 0
+            right = e.subject.lead(near, ledger.y[rows], batch_size=7) > 0
             bad, total = bad + int((outside | right).sum()), total + len(rows)
-        again = int((lead(e.subject, e.x, e.y) < 0).sum())
+        again = int((e.subject.lead(e.x, e.y, batch_size=7) < 0).sum())
         share = (bad + again) / (total + len(e.x))
         return Finding(
             "fail" if share else "pass",
             share,
             f"{bad} of {total} adversarial inputs and {again} of {len(e.x)} clean ones do not stand a second look.",
         )
-
-
-def lead(subject: Subject, x: Tensor, y: Tensor) -> Tensor:
-    """The label's logit above its strongest rival's in batches of seven; 0 where rounding decides, -1 where NaN.
-
-    The nearest adversarial inputs lie on the boundary up to rounding, and the order of a sum depends on the batch.
-    """
-    logits = subject.logits(x, batch_size=7)
-    ahead = -margin(logits, y)
-    rounding = 32 * torch.finfo(logits.dtype).eps * logits.abs().amax(1)
-    return torch.where(ahead.abs() <= rounding, 0.0, ahead).nan_to_num(nan=-1.0)
 
 
 class Mode:
