@@ -28,9 +28,9 @@ def finite(**settings: Any) -> FiniteEnergy:
     return FiniteEnergy(INF, ramp=0.0, **settings)
 
 
-def row(rule: Callable[[], Rule], epochs: int = 6, seed: int = 0) -> Row:
-    """One training at the shared settings."""
-    return Row(rule, epochs, seed, **SHARED)
+def row(rule: Callable[[], Rule], epochs: int = 6, seed: int = 0, **other: Any) -> Row:
+    """One training at the shared settings, but for the given ones."""
+    return Row(rule, epochs, seed, **SHARED | other)
 
 
 def budgets() -> Iterator[tuple[str, Row]]:
@@ -85,6 +85,10 @@ def trials() -> Iterator[tuple[str, Row]]:
         noisier = row(lambda a=scale, k=kept: finite(measure=Ball(INF, scale=a), kept=k), 5)
         yield f"finite, noise {scale:g} kept {scale * kept:g}, 5 epochs, seed 0", noisier
     yield "finite, three segments throughout, 6 epochs, seed 0", row(lambda: finite(segments=3, late=1.0))
+    for lr in (2e-3, 8e-3):
+        yield f"N-FGSM k=1, rate {lr:g}, 6 epochs, seed 0", row(lambda: NFGSM(INF, noise=1.0), lr=lr)
+        yield f"finite, rate {lr:g}, 5 epochs, seed 0", row(finite, 5, lr=lr)
+        yield f"PGD-10, rate {lr:g}, 6 epochs, seed 0", row(lambda: PGD(INF), lr=lr)
     for steps in (2, 3):
         yield f"PGD-{steps}, 6 epochs, seed 0", row(lambda k=steps: PGD(INF, steps=k))
     for radius, segments in ((1.5, 3), (1.7, 2), (1.7, 3)):
