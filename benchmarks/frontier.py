@@ -156,7 +156,7 @@ def main() -> None:
     parser.add_argument("--threat", nargs="+", default=["inf:0.1"])
     parser.add_argument("--attacks", choices=["apgd", "square"], default="apgd", help="of the table")
     parser.add_argument("--union", action="store_true", help="one table of what survives all the threats")
-    wanted = parser.parse_args()
+    wanted = parser.parse_intermixed_args()
     rows, path = (FINALISTS, "frontier.json") if wanted.split == "test" else (TRIALS, "trials.json")
     ledger, threats = Ledger(RESULTS / path), [ThreatModel.parse(text) for text in wanted.threat]
     if wanted.what == "table":
