@@ -10,7 +10,8 @@ Everything is resumable and several processes may share the work.
     python benchmarks/frontier.py table [LABEL ...]           # seeds pooled, pairs with bootstrap intervals
 
 Each seed is attacked on images of its own, so that three seeds make 2,100 of them. Rows of the file that are
-called "finite before" are of the rule as it was, with less noise in l_2 and paths of 1.5 radii.
+called "finite with equal steps" are of the rule with paths of steps of min(.75, 2.5/k) radii, "finite before" of
+1.5/k, with less noise in l_2.
 """
 
 from __future__ import annotations

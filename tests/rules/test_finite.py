@@ -155,9 +155,9 @@ def test_the_path_is_one_step_early_and_goes_on_late(threat):
 
 
 @pytest.mark.parametrize(
-    ("p", "scale", "radii"), [("inf", None, 1.0), (2, None, 3.0), (1, None, 4.0), (2, 1.0, 1.0), ("inf", 2.0, 2.0)]
+    ("p", "scale", "share"), [("inf", None, 1.0), (2, None, 0.0), (1, None, 0.25), (2, 1.0, 0.0), ("inf", 2.0, 0.5)]
 )
-def test_the_path_begins_with_at_most_a_radius_of_noise(p, scale, radii):
+def test_the_path_begins_with_at_most_a_radius_of_noise(p, scale, share):
     threat, seen = ThreatModel(p, 0.5, box=(-9, 9)), []
     model = nn.Linear(784, 3).double()
     model.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].detach()))
@@ -168,7 +168,7 @@ def test_the_path_begins_with_at_most_a_radius_of_noise(p, scale, radii):
     near, first, _ = seen
     point = near.clone().requires_grad_()
     (g,) = torch.autograd.grad(cross_entropy(nn.functional.linear(point, model.weight, model.bias), y), point)
-    expected = into_threat(x, near / radii + 0.75 * threat.radius * direction(g, near, threat), threat)
+    expected = into_threat(x, share * near + threat.radius * direction(g, near, threat), threat)
     torch.testing.assert_close(first, expected)
 
 

@@ -17,11 +17,11 @@ from holomorph.rules.passes import Passes
 from holomorph.rules.schedule import ramped
 from holomorph.types import ThreatModel
 
-#: Of the segments of a path: their length at most, and the length of them all, in radii; the ball cuts some of it off.
-_SEGMENT, _PATH = 0.75, 2.5
-
 #: How far x' is drawn, in radii: random points of the l_2 and l_1 balls change an image less than those of l_inf.
 _NOISE = {"inf": 1.0, "2": 3.0, "1": 4.0}
+
+#: How much of it a path begins with: in the l_2 ball noise takes the room that the worst direction needs.
+_START = {"inf": 1.0, "2": 0.0, "1": 1.0}
 
 
 @dataclass
@@ -37,9 +37,9 @@ class FiniteEnergy(Rule):
 
     so that $\mathbb{E}_u\,d = \varepsilon\,\mathbb{E}_u\|\nabla\ell(x')\|_q$ plus terms of second order, and $d^2$ is
     the energy of power 2 with its remainder included. That remainder grows while the network sharpens: in the ``late``
-    part of training the step becomes a path of ``segments`` inside the threat, from x' or, where the noise is larger
-    than a radius, from a radius of it, each along the gradient where the last one ended. With b = w = $\kappa$ = 1,
-    c = 0 and one segment the loss at x' cancels and the rule is N-FGSM.
+    part of training the step becomes a path of ``segments`` inside the threat: from x' or, where the noise is larger
+    than a radius, from a radius of it (in l_2 from x itself), each along the gradient where the last one ended. With
+    b = w = $\kappa$ = 1, c = 0 and one segment the loss at x' cancels and the rule is N-FGSM.
 
     The near end of $d^2$ is held fixed: its gradient moves the far end down to the near one, never the near end up to
     the far one. So the loss at x' counts the same for every sample, $1 - wb$: nothing by default once the ramp is over,
@@ -63,8 +63,8 @@ class FiniteEnergy(Rule):
         $\kappa$ in [0, 1], the part of the noise that stays at the far end of a single step; by default
         $\min(1/2, 1/r)$.
     segments, late:
-        How many parts the path has in the last share ``late`` of training, each of length
-        $\varepsilon \min(3/4, 5/(2\,\mathrm{segments}))$.
+        The path has k = ``segments`` parts in the last share ``late`` of training, of lengths
+        $\varepsilon\,(1 - j/(k + 1))$, j = 0 to k - 1: the first is the single step, later ones see more detail.
         The guard against catastrophic overfitting doubles ``segments``.
     clip:
         Keep $x''$ inside the box.
@@ -143,10 +143,12 @@ class FiniteEnergy(Rule):
             kept = 1 / max(2.0, scale) if self.kept is None else self.kept
             end = x + kept * (near - x) + eps * s
             return end.clamp(*self.threat.box) if self.clip else end
-        step = min(_SEGMENT, _PATH / self.segments) * eps
-        first = into_threat(x, x + (near - x) / max(1.0, scale) + step * s, self.threat)
-        further = self.segments - 1
-        return ascend(lambda z: self.risk(passes.again(z), y), x, first, self.threat, steps=further, step=step)
+        start = min(1.0, _START[self.threat.norm] / scale)
+        z = into_threat(x, x + start * (near - x) + eps * s, self.threat)
+        for j in range(1, self.segments):
+            step = eps * (1 - j / (self.segments + 1))
+            z = ascend(lambda z: self.risk(passes.again(z), y), x, z, self.threat, steps=1, step=step)
+        return z
 
     @property
     def cost(self) -> Cost:
