@@ -36,7 +36,7 @@ class FiniteEnergy(Rule):
     $$x'' = x + \kappa u + \varepsilon s, \quad s \text{ the dual direction of } \nabla\ell(x'),$$
 
     so that $\mathbb{E}_u\,d = \varepsilon\,\mathbb{E}_u\|\nabla\ell(x')\|_q$ plus terms of second order, and $d^2$ is
-    the energy of power 2 with its remainder included. That remainder grows while the network sharpens: in the ``late``
+    the energy of power 2 with its remainder included. That remainder grows while the network sharpens; in the ``late``
     part of training the step becomes a path of ``segments`` inside the threat: from x' or, where the noise is larger
     than a radius, from a radius of it (in l_2 from x itself), each along the gradient where the last one ended. With
     b = w = $\kappa$ = 1, c = 0 and one segment the loss at x' cancels and the rule is N-FGSM.
