@@ -17,6 +17,9 @@ from holomorph.rules.passes import Passes
 from holomorph.rules.schedule import ramped
 from holomorph.types import ThreatModel
 
+#: Of the steps of a path, in radii; those of its second half shrink.
+_STEP = 0.75
+
 #: How far x' is drawn, in radii: random points of the l_2 and l_1 balls change an image less than those of l_inf.
 _NOISE = {"inf": 1.0, "2": 3.0, "1": 4.0}
 
@@ -64,7 +67,7 @@ class FiniteEnergy(Rule):
         $\min(1/2, 1/r)$.
     segments, late:
         The path has k = ``segments`` parts in the last share ``late`` of training, of lengths
-        $\varepsilon\,(1 - j/(k + 1))$, j = 0 to k - 1: the first is the single step, later ones see more detail.
+        $\varepsilon \min(3/4, 3/2\,(1 - j/k))$, j = 0 to k - 1: long ones first, or steep places are missed.
         The guard against catastrophic overfitting doubles ``segments``.
     clip:
         Keep $x''$ inside the box.
@@ -144,9 +147,9 @@ class FiniteEnergy(Rule):
             end = x + kept * (near - x) + eps * s
             return end.clamp(*self.threat.box) if self.clip else end
         start = min(1.0, _START[self.threat.norm] / scale)
-        z = into_threat(x, x + start * (near - x) + eps * s, self.threat)
+        z = into_threat(x, x + start * (near - x) + _STEP * eps * s, self.threat)
         for j in range(1, self.segments):
-            step = eps * (1 - j / (self.segments + 1))
+            step = eps * min(_STEP, 2 * _STEP * (1 - j / self.segments))
             z = ascend(lambda z: self.risk(passes.again(z), y), x, z, self.threat, steps=1, step=step)
         return z
 
