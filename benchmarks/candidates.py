@@ -3,9 +3,9 @@
 The first rows were attacked on 1,000 images, by PGD on the cross-entropy, too; the later ones by PGD on the margin
 alone, on 2,000. "explored" and "by threat" in the file are trials of scripts that were not kept: one training each, in
 bfloat16; the former at equal passes, attacked by PGD on the margin with 40 steps on 2,000 or 20 steps on all 5,000
-images, the latter by 40 steps on 2,000 (the file says where fewer) and by APGD-CE and APGD-T on 300 or 700. The "rows" that
-begin with "finite" are of the rule as it was (one step, all of the noise kept and twice as much of it, a part of the
-far ends drawn by their predicted rise); their settings are in the file.
+images, the latter by 40 steps on 2,000 (the file says where fewer) and by APGD-CE and APGD-T on 300 or 700. The
+"rows" that begin with "finite" are of the rule as it was (one step, all of the noise kept and twice as much of it, a
+part of the far ends drawn by their predicted rise); their settings are in the file.
 
     python benchmarks/candidates.py NAME ...   # adds rows to results/candidates.json; without names: all
 
