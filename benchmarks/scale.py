@@ -22,7 +22,7 @@ from common import RESULTS, RUNS, clean_accuracy
 from frontier import whitebox
 from holomorph.data import load
 from holomorph.evaluation.intervals import paired_bootstrap, wilson
-from holomorph.rules import NFGSM, PGD, FiniteEnergy, Plain, Rule
+from holomorph.rules import NFGSM, PGD, FiniteEnergy, Growing, Plain, Rule
 from holomorph.seeding import seed_for
 from holomorph.training.fit import fit
 from holomorph.types import ThreatModel, write_atomically
@@ -36,6 +36,8 @@ RULES: dict[str, Callable[[], Rule]] = {
     "finite": lambda: FiniteEnergy(THREAT),
     "N-FGSM k=1": lambda: NFGSM(THREAT, noise=1.0),
     "PGD-10": lambda: PGD(THREAT),
+    "N-FGSM k=1, growing": lambda: Growing(NFGSM(THREAT, noise=1.0)),
+    "PGD-10, growing": lambda: Growing(PGD(THREAT)),
 }
 
 
