@@ -172,6 +172,39 @@ def test_the_path_begins_with_at_most_a_radius_of_noise(p, scale, share):
     torch.testing.assert_close(first, expected)
 
 
+@pytest.mark.parametrize(
+    ("threat", "segments", "late", "passes"),
+    [
+        (ThreatModel("inf", 0.15), 2, 0.5, 6.0),
+        (ThreatModel("inf", 0.16), 3, 1.0, 9.0),
+        (ThreatModel("inf", 0.16, box=(-1, 1)), 2, 0.5, 6.0),
+        (ThreatModel(2, 1.5), 2, 0.5, 6.0),
+    ],
+)
+def test_a_large_radius_asks_for_a_longer_path(threat, segments, late, passes):
+    rule = FiniteEnergy(threat)
+    assert (rule.segments, rule.late, rule.cost.passes) == (segments, late, passes)
+    kept = FiniteEnergy(threat, segments=1, late=0.3)
+    assert (kept.segments, kept.late) == (1, 0.3)
+
+
+class Bump(nn.Module):
+    """The risk of class 0 is greatest at 0.4: every step of more than that goes past it and turns round."""
+
+    def forward(self, x):
+        return torch.cat([(x - 0.4).abs(), torch.zeros_like(x)], 1)
+
+
+def test_the_last_steps_shrink():
+    """Five steps of 0.75, 0.75, 0.75, 0.6 and 0.3 radii, forth and back."""
+    threat, seen = ThreatModel("inf", 1.0, box=(-9, 9)), []
+    model = Bump()
+    model.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].detach()))
+    rule = FiniteEnergy(threat, segments=5, late=1.0, measure=Samples())
+    rule(model, torch.zeros(1, 1, dtype=torch.float64), torch.tensor([0]))
+    torch.testing.assert_close(torch.cat(seen)[:, 0], torch.tensor([0, 0.75, 0, 0.75, 0.15, 0.45]).double())
+
+
 def test_a_longer_path_climbs_higher():
     """On a curved network, far ends of four segments have the greater loss in the mean."""
     threat, (x, y) = ThreatModel("inf", 0.5, box=(-3, 3)), batch(64)

@@ -20,6 +20,9 @@ from holomorph.types import ThreatModel
 #: Of the steps of a path, in radii; those of its second half shrink.
 _STEP = 0.75
 
+#: From which l_inf radius on, in widths of the box, the path is followed throughout and has a third segment.
+_LARGE = 0.15
+
 #: How far x' is drawn, in radii: random points of the l_2 and l_1 balls change an image less than those of l_inf.
 _NOISE = {"inf": 1.0, "2": 3.0, "1": 4.0}
 
@@ -66,8 +69,9 @@ class FiniteEnergy(Rule):
         $\kappa$ in [0, 1], the part of the noise that stays at the far end of a single step; by default
         $\min(1/2, 1/r)$.
     segments, late:
-        The path has k = ``segments`` parts in the last share ``late`` of training, of lengths
-        $\varepsilon \min(3/4, 3/2\,(1 - j/k))$, j = 0 to k - 1: long ones first, or steep places are missed.
+        The path has k = ``segments`` parts in the last share ``late`` of training; by default 2 in the second half, and
+        3 throughout for an l_inf radius above .15 of the box, where shorter paths can fail. Their lengths are
+        $\varepsilon \min(3/4, 3/2\,(1 - j/k))$, j = 0 to k - 1, the long ones first, or steep places are missed.
         The guard against catastrophic overfitting doubles ``segments``.
     clip:
         Keep $x''$ inside the box.
@@ -98,18 +102,21 @@ class FiniteEnergy(Rule):
     squared: float = 0.0
     measure: Measure | None = None
     kept: float | None = None
-    segments: int = 2
-    late: float = 0.5
+    segments: int | None = None
+    late: float | None = None
     clip: bool = True
     ramp: float = 0.1
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        low, high = self.threat.box
+        large = self.threat.norm == "inf" and self.threat.radius > _LARGE * (high - low)
+        self.segments = (3 if large else 2) if self.segments is None else self.segments
+        self.late = (1.0 if large else 0.5) if self.late is None else self.late
         self.require_positive("segments")
         if not self.weight >= 0:
             raise ConfigError(f"weight is {self.weight}; it must not be negative.")
-        for name in ("kept", "late"):
-            share = getattr(self, name)
+        for name, share in (("kept", self.kept), ("late", self.late)):
             if share is not None and not 0 <= share <= 1:
                 raise ConfigError(f"{name} is {share}; give a share in [0, 1].")
 
@@ -133,6 +140,13 @@ class FiniteEnergy(Rule):
         self.measured = {"risk": risk.detach(), "energy": energy.detach()}
         return risk + weight * (self.linear * (there.mean() - risk) + self.squared * energy)
 
+    @property
+    def _path(self) -> tuple[int, float]:
+        """Segments, and the share of training that follows them."""
+        assert self.segments is not None
+        assert self.late is not None
+        return self.segments, self.late
+
     def _scale(self, x: Tensor) -> float:
         """Radius of the noise, in radii of the threat: where coordinates are few, random points reach worst ones."""
         if self.measure is not None:
@@ -142,14 +156,15 @@ class FiniteEnergy(Rule):
     def _far(self, passes: Passes, x: Tensor, near: Tensor, gradient: Tensor, y: Tensor) -> Tensor:
         """The far ends: one step in all, or a path inside the threat when it is late."""
         eps, s, scale = self.threat.radius, direction(gradient, near, self.threat), self._scale(x)
-        if self.segments == 1 or self.progress <= 1 - self.late:
+        segments, late = self._path
+        if segments == 1 or self.progress <= 1 - late:
             kept = 1 / max(2.0, scale) if self.kept is None else self.kept
             end = x + kept * (near - x) + eps * s
             return end.clamp(*self.threat.box) if self.clip else end
-        start = min(1.0, _START[self.threat.norm] / scale)
+        start = _START[self.threat.norm] / max(1.0, scale)
         z = into_threat(x, x + start * (near - x) + _STEP * eps * s, self.threat)
-        for j in range(1, self.segments):
-            step = eps * min(_STEP, 2 * _STEP * (1 - j / self.segments))
+        for j in range(1, segments):
+            step = eps * min(_STEP, 2 * _STEP * (1 - j / segments))
             z = ascend(lambda z: self.risk(passes.again(z), y), x, z, self.threat, steps=1, step=step)
         return z
 
@@ -159,5 +174,6 @@ class FiniteEnergy(Rule):
         if self.weight == 0:
             return Cost(1, 1)
         near = 0.5 if self.weight * self.linear == 1 else 1.0
-        further = (self.segments - 1) * self.late
+        segments, late = self._path
+        further = (segments - 1) * late
         return Cost(2 + further, 1 + near + further / 2)
