@@ -41,7 +41,7 @@ def where_the_energy_is_measured() -> Picture:
 #: Rules in the picture of the frontier: mark, colour, and what the legend calls them.
 MARKS = {
     "finite": ("o-", MODEL, "finite energy"),
-    "finite before, longer path": ("v", MODEL, "with a longer path"),
+    "finite, longer path": ("v", MODEL, "with a longer path"),
     "N-FGSM k=1": ("s-", TWIN, "N-FGSM"),
     "PGD-10": ("^", TWIN, "PGD-10"),
 }
