@@ -56,6 +56,8 @@ def large() -> Iterator[tuple[str, Row]]:
         yield f"finite, two segments, {eps}, 3 epochs, seed {seed}", shorter
         theirs = row(lambda t=threat: Growing(NFGSM(t, noise=1.0)), 3, seed)
         yield f"N-FGSM k=1, growing, {eps}, 3 epochs, seed {seed}", theirs
+    at_equal_passes = row(lambda: Growing(NFGSM(at_2, noise=1.0)), 5)
+    yield "N-FGSM k=1, growing, eps 0.2, 5 epochs, seed 0", at_equal_passes
     for epochs in (3, 6):
         longer = row(lambda: Growing(FiniteEnergy(at_3, segments=5, late=1.0, ramp=0.0)), epochs)
         yield f"finite, growing, five segments, eps 0.3, {epochs} epochs, seed 0", longer
