@@ -24,7 +24,7 @@ def gradient(model, x, y, *, graph=True):
     return torch.autograd.grad(cross_entropy(model(x), y, reduction="sum"), x, create_graph=graph)[0]
 
 
-def same(model, found, expected):
+def assert_same(model, found, expected):
     """Equal values and equal gradients of all parameters."""
     assert torch.isclose(found, expected)
     ours, theirs = (torch.autograd.grad(v, tuple(model.parameters()), retain_graph=True) for v in (found, expected))
@@ -36,7 +36,7 @@ def test_cure(case):
     here = gradient(model, x, y)
     there = gradient(model, x + 0.1 * here.detach().sign(), y)
     expected = cross_entropy(model(x), y) + 4 * (there - here).square().sum(1).mean()
-    same(model, rules.CURE(THREAT)(model, x, y), expected)
+    assert_same(model, rules.CURE(THREAT)(model, x, y), expected)
 
 
 def test_gradalign(case):
@@ -45,7 +45,7 @@ def test_gradalign(case):
     here, there = gradient(model, x, y, graph=False), gradient(model, near, y)
     cosine = (here * there).sum(1) / (here.norm(dim=1) * there.norm(dim=1))
     expected = cross_entropy(model((x + 0.1 * here.sign()).clamp(0, 1)), y) + 0.2 * (1 - cosine).mean()
-    same(model, rules.GradAlign(THREAT, seed=6)(model, x, y), expected)
+    assert_same(model, rules.GradAlign(THREAT, seed=6)(model, x, y), expected)
 
 
 def test_llr(case):
@@ -54,7 +54,7 @@ def test_llr(case):
     here, moved = (cross_entropy(model(z), y, reduction="none") for z in (x, x + delta))
     slope = (delta * gradient(model, x, y)).sum(1)
     expected = (here + 4 * (moved - here - slope).abs() + 3 * slope.abs()).mean()
-    same(model, rules.LLR(THREAT, steps=3, seed=6)(model, x, y), expected)
+    assert_same(model, rules.LLR(THREAT, steps=3, seed=6)(model, x, y), expected)
 
 
 def test_jacobian(case):
@@ -64,14 +64,14 @@ def test_jacobian(case):
     jacobians = torch.func.vmap(torch.func.jacrev(model))(x)
     square = 3 * torch.einsum("bk,bkn->bn", v, jacobians).square().sum(1).mean()
     expected = cross_entropy(model(x), y) + 0.01 / 2 * square
-    same(model, rules.JacobianPenalty(THREAT, seed=6)(model, x, y), expected)
+    assert_same(model, rules.JacobianPenalty(THREAT, seed=6)(model, x, y), expected)
 
 
 def test_trades(case):
     model, x, y = case
     moved = rules.TRADES(THREAT, steps=3, seed=6).perturbed(model, x)
     apart = kl_div(model(moved).log_softmax(1), model(x).softmax(1), reduction="batchmean")
-    same(model, rules.TRADES(THREAT, steps=3, seed=6)(model, x, y), cross_entropy(model(x), y) + 6 * apart)
+    assert_same(model, rules.TRADES(THREAT, steps=3, seed=6)(model, x, y), cross_entropy(model(x), y) + 6 * apart)
 
 
 def test_nfgsm(case):
@@ -79,7 +79,7 @@ def test_nfgsm(case):
     noisy = (x + random_in_ball(x, THREAT.p, 0.2, torch.Generator().manual_seed(6))).clamp(0, 1)
     moved = (noisy + 0.1 * gradient(model, noisy, y, graph=False).sign()).clamp(0, 1)
     assert (moved - x).abs().max() > 0.1  # not projected back
-    same(model, rules.NFGSM(THREAT, seed=6)(model, x, y), cross_entropy(model(moved), y))
+    assert_same(model, rules.NFGSM(THREAT, seed=6)(model, x, y), cross_entropy(model(moved), y))
 
 
 def test_free_climbs_by_the_gradient_of_the_step_before(case):
@@ -88,11 +88,11 @@ def test_free_climbs_by_the_gradient_of_the_step_before(case):
     for _ in range(3):
         moved = (x + delta).clamp(0, 1)
         loss = rule(model, x, y)
-        same(model, loss, cross_entropy(model(moved), y))
+        assert_same(model, loss, cross_entropy(model(moved), y))
         delta = (delta + 0.1 * gradient(model, moved, y, graph=False).sign()).clamp(-0.1, 0.1)
         loss.backward()
     smaller = rule(model, x[:2], y[:2])  # the last batch of an epoch
-    same(model, smaller, cross_entropy(model((x + delta)[:2].clamp(0, 1)), y[:2]))
+    assert_same(model, smaller, cross_entropy(model((x + delta)[:2].clamp(0, 1)), y[:2]))
 
 
 def test_pgd_keeps_the_worst_of_its_restarts(case):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import KW_ONLY, dataclass
+from typing import cast
 
 from torch import Tensor, nn
 
@@ -142,10 +143,8 @@ class FiniteEnergy(Rule):
 
     @property
     def _path(self) -> tuple[int, float]:
-        """Segments, and the share of training that follows them."""
-        assert self.segments is not None
-        assert self.late is not None
-        return self.segments, self.late
+        """Segments, and the share of training that follows them, which ``__post_init__`` has filled in."""
+        return cast(int, self.segments), cast(float, self.late)
 
     def _scale(self, x: Tensor) -> float:
         """Radius of the noise, in radii of the threat: where coordinates are few, random points reach worst ones."""
