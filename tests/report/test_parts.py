@@ -30,12 +30,12 @@ def test_summary_has_one_row_a_threat_and_one_for_their_union():
     assert len(accuracy.build([found])["pictures"]) == 3  # one a norm, and the classes
 
 
-def test_summary_prefers_the_measured_cost_and_says_which_it_gives():
+def test_summary_gives_the_counted_cost_and_the_measured_one_where_there_is_one():
     def cost(run):
         return next(row for row in summary.build([run])["rows"] if row[0] == "training cost")[1:3]
 
-    assert cost(cases.training()) == ("2.9×", "of plain training, wall time")
-    assert cost(cases.training(measured_cost=None)) == ("3×", "of plain training, passes a sample")
+    assert cost(cases.training()) == ("3×", "of plain training, by passes a sample; 2.9× by wall time")
+    assert cost(cases.training(measured_cost=None)) == ("3×", "of plain training, by passes a sample")
 
 
 def test_a_failed_check_stands_on_the_first_screen_and_first_in_the_table():

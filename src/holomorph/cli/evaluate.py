@@ -210,8 +210,7 @@ def _run(path: str, data_dir: Path | None) -> Found:
     twin = folder.load_model("twin") if folder.has_twin else None
     cost = None
     if (folder.path / "train.json").is_file():
-        training = TrainRecord.load(folder.path / "train.json")
-        cost = training.measured_cost or training.cost
+        cost = TrainRecord.load(folder.path / "train.json").cost
     name = f"{config.model} by {config.rule} ({path})"
     return Found(name, folder.load_model(), twin, config.load_data(), [config.threat], cost, {"run": str(path)})
 

@@ -82,12 +82,12 @@ def summary(out: Path) -> list[str]:
     twin = found.twin
     verdicts = [check.verdict for check in found.checks]
     beside = f", undefended twin {percent(twin.robust)}" if twin else ""
-    cost = f"{training.measured_cost:.1f} times" if training.measured_cost else f"{training.cost:.1f} times (counted)"
+    clock = f", {training.measured_cost:.1f} times by wall time" if training.measured_cost else ""
     return [
         f"Clean accuracy   {percent(found.clean)}" + (f", undefended twin {percent(twin.clean)}" if twin else ""),
         f"Robust accuracy  {percent(found.robust)}{beside}, worst of all attacks at {found.threats[0].threat} "
         f"on {found.samples} test samples",
-        f"Training cost    {cost} plain training",
+        f"Training cost    {training.cost:.1f} times plain training by passes{clock}",
         f"Checks           {verdicts.count('pass')} passed, {verdicts.count('warn')} warned, "
         f"{verdicts.count('fail')} failed, {verdicts.count('not run')} not run",
         f"Report           {out / 'report.html'}",

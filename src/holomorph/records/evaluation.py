@@ -149,7 +149,7 @@ class EvaluationRecord(Record):
     twin: EvaluationRecord | None = Field(default=None, description="the undefended twin under the same attacks")
     differences: tuple[PairedDifference, ...] = Field(default=(), description="against the twin, or another record")
     adversarial_file: str | None = Field(default=None, description="npz beside the record: inputs, labels, attacks")
-    training_cost: float | None = Field(default=None, description="training time relative to plain training")
+    training_cost: float | None = Field(default=None, description="cost of training relative to plain training")
     versions: dict[str, str] = Field(default_factory=dict)
     device: str = "cpu"
     command: str = ""
