@@ -82,11 +82,14 @@ class Study:
         model = self.train(name)
         for threat in threats:
             known = self.ledger.rows[name]
-            if known.get(f"square {threat}", {}).get("samples", 0) >= samples:
+            begun = known.get(f"square {threat}", {}).get("samples", 0)
+            if begun >= samples:
                 continue
             x, y = (part[:samples] for part in self.images(name, known[f"apgd {threat}"]["samples"]))
             alive = torch.as_tensor(survivors(known, [str(threat)])[:samples])
-            todo = alive.nonzero()[:, 0]
+            if begun:
+                alive[:begun] = torch.as_tensor(survivors(known, [str(threat)], "square"))
+            todo = begun + alive[begun:].nonzero()[:, 0]
             made = AutoAttackStage("square", threat, 10)(Subject(model), x[todo], y[todo], seed=0)
             with torch.no_grad():
                 alive[todo] = model(made).argmax(1) == y[todo]
