@@ -119,8 +119,10 @@ def test_without_weight_it_is_plain_to_the_bit(name):
     assert all(torch.equal(a, b) for a, b in zip(expected, found, strict=True))
 
 
-@pytest.mark.parametrize("name", [n for n in sorted(RULES) if hasattr(RULES[n], "ramp") and n != "cure"])
-def test_the_ramp_begins_without_a_defence(name):  # CURE grows its step, not its weight
+@pytest.mark.parametrize(
+    "name", [n for n in sorted(RULES) if hasattr(RULES[n], "ramp") and n not in ("cure", "finite")]
+)
+def test_the_ramp_begins_without_a_defence(name):  # CURE grows its step, the finite energy its radius
     rule = make(name, LINF, STILL, ramp=0.5)
     model, (x, y) = network(norm=False), batch()
     rule.progress = 0.0

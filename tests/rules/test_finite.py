@@ -1,5 +1,7 @@
 """The finite energy: what holding its near end means, and that one backward pass at the near end suffices."""
 
+import json
+
 import pytest
 import torch
 from rule_cases import THREATS, batch, network
@@ -10,7 +12,7 @@ from holomorph.calculus.measures import Ball, Samples
 from holomorph.calculus.norms import into_threat, norm
 from holomorph.errors import ConfigError, NotDifferentiableError
 from holomorph.nn.classifiers import Sine
-from holomorph.rules import NFGSM, FiniteEnergy
+from holomorph.rules import NFGSM, FiniteEnergy, Plain
 from holomorph.rules.ascent import direction
 from holomorph.rules.gradients import spend
 from holomorph.rules.passes import Passes
@@ -44,6 +46,23 @@ def test_gradients_are_those_of_the_definition(threat):
     expected = written_out(model, threat, x, y)
     torch.testing.assert_close(found.detach(), expected.detach())
     torch.testing.assert_close(mine, gradients(model, expected))
+
+
+def at(rule, progress):
+    """Return the rule at a part of training."""
+    rule.progress = progress
+    return rule
+
+
+class Shift(nn.Module):
+    """Adds what it is given to the logits."""
+
+    def __init__(self, logits):
+        super().__init__()
+        self.logits = logits
+
+    def forward(self, z):
+        return z + self.logits
 
 
 class TwoEnds(nn.Module):
@@ -112,6 +131,48 @@ def test_a_loss_that_cancels_costs_no_gradients_of_parameters():
 def test_settings_outside_their_range(settings, sentence):
     with pytest.raises(ConfigError, match=sentence):
         FiniteEnergy(THREATS[0], **settings)
+
+
+@pytest.mark.parametrize("late", [0.0, 1.0])
+@pytest.mark.parametrize("threat", THREATS, ids=str)
+def test_the_radius_grows_from_nothing(threat, late):
+    """With a network that does not follow: every point is within the noise and the step of then."""
+    model, (x, y) = network(norm=False).eval(), batch()
+    seen = []
+    model.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].detach()))
+    rule = FiniteEnergy(threat, late=late, ramp=0.5)
+    torch.testing.assert_close(at(rule, 0.0)(model, x, y), Plain()(model, x, y), rtol=1e-4, atol=1e-5)
+    for progress, share in ((0.0, 1e-6), (0.125, 0.25), (0.5, 1.0)):
+        seen.clear()
+        at(rule, progress)(model, x, y)
+        reach = torch.stack([norm(z - x, threat.p) for z in seen[1:]]).max() / threat.radius
+        assert 0.5 * share < reach <= 2 * share * (1 + 1e-6)
+
+
+def test_where_the_network_follows_the_radius_is_whole_at_once():
+    """One that is sure of the right answer gets a tenth of a ramp of a half, one that is not, all of it."""
+    x, y = torch.full((4, 5), 0.5), torch.tensor([0, 1, 2, 0])
+    for bias, share in ((9.0, 1.0), (0.0, 0.1)):
+        model, seen = nn.Linear(5, 3), []
+        nn.init.zeros_(model.weight)
+        model.register_forward_pre_hook(lambda module, inputs, seen=seen: seen.append(inputs[0].detach()))
+        rule = FiniteEnergy(ThreatModel("inf", 0.1), ramp=0.5, segments=1, kept=0.0)
+        answers = bias * nn.functional.one_hot(y, 3)
+        labelled = nn.Sequential(model, Shift(answers))
+        for progress in (0.0, 0.05):
+            at(rule, progress)(labelled, x, y)
+        noise = float((seen[-2] - x).abs().max()) / (5**0.5 / 4)  # in five coordinates so many radii are drawn
+        assert 0.7 * share * 0.1 < noise <= share * 0.1 * (1 + 1e-6)
+
+
+def test_the_radius_of_now_is_kept_in_a_checkpoint():
+    model, (x, y) = network(norm=False).eval(), batch()
+    first, second = FiniteEnergy(THREATS[0], ramp=0.5), FiniteEnergy(THREATS[0], ramp=0.5)
+    first._pace.now, first._pace.at, first._pace.follows = 0.7, 0.01, True
+    second.load_state_dict(json.loads(json.dumps(first.state_dict())))
+    assert torch.equal(at(first, 0.02)(model, x, y), at(second, 0.02)(model, x, y))
+    assert first._pace == second._pace
+    assert first._pace.at == 0.02
 
 
 @pytest.mark.parametrize("threat", THREATS, ids=str)

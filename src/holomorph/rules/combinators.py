@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from holomorph.errors import ConfigError
 from holomorph.rules.base import Cost, Rule
+from holomorph.rules.schedule import scaled
 from holomorph.types import ThreatModel
 
 
@@ -160,9 +161,9 @@ class Growing(Rule):
         share = self.start + (1 - self.start) * min(1.0, self.progress / self.over)
         rule: Any = self.rule
         rule.progress = self.progress
-        rule.threat = _scaled(self.threat, share)
+        rule.threat = scaled(self.threat, share)
         if isinstance(getattr(self._measure, "threat", None), ThreatModel):
-            rule.measure = dataclasses.replace(self._measure, threat=_scaled(self._measure.threat, share))
+            rule.measure = dataclasses.replace(self._measure, threat=scaled(self._measure.threat, share))
         total = self.rule(model, x, y)
         self.measured = rule.measured
         return total
@@ -203,7 +204,3 @@ class Growing(Rule):
         """Restore what :meth:`state_dict` returned."""
         super().load_state_dict(state)
         self.rule.load_state_dict(state["rule"])
-
-
-def _scaled(threat: ThreatModel, share: float) -> ThreatModel:
-    return threat if share == 1 else ThreatModel(threat.norm, threat.radius * max(share, 1e-6), threat.box)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import KW_ONLY, dataclass
-from typing import cast
+from typing import Any, cast
 
 from torch import Tensor, nn
 
@@ -15,7 +16,7 @@ from holomorph.rules.ascent import ascend, direction
 from holomorph.rules.base import Cost, Rule
 from holomorph.rules.gradients import input_gradient, is_compiled, spend
 from holomorph.rules.passes import Passes
-from holomorph.rules.schedule import ramped
+from holomorph.rules.schedule import Pace, scaled
 from holomorph.types import ThreatModel
 
 #: Of the steps of a path, in radii; those of its second half shrink.
@@ -49,17 +50,16 @@ class FiniteEnergy(Rule):
     b = w = $\kappa$ = 1, c = 0 and one segment the loss at x' cancels and the rule is N-FGSM.
 
     The near end of $d^2$ is held fixed: its gradient moves the far end down to the near one, never the near end up to
-    the far one. So the loss at x' counts the same for every sample, $1 - wb$: nothing by default once the ramp is over,
-    and only the points are differentiated there. With other weights the backward pass that finds s finds the gradients
-    of the parameters there, too.
+    the far one. So the loss at x' counts the same for every sample, $1 - wb$: nothing by default, and only the
+    points are differentiated there. With other weights the backward pass that finds s finds the gradients of the
+    parameters there, too.
 
     Parameters
     ----------
     threat:
         Norm, radius and box.
     weight:
-        w, dimensionless; grows linearly from 0 over the first ``ramp`` of training, which leaves part of the risk at x'
-        at first: harder data is learned later otherwise.
+        w, dimensionless.
     linear, squared:
         b and c.
     measure:
@@ -76,6 +76,10 @@ class FiniteEnergy(Rule):
         The guard against catastrophic overfitting doubles ``segments``.
     clip:
         Keep $x''$ inside the box.
+    ramp:
+        Share of training after which the whole radius is reached at the latest; before, it grows from 0 as fast as the
+        network follows (:class:`~holomorph.rules.schedule.Pace`), and the default noise with it. Hard data are learned
+        late or never otherwise. 0 for the whole radius from the start.
 
     Raises
     ------
@@ -106,7 +110,7 @@ class FiniteEnergy(Rule):
     segments: int | None = None
     late: float | None = None
     clip: bool = True
-    ramp: float = 0.1
+    ramp: float = 0.5
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -114,6 +118,7 @@ class FiniteEnergy(Rule):
         large = self.threat.norm == "inf" and self.threat.radius > _LARGE * (high - low)
         self.segments = (3 if large else 2) if self.segments is None else self.segments
         self.late = (1.0 if large else 0.5) if self.late is None else self.late
+        self._pace = Pace()
         self.require_positive("segments")
         if not self.weight >= 0:
             raise ConfigError(f"weight is {self.weight}; it must not be negative.")
@@ -121,25 +126,36 @@ class FiniteEnergy(Rule):
             if share is not None and not 0 <= share <= 1:
                 raise ConfigError(f"{name} is {share}; give a share in [0, 1].")
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return the generator's state and the radius of now."""
+        return {**super().state_dict(), "pace": dataclasses.asdict(self._pace)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what :meth:`state_dict` returned."""
+        super().load_state_dict(state)
+        self._pace = Pace(**state["pace"])
+
     def loss(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
         """Risk at the drawn points plus the weighted finite-size energy there."""
         passes = Passes(model)
-        weight = ramped(self.weight, self.progress, self.ramp)
-        measure = self.measure or Ball(self.threat, scale=self._scale(x))
+        threat = scaled(self.threat, self._pace.share(self.progress, self.ramp))
+        measure = self.measure or Ball(threat, scale=self._scale(x))
         near = measure.draw(x, self.generator, y, self.sample_loss(model, y)).detach()
-        if weight == 0:
+        if self.weight == 0:
             return self.risk(passes.first(near), y).mean()
         here = self.risk(passes.first(near.requires_grad_()), y)
-        if weight * self.linear == 1:  # the loss at x' cancels: no gradients of parameters there
+        if self.weight * self.linear == 1:  # the loss at x' cancels: no gradients of parameters there
             gradient, risk = input_gradient(here, near), here.mean().detach()
         else:
             # A compiled network whose graph was freed once refuses to keep it for whoever calls it next.
             keep = passes.shares_statistics or is_compiled(model)
             gradient, risk = spend(here, near, model.parameters(), keep=keep)
-        there = self.risk(passes.again(self._far(passes, x, near.detach(), gradient, y)), y)
+        there = self.risk(passes.again(self._far(passes, threat, x, near.detach(), gradient, y)), y)
+        if self.progress < self.ramp:
+            self._pace.follow(float(there.detach().mean()), y)
         energy = (there - here.detach()).clamp_min(0).square().mean()
         self.measured = {"risk": risk.detach(), "energy": energy.detach()}
-        return risk + weight * (self.linear * (there.mean() - risk) + self.squared * energy)
+        return risk + self.weight * (self.linear * (there.mean() - risk) + self.squared * energy)
 
     @property
     def _path(self) -> tuple[int, float]:
@@ -152,24 +168,24 @@ class FiniteEnergy(Rule):
             return self.measure.scale if isinstance(self.measure, Ball) else 1.0
         return min(_NOISE[self.threat.norm], math.sqrt(x[0].numel()) / 4)
 
-    def _far(self, passes: Passes, x: Tensor, near: Tensor, gradient: Tensor, y: Tensor) -> Tensor:
-        """The far ends: one step in all, or a path inside the threat when it is late."""
-        eps, s, scale = self.threat.radius, direction(gradient, near, self.threat), self._scale(x)
+    def _far(self, passes: Passes, threat: ThreatModel, x: Tensor, near: Tensor, gradient: Tensor, y: Tensor) -> Tensor:
+        """The far ends: one step in all, or a path inside the threat of now when it is late."""
+        eps, s, scale = threat.radius, direction(gradient, near, threat), self._scale(x)
         segments, late = self._path
         if segments == 1 or self.progress <= 1 - late:
             kept = 1 / max(2.0, scale) if self.kept is None else self.kept
             end = x + kept * (near - x) + eps * s
-            return end.clamp(*self.threat.box) if self.clip else end
-        start = _START[self.threat.norm] / max(1.0, scale)
-        z = into_threat(x, x + start * (near - x) + _STEP * eps * s, self.threat)
+            return end.clamp(*threat.box) if self.clip else end
+        start = _START[threat.norm] / max(1.0, scale)
+        z = into_threat(x, x + start * (near - x) + _STEP * eps * s, threat)
         for j in range(1, segments):
             step = eps * min(_STEP, 2 * _STEP * (1 - j / segments))
-            z = ascend(lambda z: self.risk(passes.again(z), y), x, z, self.threat, steps=1, step=step)
+            z = ascend(lambda z: self.risk(passes.again(z), y), x, z, threat, steps=1, step=step)
         return z
 
     @property
     def cost(self) -> Cost:
-        """After the ramp: a pass either way at each end, less at a near end whose loss cancels; further segments."""
+        """A pass either way at each end, less at a near end whose loss cancels; further segments."""
         if self.weight == 0:
             return Cost(1, 1)
         near = 0.5 if self.weight * self.linear == 1 else 1.0
