@@ -10,8 +10,9 @@ Everything is resumable and several processes may share the work.
     python benchmarks/frontier.py table [LABEL ...]           # seeds pooled, pairs with bootstrap intervals
 
 Each seed is attacked on images of its own, so that three seeds make 2,100 of them. Rows of the file that are
-called "finite, ramp of the weight" had a tenth of training with a growing weight instead of a growing radius, "finite
-with equal steps" had paths of steps of min(.75, 2.5/k) radii, "finite before" of 1.5/k, with less noise in l_2; "finite, steps of 1 and 2/3" in trials.json is a path that was dropped, on test images.
+called "finite, ramp of the weight" are of the rule whose weight grew in the first tenth of training instead of the
+radius, "finite with equal steps" of paths of steps of min(.75, 2.5/k) radii, "finite before" of 1.5/k, with less noise
+in l_2; "finite, steps of 1 and 2/3" in trials.json is a path that was dropped, on test images.
 """
 
 from __future__ import annotations
