@@ -66,6 +66,12 @@ def train(name: str, x: Tensor, y: Tensor, epochs: int, seed: int) -> tuple[nn.M
     return model.eval(), time.process_time() - begin, record.cost
 
 
+def found() -> dict[str, Any]:
+    """What is known so far."""
+    known: dict[str, Any] = json.loads(PATH.read_text()) if PATH.exists() else {"rows": {}}
+    return known
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rules", nargs="+", default=list(RULES), choices=list(RULES))
@@ -74,7 +80,7 @@ def main() -> None:
     parser.add_argument("--n", type=int, default=400)
     parser.add_argument("--seed", type=int, default=0)
     wanted = parser.parse_args()
-    known: dict[str, Any] = json.loads(PATH.read_text()) if PATH.exists() else {"rows": {}}
+    known = found()
     data = load("fashion-mnist")
     x, x_test = coloured(data.x_train[: wanted.images], 0), coloured(data.x_test[:2000], 1)
     y, y_test = data.y_train[: wanted.images], data.y_test[:2000]
@@ -85,6 +91,7 @@ def main() -> None:
         model, seconds, cost = train(name, x, y, wanted.epochs, wanted.seed)
         alive = whitebox(model, x_test[: wanted.n], y_test[: wanted.n], THREAT)
         interval = wilson(int(alive.sum()), wanted.n)
+        known = found()  # another process may have added to it
         known["rows"][key] = {
             "images": wanted.images, "epochs": wanted.epochs, "cpu_seconds": round(seconds, 1), "passes": cost,
             "clean": clean_accuracy(model, x_test, y_test), "apgd": float(alive.float().mean()),
