@@ -10,10 +10,10 @@ from torch import Tensor
 from holomorph.types import ThreatModel
 
 #: A network follows while its loss is less than this part of a constant answer's.
-_FOLLOWS = 0.5
+_FOLLOWS = 0.6
 
 #: Share of training in which a network that follows reaches the whole radius.
-_FASTEST = 0.05
+_FASTEST = 0.02
 
 
 def ramped(weight: float, progress: float, ramp: float) -> float:
@@ -40,15 +40,15 @@ def scaled(threat: ThreatModel, share: float) -> ThreatModel:
 class Pace:
     r"""The share of a radius that is asked for: continuation from plain training, as fast as the network follows.
 
-    It rises by $dt/.05$ while the loss of the last batch was below half of what the best constant answer loses, the
-    entropy H of the batch's labels, and falls as fast otherwise, but never below $t/\rho$: easy data are trained at the
+    It rises by $dt/.02$ while the loss of the last batch was below .6 of what the best constant answer loses, the
+    entropy of the batch's labels, and falls as fast otherwise, but never below $t/\rho$: easy data are trained at the
     whole radius almost at once, hard ones from the share $\rho$ of training on. Our own.
 
     >>> pace, y = Pace(), torch.tensor([0, 1])
     >>> pace.share(progress=0.02, ramp=0.5), pace.follow(0.1, y)
     (0.04, None)
     >>> round(pace.share(progress=0.03, ramp=0.5), 3)
-    0.24
+    0.54
     """
 
     now: float = 0.0
