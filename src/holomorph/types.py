@@ -223,6 +223,19 @@ def check_batch(x: Tensor, y: Tensor | None = None, *, box: tuple[float, float] 
         raise DataError(f"There are {len(x)} samples but {len(y)} labels. Give one label a sample.")
 
 
+def at_least_one(**counts: int) -> None:
+    """Refuse counts that must be 1, 2, 3, ...
+
+    Raises
+    ------
+    ConfigError
+        With the count's name.
+    """
+    for name, count in counts.items():
+        if count < 1:
+            raise ConfigError(f"{name} is {count}; it must be at least 1.")
+
+
 def _check_range(x: Tensor, box: tuple[float, float]) -> None:
     low, high = float(x.min()), float(x.max())
     slack = 1e-6 * max(1.0, box[1] - box[0])  # resizing and casting leave values such as -3e-8

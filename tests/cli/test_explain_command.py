@@ -54,3 +54,7 @@ def test_what_the_commands_refuse(runs, tmp_path, capsys):
     assert "two models" in capsys.readouterr().err
     assert _status(["transfer", *map(str, runs), "--threat", "inf:0.1,2:1"]) == BAD_INPUT
     assert "one norm" in capsys.readouterr().err
+    for command in (["explain", str(runs[0])], ["transfer", *map(str, runs)]):
+        for option in ("--n", "--steps"):
+            assert _status([*command, option, "-1"]) == BAD_INPUT
+            assert f"Invalid value for '{option}'" in capsys.readouterr().err

@@ -121,6 +121,8 @@ def test_one_output_and_features_of_their_own_go_through_every_command(
         (("evaluate", "disguised_models:small", *COMMON, "--thorough"), "quick or thorough, not both"),
         (("evaluate", "disguised_models:small", *COMMON, "--features", "data.npz"), "eps, low and high"),
         (("evaluate", "disguised_models:small", *COMMON, "--against", "none.json"), "no record at none.json"),
+        (("evaluate", "disguised_models:small", *COMMON, "--batch-size", "0"), "Invalid value for '--batch-size'"),
+        (("evaluate", "disguised_models:small", *COMMON, "--n", "-1"), "Invalid value for '--n'"),
         (("audit", "nothing.json"), "no record"),
     ],
 )

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from holomorph.errors import ConfigError, DataError, HolomorphWarning, ModelError
 from holomorph.evaluation import stage
+from holomorph.evaluation.attack import attack
 from holomorph.evaluation.autoattack import AutoAttackStage
 from holomorph.evaluation.evaluate import evaluate, prepare
 from holomorph.evaluation.export import robustbench
@@ -199,6 +200,14 @@ def test_what_cannot_be_evaluated_is_refused_in_one_sentence(
     given: dict[str, object] = {"model": halves, "x": X, "y": Y, "threat": THREAT, "n": None} | change
     with pytest.raises(error, match=words):
         evaluate(given["model"], given["x"], given["y"], given["threat"], n=given["n"], quick=True)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("batch_size", [0, -1])
+def test_a_batch_size_below_one_is_refused(batch_size: int) -> None:
+    with pytest.raises(ConfigError, match=rf"batch_size is {batch_size}; it must be at least 1\."):
+        evaluate(halves, X, Y, THREAT, checks=False, batch_size=batch_size)
+    with pytest.raises(ConfigError, match=rf"batch_size is {batch_size}; it must be at least 1\."):
+        attack(halves, X, Y, threat=THREAT, batch_size=batch_size)
 
 
 def test_fewer_samples_than_asked_are_used_with_a_warning() -> None:

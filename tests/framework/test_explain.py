@@ -243,6 +243,9 @@ def test_what_is_refused_and_what_is_left_alone():
         explain(model, x, y + 5, threat=threat)
     with pytest.raises(DataError, match="next to nothing"):
         explain(_never_right(), x, torch.tensor([1] + [0] * 29), threat=threat, steps=2)
+    for name in ("steps", "batch_size"):
+        with pytest.raises(ConfigError, match=f"{name} is -1; it must be at least 1"):
+            explain(model, x, y, threat=threat, **{name: -1})
     assert model.training
     assert all(p.grad is None and p.requires_grad for p in model.parameters())
 

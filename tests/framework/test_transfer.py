@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from holomorph.calculus.norms import norm
-from holomorph.errors import DataError, ModelError
+from holomorph.errors import ConfigError, DataError, ModelError
 from holomorph.evaluation.foolbox import FoolboxAttack
 from holomorph.evaluation.subject import Subject
 from holomorph.framework.agreement import centred
@@ -154,6 +154,9 @@ def test_what_is_refused():
         transfer({"a": a, "b": _linear(0, n=5)}, x, y, threat=threat)
     with pytest.raises(ModelError, match="numbers of classes"):
         transfer({"a": a, "b": _linear(0, classes=4)}, x, y, threat=threat)
+    for name in ("steps", "batch_size"):
+        with pytest.raises(ConfigError, match=f"{name} is -1; it must be at least 1"):
+            transfer({"a": a, "b": a}, x, y, threat=threat, **{name: -1})
 
 
 class _Stops(nn.Linear):

@@ -34,8 +34,8 @@ def evaluate(
     data: Annotated[str, typer.Option("--data", help="digits, fashion-mnist or npz:PATH (a run has its own).")] = "",
     data_dir: Annotated[Path | None, typer.Option(help="Folder with the IDX files of Fashion-MNIST.")] = None,
     box: Annotated[tuple[float, float] | None, typer.Option(help="LOW HIGH of the inputs of an npz file.")] = None,
-    n: Annotated[int, typer.Option("--n", help="Test samples to attack.")] = 1000,
-    batch_size: Annotated[int, typer.Option(help="Samples attacked at once.")] = 250,
+    n: Annotated[int, typer.Option("--n", help="Test samples to attack.", min=1)] = 1000,
+    batch_size: Annotated[int, typer.Option(help="Samples attacked at once.", min=1)] = 250,
     quick: Annotated[bool, typer.Option("--quick", help="An upper bound in under a minute.")] = False,
     thorough: Annotated[bool, typer.Option("--thorough", help="More starts, and the boundary attack.")] = False,
     features: Annotated[

@@ -21,8 +21,8 @@ def explain(
     data: Annotated[str, typer.Option("--data", help="digits, fashion-mnist or npz:PATH (a run has its own).")] = "",
     data_dir: Annotated[Path | None, typer.Option(help="Folder with the IDX files of Fashion-MNIST.")] = None,
     box: Annotated[tuple[float, float] | None, typer.Option(help="LOW HIGH of the inputs of an npz file.")] = None,
-    n: Annotated[int, typer.Option("--n", help="Test samples to look at.")] = 500,
-    steps: Annotated[int, typer.Option(help="Steps of the attacks that the margins are compared with.")] = 100,
+    n: Annotated[int, typer.Option("--n", help="Test samples to look at.", min=1)] = 500,
+    steps: Annotated[int, typer.Option(help="Steps of the attacks that the margins are compared with.", min=1)] = 100,
     thorough: Annotated[bool, typer.Option("--thorough", help="Compare with slower attacks as well.")] = False,
     only: Annotated[str, typer.Option(help="margins, energies, harmonicity, boundary: some, with commas.")] = "",
     out: Annotated[

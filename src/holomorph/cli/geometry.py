@@ -25,8 +25,8 @@ HOLOMORPHIC, PLAIN, PGD, DIRICHLET = "holomorphic network", "real network, plain
 def geometry(
     data: Annotated[str, typer.Option(help="all, or names with commas: moons,circles,blobs,spirals,line.")] = "all",
     out: Annotated[Path, typer.Option(help="Folder for the pictures and geometry.json.")] = Path("geometry"),
-    samples: Annotated[int, typer.Option(help="Of each data set.")] = 200,
-    epochs: Annotated[int, typer.Option(help="Of each training.")] = 40,
+    samples: Annotated[int, typer.Option(help="Of each data set.", min=1)] = 200,
+    epochs: Annotated[int, typer.Option(help="Of each training.", min=1)] = 40,
     eps: Annotated[float, typer.Option(help="l_2 radius that the rules train for.")] = 0.2,
     seed: Seed = 0,
     quiet: Quiet = False,

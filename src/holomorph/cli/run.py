@@ -42,7 +42,7 @@ def run(
     model: ModelName = "auto",
     activation: ActivationName = "gelu",
     epochs: Epochs = 0,
-    n: Annotated[int, typer.Option("--n", help="Test samples to attack.")] = 1000,
+    n: Annotated[int, typer.Option("--n", help="Test samples to attack.", min=1)] = 1000,
     twin: WithTwin = True,
     data_dir: DataDir = None,
     box: Box = None,

@@ -17,8 +17,8 @@ from holomorph.types import ThreatModel
 def transfer(
     runs: Annotated[list[Path], typer.Argument(help="Two or more run folders on the same data.")],
     threat: Annotated[str, typer.Option("--threat", help="NORM:EPS, several of one norm with commas.")] = "inf:0.05",
-    n: Annotated[int, typer.Option("--n", help="Test samples.")] = 200,
-    steps: Annotated[int, typer.Option(help="Steps of each attack.")] = 50,
+    n: Annotated[int, typer.Option("--n", help="Test samples.", min=1)] = 200,
+    steps: Annotated[int, typer.Option(help="Steps of each attack.", min=1)] = 50,
     out: Annotated[Path, typer.Option(help="Where the record goes; goes on from a stop.")] = Path("transfer.json"),
     data_dir: Annotated[Path | None, typer.Option(help="Folder with the IDX files of Fashion-MNIST.")] = None,
     seed: Seed = 0,

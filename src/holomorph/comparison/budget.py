@@ -12,6 +12,7 @@ from torch import nn
 from holomorph.data import Splits
 from holomorph.errors import ConfigError
 from holomorph.rules import Rule
+from holomorph.types import at_least_one
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 _STEPS = 3
@@ -50,7 +51,13 @@ class Budget:
 
         A rule that takes each batch several times (FreeAT) gets as many epochs fewer. A time is turned into epochs
         by a short trial of the rule, whose outcome a comparison notes, so that it resumes with the same number.
+
+        Raises
+        ------
+        ConfigError
+            For a batch size below 1.
         """
+        at_least_one(batch_size=batch_size)
         if self.seconds is None:
             return max(1, (self.epochs or 1) // rule.replays)
         steps = -(-len(splits.x_train) // batch_size) * rule.replays

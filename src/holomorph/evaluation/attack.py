@@ -72,7 +72,7 @@ def attack(
     Raises
     ------
     ConfigError
-        For an unknown attack, or one that cannot serve.
+        For an unknown attack, or one that cannot serve, or a batch size below 1.
 
     Source: docs/evaluation.md.
 
@@ -89,6 +89,7 @@ def attack(
         raise unknown_name("attack", name, ATTACKS)
     if features is not None and name not in ("pgd", "pgd-numerical"):
         raise ConfigError(f"{name} knows one eps and one box for all features. Use pgd or pgd-numerical.")
+    runner = Runner(seed, batch_size)
     x, y = prepare(model, x, y, [threat], features=features)
     if features is not None:
         model, threat, x = InUnits(model, features, x.dtype), features.threat(threat), features.encode(x)
@@ -99,7 +100,7 @@ def attack(
         rows = ledger.rows(everyone=True)
         chosen = ATTACKS[name](threat, logits.shape[1])
         if len(rows):
-            proposals = Runner(seed, batch_size).propose(chosen, threat, subject, x[rows], y[rows])
+            proposals = runner.propose(chosen, threat, subject, x[rows], y[rows])
             ledger.submit(chosen.name, chosen.access, rows, proposals)
     nearest = ledger.nearest if features is None else features.decode(ledger.nearest)
     return Attacked(nearest, ~ledger.robust, ledger.smallest)

@@ -110,7 +110,7 @@ def evaluate(
     """
     started = time.perf_counter()
     threats = [threat] if isinstance(threat, ThreatModel) else list(threat)
-    effort = _effort(quick=quick, thorough=thorough)
+    effort, runner = _effort(quick=quick, thorough=thorough), Runner(seed, batch_size, fabric=fabric)
     n = min(quick_samples(len(threats)), len(x) if n is None else n) if quick and threats else n
     x, y = prepare(model, x, y, threats, n=n, features=features)
     facts = Facts(name or type(model).__name__, data, training_cost, source or {}, features, x.dtype)
@@ -119,8 +119,8 @@ def evaluate(
         model = InUnits(model, features, x.dtype)
         twin = None if twin is None else InUnits(twin, features, x.dtype)
         x = features.encode(x)
-    store = None if resume is None else Store(Path(resume), fingerprint(model) + fingerprint(twin))
-    runner = Runner(seed, batch_size, store, fabric)
+    if resume is not None:
+        runner = replace(runner, store=Store(Path(resume), fingerprint(model) + fingerprint(twin)))
     with under_attack(model), under_attack(twin or model):
         torch.manual_seed(seed)
         found = attack_all(model, x, y, threats, runner, effort=effort, twin=twin)

@@ -18,7 +18,7 @@ from holomorph import progress
 from holomorph.evaluation.base import Attack
 from holomorph.evaluation.memory import halving
 from holomorph.evaluation.subject import Subject
-from holomorph.types import ThreatModel, write_atomically
+from holomorph.types import ThreatModel, at_least_one, write_atomically
 
 
 class Processes(Protocol):
@@ -70,6 +70,9 @@ class Runner:
     batch_size: int = 250
     store: Store | None = None
     fabric: Processes | None = None
+
+    def __post_init__(self) -> None:
+        at_least_one(batch_size=self.batch_size)
 
     @property
     def first(self) -> bool:

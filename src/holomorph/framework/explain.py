@@ -20,7 +20,7 @@ from holomorph.framework.shelf import Shelf
 from holomorph.framework.spikes import spikes
 from holomorph.progress import track
 from holomorph.records.explanation import ExplanationRecord
-from holomorph.types import ThreatModel, check_batch
+from holomorph.types import ThreatModel, at_least_one, check_batch
 from holomorph.versions import versions
 
 
@@ -72,7 +72,7 @@ def explain(
     DataError
         For samples outside the box, one class only, or fewer than 12 samples.
     ConfigError
-        For a part of another name.
+        For a part of another name, or steps or a batch size below 1.
     ModelError
         If the output is not logits of at least two classes.
 
@@ -89,6 +89,7 @@ def explain(
     ['first order', 'analytic', 'analytic, thorough']
     """
     started = time.perf_counter()
+    at_least_one(steps=steps, batch_size=batch_size)
     check_batch(x, y, box=threat.box)
     if len(x) < 12 or len(set(y.tolist())) < 2:
         raise DataError("An explanation needs at least 12 samples of at least two classes.")

@@ -29,7 +29,7 @@ from holomorph.framework.pairs import Tables, tables
 from holomorph.framework.scores import Weights, score
 from holomorph.framework.shelf import Shelf
 from holomorph.records.transfer import Attacked, Predicted, Score, TransferRecord
-from holomorph.types import ThreatModel, check_batch
+from holomorph.types import ThreatModel, at_least_one, check_batch
 from holomorph.versions import versions
 
 _ATTACKS = ("apgd", "fmn")
@@ -92,6 +92,8 @@ def transfer(
     ------
     DataError, ModelError
         For data outside the box, fewer than two models, or models whose inputs or classes differ.
+    ConfigError
+        For steps or a batch size below 1.
 
     Source: docs/mathematics.md, section 7; our derivation.
 
@@ -104,6 +106,7 @@ def transfer(
     (('a', 'b'), 2)
     """
     started = time.perf_counter()
+    at_least_one(steps=steps, batch_size=batch_size)
     check_batch(x, y, box=threat.box)
     threats = [ThreatModel(threat.norm, e, threat.box) for e in ([threat.eps] if eps is None else eps)]
     radii = [t.radius for t in threats]

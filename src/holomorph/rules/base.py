@@ -14,7 +14,7 @@ from torch.nn.functional import cross_entropy
 from holomorph.calculus.measures import SampleLoss
 from holomorph.errors import ConfigError, ModelError
 from holomorph.nn.contract import evaluating
-from holomorph.types import ThreatModel, check_batch
+from holomorph.types import ThreatModel, at_least_one, check_batch
 
 
 class Cost(NamedTuple):
@@ -90,9 +90,7 @@ class Rule(ABC):
 
     def require_positive(self, *names: str) -> None:
         """Refuse settings that must be 1, 2, 3, ..."""
-        for name in names:
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least 1.")
+        at_least_one(**{name: getattr(self, name) for name in names})
 
     @abstractmethod
     def loss(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
