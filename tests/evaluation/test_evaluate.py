@@ -103,6 +103,12 @@ def test_one_output_is_two_classes() -> None:
     assert single.robust == column.robust == double.robust
 
 
+def test_classes_beyond_256_are_told_apart_in_half_precision() -> None:
+    logits = nn.functional.one_hot(torch.tensor([257, 299, 3]), 300).bfloat16()
+    logits[2, 5] = torch.nan
+    assert Subject(lambda _: logits).answers(torch.zeros(3, 1)).tolist() == [257, 299, -1]
+
+
 def test_a_model_in_training_mode_is_evaluated_in_evaluation_mode(scene: Scene) -> None:
     model = nn.Sequential(scene.honest, nn.Dropout(0.5), nn.BatchNorm1d(10))
     model[2].eval()

@@ -70,7 +70,7 @@ class Subject(nn.Module):
     def answers(self, x: Tensor, batch_size: int = 500) -> Tensor:
         """Return the class of each sample; -1, which no label equals, where a logit is NaN."""
         logits = self.logits(x, batch_size)
-        return torch.where(logits.isnan().any(1), torch.full_like(logits[:, 0], -1.0), logits.argmax(1)).long()
+        return logits.argmax(1).masked_fill(logits.isnan().any(1), -1)
 
     def lead(self, x: Tensor, y: Tensor, batch_size: int = 500) -> Tensor:
         """The label's logit above its strongest rival's; 0 where rounding decides, -1 where a logit is NaN.
