@@ -69,6 +69,7 @@ def test_the_same_seed_gives_the_same_weights_and_force_replaces(folder):
         (["--rule", "dirichle"], "Unknown rule 'dirichle'. Did you mean 'dirichlet'?"),
         (["--rule", "dirichlet(wait=2)"], "Did you mean 'weight'?"),
         (["--rule", "dirichlet(weight"], "Write it as NAME or NAME(setting=value, ...)"),
+        (["--rule", "pgd(steps=2.5)"], "steps is 2.5; it must be a whole number."),
         (["--threat", "l7:1"], "Unknown norm 'l7'. Use inf, 2 or 1."),
         (["--threat", "inf:50"], "exceeds the box"),
         (["--threat", "inf:0"], "eps must be positive"),

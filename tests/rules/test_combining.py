@@ -10,6 +10,7 @@ from holomorph.calculus.measures import Ball, Samples
 from holomorph.calculus.norms import norm
 from holomorph.errors import ConfigError
 from holomorph.rules import PGD, Ascent, Dirichlet, FiniteEnergy, FreeAT, Growing, Plain, Sum, parse
+from holomorph.rules.registry import COMPLEX, RULES
 from holomorph.types import ThreatModel
 
 THREAT = ThreatModel("inf", 0.1)
@@ -78,6 +79,19 @@ def test_rules_are_read_from_text():
     assert (growing.rule.steps, growing.start, growing.rule.seed) == (3, 0.5, 2)
 
 
+def test_every_rule_is_read_by_its_name():
+    for name, rule in {**RULES, **COMPLEX}.items():
+        assert type(parse(name, THREAT)) is rule
+    rule = parse("cauchy-riemann(weight=2) + 0.1*maximum-margin(temperature=1)", THREAT)
+    assert [part.name for part in rule.rules] == ["cauchy-riemann", "maximum-margin"]
+
+
+def test_true_and_false_are_no_words():
+    assert parse("finite(clip=false)", THREAT).clip is False
+    assert parse("pgd(random_start=true)", THREAT).random_start is True
+    assert parse("finite(kept=None)", THREAT).kept is None
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -89,6 +103,22 @@ def test_rules_are_read_from_text():
         ("dirichlet(", "Cannot read the rule"),
         ("pgd - plain", "Cannot read the rule"),
         ("pgd(steps=__import__('os'))", "not a number, a word or a list"),
+        ("dirichlet(measure=ball(2))", "Name its settings, as in ball(scale=1.5)"),
+        ("dirichlet(measure=ball(scale=wide))", "scale is 'wide'; it must be a number"),
+        ("dirichlet(measure=ascent(steps=0))", "steps is 0; it must be at least 1"),
+        ("growing(pgd, strat=0.2)", "Did you mean 'start'"),
+        ("growing(pgd, start=early)", "start is 'early'; it must be a number"),
+        ("finite(weight=high)", "weight is 'high'; it must be a number"),
+        ("finite(segments=2.5)", "segments is 2.5; it must be a whole number"),
+        ("finite(clip=1)", "clip is 1; it must be true or false"),
+        ("pgd(steps=2.5)", "steps is 2.5; it must be a whole number"),
+        ("pgd(steps=true)", "steps is True; it must be a whole number"),
+        ("pgd(**{'steps': 3})", "Cannot read the rule"),
+        ("'a'*pgd + plain", "Cannot read the rule"),
+        ("trades(beta=-6)", "beta is -6; it must not be negative"),
+        ("nfgsm(noise=-1)", "noise is -1; it must not be negative"),
+        ("llr(slope=-1)", "slope is -1; it must not be negative"),
+        ("cauchy-rieman", "Did you mean 'cauchy-riemann'"),
         ("pgd(steps=0)", "steps is 0; it must be at least 1"),
     ],
 )

@@ -12,7 +12,7 @@ from holomorph.calculus.measures import SampleLoss
 from holomorph.calculus.norms import dual_direction, into_threat, per_sample, random_in_ball
 from holomorph.errors import ConfigError
 from holomorph.rules.gradients import input_gradient
-from holomorph.types import ThreatModel
+from holomorph.types import ThreatModel, at_least_one
 
 #: Share of the coordinates that a step of an l_1 ascent moves; one coordinate at a time would need hundreds of steps.
 SPARSITY = 0.05
@@ -121,6 +121,9 @@ class Ascent:
     steps: int = 1
     fraction: float = 0.5
     noise: float = 0.0
+
+    def __post_init__(self) -> None:
+        at_least_one(steps=self.steps)
 
     def draw(
         self, x: Tensor, generator: torch.Generator, y: Tensor | None = None, loss: SampleLoss | None = None

@@ -7,7 +7,6 @@ from dataclasses import KW_ONLY, dataclass
 import torch
 from torch import Tensor, distributed, nn
 
-from holomorph.errors import ConfigError
 from holomorph.rules.base import Cost
 from holomorph.rules.passes import Passes
 from holomorph.rules.pgd import PGD
@@ -46,8 +45,7 @@ class AWP(PGD):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.gamma >= 0:
-            raise ConfigError(f"gamma is {self.gamma}; it must not be negative.")
+        self.require_not_negative("gamma")
 
     def loss(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
         """Risk at the worst points and weights."""

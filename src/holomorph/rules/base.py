@@ -92,6 +92,12 @@ class Rule(ABC):
         """Refuse settings that must be 1, 2, 3, ..."""
         at_least_one(**{name: getattr(self, name) for name in names})
 
+    def require_not_negative(self, *names: str) -> None:
+        """Refuse settings below 0, and those that are no numbers."""
+        for name in names:
+            if not getattr(self, name) >= 0:
+                raise ConfigError(f"{name} is {getattr(self, name)}; it must not be negative.")
+
     @abstractmethod
     def loss(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
         """Compute the scalar; the batch has been checked."""

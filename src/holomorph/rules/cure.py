@@ -7,7 +7,6 @@ from dataclasses import KW_ONLY, dataclass
 from torch import Tensor, nn
 
 from holomorph.calculus.norms import dual_direction
-from holomorph.errors import ConfigError
 from holomorph.rules.base import Cost, Rule
 from holomorph.rules.gradients import input_gradient, require_double_backward
 from holomorph.rules.passes import Passes
@@ -53,8 +52,7 @@ class CURE(Rule):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.weight >= 0:
-            raise ConfigError(f"weight is {self.weight}; it must not be negative.")
+        self.require_not_negative("weight")
 
     def loss(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
         """Risk plus weighted curvature."""

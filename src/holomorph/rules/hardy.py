@@ -77,8 +77,7 @@ class Hardy(Rule):
         self.measure = self.measure or Ball(self.threat)
         if self.points < 2:
             raise ConfigError(f"points is {self.points}; a circle needs at least 2.")
-        if not self.weight >= 0:
-            raise ConfigError(f"weight is {self.weight}; it must not be negative.")
+        self.require_not_negative("weight")
         if self.along not in ("worst", "random"):
             raise ConfigError(f"along is {self.along!r}; use 'worst' or 'random'.")
 

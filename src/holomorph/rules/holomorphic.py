@@ -65,8 +65,7 @@ class Holomorphic(Rule):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.measure = self.measure or Ball(self.threat)
-        if not self.weight >= 0:
-            raise ConfigError(f"weight is {self.weight}; it must not be negative.")
+        self.require_not_negative("weight")
         if self.risk_of not in ("codes", "logits"):
             raise unknown_name("risk", self.risk_of, ("codes", "logits"))
 

@@ -56,6 +56,7 @@ class LLR(Rule):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.require_positive("steps")
+        self.require_not_negative("weight", "slope")
 
     def perturbation(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
         """Return δ* of each sample, without a graph."""

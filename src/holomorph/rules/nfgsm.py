@@ -45,6 +45,10 @@ class NFGSM(Rule):
     _: KW_ONLY
     noise: float = 2.0
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.require_not_negative("noise")
+
     def loss(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
         """Risk at the perturbed points."""
         eps = self.threat.radius

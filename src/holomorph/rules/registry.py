@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ast
 import dataclasses
-from typing import Any
+from numbers import Integral, Real
+from typing import Any, get_args, get_type_hints
 
 from holomorph.calculus.measures import Ball, Samples
 from holomorph.errors import ConfigError, unknown_name
@@ -67,6 +68,17 @@ COMPLEX: dict[str, type[Rule]] = {rule.name: rule for rule in (Holomorphic, Maxi
 
 _ALL = {**RULES, **COMPLEX}
 
+#: Names that Python would take for differences, by the words that stand for them while a text is read.
+_HYPHENATED = {name.replace("-", "_"): name for name in _ALL if "-" in name}
+
+#: What a setting of each type may hold, and how a person calls it.
+_TYPES: dict[Any, tuple[type[Any], str]] = {
+    bool: (bool, "true or false"),
+    int: (Integral, "a whole number"),
+    float: (Real, "a number"),
+    str: (str, "a word"),
+}
+
 #: The measures that a text may name; all but the samples need the threat.
 MEASURES: dict[str, type[Any]] = {"samples": Samples, "ball": Ball, "ascent": Ascent}
 
@@ -77,7 +89,7 @@ def build(name: str, threat: ThreatModel, **settings: Any) -> Rule:
     Raises
     ------
     ConfigError
-        For an unknown rule or setting, with the nearest known names.
+        For an unknown rule or setting, with the nearest known names, and for a value of another type or out of range.
 
     >>> build("dirichlet", ThreatModel("inf", 0.1), weight=2.0).weight
     2.0
@@ -85,10 +97,7 @@ def build(name: str, threat: ThreatModel, **settings: Any) -> Rule:
     if name not in _ALL:
         raise unknown_name("rule", name, _ALL)
     rule = _ALL[name]
-    known = {f.name for f in dataclasses.fields(rule) if f.init} - {"threat"}
-    for key in settings:
-        if key not in known:
-            raise unknown_name(f"setting of the rule {name!r}", key, known)
+    _check_settings("rule", name, rule, settings)
     needs_threat = any(f.name == "threat" for f in dataclasses.fields(rule))
     arguments: dict[str, Any] = {"threat": threat, **settings} if needs_threat else settings
     return rule(**arguments)
@@ -97,14 +106,15 @@ def build(name: str, threat: ThreatModel, **settings: Any) -> Rule:
 def parse(text: str, threat: ThreatModel, **defaults: Any) -> Rule:
     """Read a rule with its settings as written on the command line.
 
-    Values are Python literals, a bare word is text, a measure is written ``measure=ball(scale=1.5)``. Rules add up:
-    ``nfgsm + 0.1*dirichlet``; ``growing(pgd, start=0.2)`` lets the radius grow. ``defaults`` hold for every rule in
-    the text that has such a setting, unless the text says otherwise.
+    Values are Python literals; of bare words ``true`` and ``false`` are what they say, others are text. A measure is
+    written ``measure=ball(scale=1.5)``. Rules add up: ``nfgsm + 0.1*dirichlet``; ``growing(pgd, start=0.2)`` lets
+    the radius grow. ``defaults`` hold for every rule in the text that has such a setting, unless the text says
+    otherwise.
 
     Raises
     ------
     ConfigError
-        For a text that is no rule, with the nearest known names.
+        For a text that is no rule, with the nearest known names, and for a value of another type or out of range.
 
     >>> rule = parse("dirichlet(weight=2, power=1, risk_at=samples)", ThreatModel("inf", 0.1))
     >>> rule.weight, rule.power, rule.risk_at
@@ -113,7 +123,7 @@ def parse(text: str, threat: ThreatModel, **defaults: Any) -> Rule:
     (1.0, 0.1)
     """
     try:
-        return _rule(ast.parse(text.strip(), mode="eval").body, threat, defaults)
+        return _rule(ast.parse(_without_hyphens(text.strip()), mode="eval").body, threat, defaults)
     except (SyntaxError, _UnreadableError):
         if text.strip().replace("-", "_").isidentifier():
             raise unknown_name("rule", text.strip(), _ALL) from None
@@ -126,6 +136,13 @@ class _UnreadableError(Exception):
     """The text is Python but no rule."""
 
 
+def _without_hyphens(text: str) -> str:
+    """Spell names such as ``cauchy-riemann`` as Python can read them."""
+    for word, name in _HYPHENATED.items():
+        text = text.replace(name, word)
+    return text
+
+
 def _rule(node: ast.expr, threat: ThreatModel, defaults: dict[str, Any]) -> Rule:
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
         terms = [_term(side, threat, defaults) for side in _summands(node)]
@@ -134,14 +151,40 @@ def _rule(node: ast.expr, threat: ThreatModel, defaults: dict[str, Any]) -> Rule
         node = ast.Call(func=node, args=[], keywords=[])
     if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name)):
         raise _UnreadableError
-    settings = {k.arg: _value(k.value, threat, k.arg) for k in node.keywords if k.arg}
-    if node.func.id == Growing.name and len(node.args) == 1:
+    name, settings = _HYPHENATED.get(node.func.id, node.func.id), _settings(node, threat)
+    if name == Growing.name and len(node.args) == 1:
+        _check_settings("rule", name, Growing, settings)
         inner = _rule(node.args[0], threat, defaults)
         return Growing(inner, **{**_shared(Growing, defaults), **settings})
     if node.args:
         raise _UnreadableError
-    rule = _ALL.get(node.func.id)
-    return build(node.func.id, threat, **{**(_shared(rule, defaults) if rule else {}), **settings})
+    rule = _ALL.get(name)
+    return build(name, threat, **{**(_shared(rule, defaults) if rule else {}), **settings})
+
+
+def _settings(call: ast.Call, threat: ThreatModel) -> dict[str, Any]:
+    if any(k.arg is None for k in call.keywords):
+        raise _UnreadableError
+    return {k.arg: _value(k.value, threat, k.arg) for k in call.keywords if k.arg}
+
+
+def _check_settings(kind: str, name: str, made: type[Any], settings: dict[str, Any]) -> None:
+    """Refuse settings that a rule or a measure does not have, and values of another type than the field's."""
+    hints = get_type_hints(made)
+    known = {f.name for f in dataclasses.fields(made) if f.init} - {"threat", "rule"}
+    for key, value in settings.items():
+        if key not in known:
+            raise unknown_name(f"setting of the {kind} {name!r}", key, known)
+        _check_type(key, value, hints[key])
+
+
+def _check_type(key: str, value: Any, hint: Any) -> None:
+    types = get_args(hint) or (hint,)  # the parts of ``float | None``
+    if value is None and type(None) in types:
+        return
+    for accepted, words in (_TYPES[t] for t in types if t in _TYPES):
+        if not isinstance(value, accepted) or (isinstance(value, bool) and accepted is not bool):
+            raise ConfigError(f"{key} is {value!r}; it must be {words}.")
 
 
 def _summands(node: ast.expr) -> list[ast.expr]:
@@ -152,7 +195,9 @@ def _summands(node: ast.expr) -> list[ast.expr]:
 
 def _term(node: ast.expr, threat: ThreatModel, defaults: dict[str, Any]) -> tuple[float, Rule]:
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult) and isinstance(node.left, ast.Constant):
-        return float(node.left.value), _rule(node.right, threat, defaults)  # type: ignore[arg-type]
+        if not isinstance(node.left.value, int | float):
+            raise _UnreadableError
+        return float(node.left.value), _rule(node.right, threat, defaults)
     return 1.0, _rule(node, threat, defaults)
 
 
@@ -165,10 +210,10 @@ def _value(node: ast.expr, threat: ThreatModel, setting: str) -> Any:
     if setting == "measure":
         return _measure(node, threat)
     if isinstance(node, ast.Name):
-        return node.id
+        return {"true": True, "false": False}.get(node.id, node.id)
     try:
         return ast.literal_eval(node)
-    except ValueError:
+    except (ValueError, TypeError):
         raise ConfigError(f"{ast.unparse(node)!r} is not a number, a word or a list.") from None
 
 
@@ -176,10 +221,9 @@ def _measure(node: ast.expr, threat: ThreatModel) -> Any:
     name = ast.unparse(node.func if isinstance(node, ast.Call) else node)
     if name not in MEASURES:
         raise unknown_name("measure", name, MEASURES)
-    measure, keywords = MEASURES[name], node.keywords if isinstance(node, ast.Call) else []
-    known = {f.name for f in dataclasses.fields(measure)}
-    settings: dict[str, Any] = {k.arg: _value(k.value, threat, "") for k in keywords if k.arg}
-    for key in settings:
-        if key not in known:
-            raise unknown_name(f"setting of the measure {name!r}", key, known)
-    return measure(**({"threat": threat} if "threat" in known else {}), **settings)
+    if isinstance(node, ast.Call) and node.args:
+        raise ConfigError(f"Cannot read the measure {ast.unparse(node)!r}. Name its settings, as in ball(scale=1.5).")
+    measure, settings = MEASURES[name], _settings(node, threat) if isinstance(node, ast.Call) else {}
+    _check_settings("measure", name, measure, settings)
+    needs_threat = any(f.name == "threat" for f in dataclasses.fields(measure))
+    return measure(**({"threat": threat} if needs_threat else {}), **settings)

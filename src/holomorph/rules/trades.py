@@ -60,6 +60,7 @@ class TRADES(Rule):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.require_positive("steps")
+        self.require_not_negative("beta")
 
     def perturbed(self, model: nn.Module, x: Tensor) -> Tensor:
         """Return the points of largest divergence found, without a graph."""
