@@ -1,6 +1,7 @@
 import json
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -106,6 +107,13 @@ def test_rounding_just_outside_the_box_passes():
 def test_labels_must_be_as_many_as_samples():
     with pytest.raises(DataError, match="There are 2 samples but 3 labels"):
         check_batch(torch.zeros(2, 1), torch.zeros(3))
+
+
+def test_arrays_are_no_tensors():
+    with pytest.raises(DataError, match=r"The samples are ndarray, not a tensor\. Convert them"):
+        check_batch(np.zeros((2, 1)), torch.zeros(2))
+    with pytest.raises(DataError, match="The labels are ndarray, not a tensor"):
+        check_batch(torch.zeros(2, 1), np.zeros(2))
 
 
 def test_unknown_names_without_a_near_one():

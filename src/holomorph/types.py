@@ -209,8 +209,11 @@ def check_batch(x: Tensor, y: Tensor | None = None, *, box: tuple[float, float] 
     Raises
     ------
     DataError
-        For empty data, integers, NaN or infinities, values outside the box, or mismatched labels.
+        For empty data, integers, what is no tensor, NaN or infinities, values outside the box, or mismatched labels.
     """
+    for what, values in (("samples", x), ("labels", y)):
+        if values is not None and not isinstance(values, Tensor):
+            raise DataError(f"The {what} are {type(values).__name__}, not a tensor. Convert them with torch.as_tensor.")
     if x.ndim == 0 or len(x) == 0:
         raise DataError("There are no samples. Give a batch with at least one.")
     if not x.is_floating_point() and not x.is_complex():
@@ -221,6 +224,15 @@ def check_batch(x: Tensor, y: Tensor | None = None, *, box: tuple[float, float] 
         _check_range(x, box)
     if y is not None and len(y) != len(x):
         raise DataError(f"There are {len(x)} samples but {len(y)} labels. Give one label a sample.")
+
+
+def as_long(y: Tensor) -> Tensor:
+    """Widen whole numbers to 64 bits, which losses ask of labels; what is no label is left for others to refuse.
+
+    >>> as_long(torch.tensor([0, 2], dtype=torch.uint8))
+    tensor([0, 2])
+    """
+    return y if y.is_floating_point() or y.is_complex() or y.dtype == torch.bool else y.long()
 
 
 def at_least_one(**counts: int) -> None:

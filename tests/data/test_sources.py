@@ -87,6 +87,12 @@ def test_npz_of_any_shape_takes_the_box_from_the_data(tmp_path):
         ({"y_train": np.arange(19) % 2}, None, "x_train has 20 samples but y_train has 19 labels"),
         ({"x_test": np.zeros((0, 3)), "y_test": np.zeros(0, int)}, None, "x_test is empty"),
         ({"y_train": np.zeros(20, int)}, None, "there is one class only"),
+        ({"y_train": np.ones(20, int)}, None, "All labels are 1: there is one class only"),
+        ({"y_train": np.arange(20) % 3 + 1}, None, "They seem to start at 1: subtract 1."),
+        ({"y_train": np.arange(20) % 3 * 1000000}, None, "has the label 1. Number the classes 0..2."),
+        ({"x_train": np.zeros(20)}, None, "x_train has the shape (20,). Give one row a sample"),
+        ({"y_test": np.zeros((5, 1), int)}, None, "y_test has the shape (5, 1). Give one label a sample"),
+        ({"x_train": np.zeros((1, 3)), "y_train": np.array([1])}, None, "there is one class only"),
         ({"y_train": np.arange(20) % 2 - 1}, None, "Labels range over -1..0"),
         ({"y_test": np.arange(5)}, None, "Labels range over 0..4; they must lie in 0..1."),
         ({"x_test": np.zeros((5, 4))}, None, "The test samples have shape (4,), the others (3,)."),
@@ -117,6 +123,12 @@ def test_labels_that_start_at_one_get_a_hint():
         check_labels(torch.tensor([1, 2, 3]), classes=3)
     with pytest.raises(DataError, match="one whole number a sample"):
         check_labels(torch.tensor([[1.0, 0.0]]))
+
+
+@pytest.mark.parametrize("dtype", [torch.int32, torch.int16, torch.uint8])
+def test_splits_widen_their_labels(dtype):
+    x, y = torch.rand(4, 2), torch.tensor([0, 1, 0, 1], dtype=dtype)
+    assert Splits("a", x, y, x, y, x, y, (0.0, 1.0), 2).y_val.dtype == torch.int64
 
 
 def test_splits_check_every_part():

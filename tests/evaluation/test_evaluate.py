@@ -189,6 +189,8 @@ def test_robustbench_fields(scene: Scene) -> None:
         ({"y": Y + 1}, DataError, "subtract 1"),
         ({"y": 2 * Y - 1}, DataError, "write them as 0 and 1"),
         ({"y": Y.float()}, DataError, "integers"),
+        ({"x": X.numpy()}, DataError, "The samples are ndarray, not a tensor"),
+        ({"y": Y.numpy()}, DataError, "The labels are ndarray, not a tensor"),
         ({"y": Y[:3]}, DataError, "5 samples but 3 labels"),
         ({"y": Y + 5}, DataError, "classes 0 to 1"),
         ({"threat": []}, ConfigError, "no threat"),
@@ -206,6 +208,19 @@ def test_what_cannot_be_evaluated_is_refused_in_one_sentence(
     given: dict[str, object] = {"model": halves, "x": X, "y": Y, "threat": THREAT, "n": None} | change
     with pytest.raises(error, match=words):
         evaluate(given["model"], given["x"], given["y"], given["threat"], n=given["n"], quick=True)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("dtype", [torch.int32, torch.int16, torch.uint8])
+def test_labels_may_be_whole_numbers_of_any_width(dtype: torch.dtype) -> None:
+    wide = evaluate(halves, X, Y, THREAT, quick=True, checks=False)
+    assert evaluate(halves, X, Y.to(dtype), THREAT, quick=True, checks=False).threats == wide.threats
+    assert torch.equal(*(attack(halves, X, y, threat=THREAT).broken for y in (Y, Y.to(dtype))))
+
+
+@pytest.mark.parametrize(("name", "classes"), [("apgd-dlr", 3), ("apgd-t", 4)])
+def test_an_attack_that_needs_more_classes_is_refused(name: str, classes: int) -> None:
+    with pytest.raises(ConfigError, match=f"{name} needs {classes} classes, the model has 2"):
+        attack(halves, X, Y, threat=THREAT, name=name)
 
 
 @pytest.mark.parametrize("batch_size", [0, -1])

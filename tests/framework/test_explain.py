@@ -260,6 +260,15 @@ def test_only_the_parts_asked_for_are_measured() -> None:
         explain(model, x, y, threat=ThreatModel("inf", 0.1), only=["energie"])
 
 
+@pytest.mark.parametrize("precisions", [(torch.float64, torch.float32), (torch.float32, torch.float64)])
+def test_samples_take_the_precision_of_the_model(precisions) -> None:
+    x = torch.rand(20, 3, generator=torch.Generator().manual_seed(0), dtype=precisions[0])
+    model = nn.Linear(3, 2, dtype=precisions[1])
+    model.weight.data, model.bias.data = model.weight.new_tensor([[1, 0, 0], [0, 1, 0]]), model.bias.new_zeros(2)
+    y = (x[:, 0] < x[:, 1]).int()
+    assert explain(model, x, y, threat=ThreatModel("inf", 0.1), steps=5, reference=x).clean == 1
+
+
 class _Counted(nn.Linear):
     """A linear model that counts its passes and stops after some."""
 

@@ -121,6 +121,13 @@ def test_records_survive_saving(tmp_path):
     assert record.scores == ()  # two models are too few to score
 
 
+def test_labels_may_be_narrow_whole_numbers():
+    models = {"a": _linear(0, dtype=torch.float32), "b": _linear(1, dtype=torch.float32)}
+    x, y = _data(dtype=torch.float32)
+    one, other = (transfer(models, x, labels, threat=ThreatModel(2, 0.1), steps=2) for labels in (y, y.int()))
+    assert other.attacked == one.attacked
+
+
 def test_models_are_left_as_they_were():
     models = {"a": nn.Sequential(nn.Linear(8, 3), nn.Dropout(0.5)), "b": _linear(1, dtype=torch.float32)}
     x, y = _data(dtype=torch.float32)

@@ -34,6 +34,22 @@ def test_training_learns_and_is_determined_by_the_seed(task, make_model):
     assert not same(one, other)
 
 
+@pytest.mark.parametrize("dtype", [torch.int32, torch.uint8])
+def test_labels_may_be_whole_numbers_of_any_width(task, make_model, dtype):
+    x, y = task
+    models = [make_model() for _ in range(3)]
+    fit(models[0], task, Dirichlet(THREAT), epochs=1)
+    fit(models[1], (x, y.to(dtype)), Dirichlet(THREAT), epochs=1)
+    assert same(*models[:2])
+    fit(models[2], DataLoader(TensorDataset(x, y.to(dtype)), 64), Dirichlet(THREAT), epochs=1)
+
+
+def test_arrays_are_refused(task, make_model):
+    x, y = task
+    with pytest.raises(DataError, match="The samples are ndarray, not a tensor"):
+        fit(make_model(), (x.numpy(), y.numpy()), Plain())
+
+
 def test_the_callers_random_stream_is_left_alone(task, make_model):
     model = make_model(dropout=0.5)
     torch.manual_seed(7)

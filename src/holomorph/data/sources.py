@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from holomorph.data.splits import Splits, check_labels
+from holomorph.data.splits import Splits, count_classes
 from holomorph.errors import DataError, unknown_name
 
 Box = tuple[float, float]
@@ -117,7 +117,7 @@ def _npz(path: Path, box: Box | None) -> Splits:
     arrays = _read_npz(path)
     x, y = _samples(arrays["x_train"]), _labels(arrays["y_train"])
     x_test, y_test = _samples(arrays["x_test"]), _labels(arrays["y_test"])
-    classes = check_labels(y)
+    classes = count_classes(y)
     if "x_val" in arrays and "y_val" in arrays:
         x_val, y_val = _samples(arrays["x_val"]), _labels(arrays["y_val"])
     else:
@@ -145,6 +145,10 @@ def _read_npz(path: Path) -> dict[str, NDArray[np.generic]]:
         raise DataError(f"{path} lacks {', '.join(missing)}. It must hold {', '.join(needed)}.")
     for part in ("train", "val", "test"):
         x, y = arrays.get(f"x_{part}"), arrays.get(f"y_{part}")
+        if x is not None and x.ndim < 2:
+            raise DataError(f"{path}: x_{part} has the shape {x.shape}. Give one row a sample: (samples, features).")
+        if y is not None and y.ndim != 1:
+            raise DataError(f"{path}: y_{part} has the shape {y.shape}. Give one label a sample: (samples,).")
         if x is not None and y is not None and len(x) != len(y):
             raise DataError(f"{path}: x_{part} has {len(x)} samples but y_{part} has {len(y)} labels.")
         if x is not None and len(x) == 0:

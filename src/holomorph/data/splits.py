@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from holomorph.errors import DataError
-from holomorph.types import check_batch
+from holomorph.types import as_long, check_batch
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,7 @@ class Splits:
             x, y = self.part(part)
             check_batch(x, y, box=self.box)
             check_labels(y, self.classes)
+            object.__setattr__(self, f"y_{part}", as_long(y))
             if x.shape[1:] != self.shape:
                 raise DataError(f"The {part} samples have shape {tuple(x.shape[1:])}, the others {tuple(self.shape)}.")
 
@@ -58,6 +59,26 @@ def check_labels(y: Tensor, classes: int | None = None) -> int:
         top = f"{classes - 1}" if classes is not None else "K-1"
         hint = " They seem to start at 1: subtract 1." if low == 1 and high == classes else ""
         raise DataError(f"Labels range over {low}..{high}; they must lie in 0..{top}.{hint}")
-    if classes is None and high == 0:
-        raise DataError("All labels are 0: there is one class only. A classifier needs at least two.")
+    if classes is None and low == high:
+        raise DataError(f"All labels are {low}: there is one class only. A classifier needs at least two.")
     return high + 1 if classes is None else classes
+
+
+def count_classes(y: Tensor) -> int:
+    """Return the number of classes of training labels, each of which must occur: a network is built for as many.
+
+    Raises
+    ------
+    DataError
+        For labels that are not 0..K-1, or leave one of them out.
+
+    >>> count_classes(torch.tensor([0, 2, 1]))
+    3
+    """
+    classes, present = check_labels(y), set(y.tolist())
+    if len(present) < classes:
+        absent = next(k for k in range(classes) if k not in present)
+        seem = absent == 0 and len(present) == classes - 1
+        hint = "They seem to start at 1: subtract 1." if seem else f"Number the classes 0..{len(present) - 1}."
+        raise DataError(f"Labels range up to {classes - 1}, but no training sample has the label {absent}. {hint}")
+    return classes

@@ -36,6 +36,10 @@ ATTACKS: dict[str, Callable[[ThreatModel, int], Attack]] = {
 }
 
 
+#: Classes that an attack's loss compares, where they are more than two.
+NEEDED = {"apgd-dlr": 3, "apgd-t": 4}
+
+
 class Attacked(NamedTuple):
     """The nearest adversarial input found for each sample (x itself where none was), what is wrong, and how far.
 
@@ -98,6 +102,8 @@ def attack(
         logits = subject.logits(x)
         ledger = Ledger(subject, x, y, threat, logits.argmax(1))
         rows = ledger.rows(everyone=True)
+        if logits.shape[1] < NEEDED.get(name, 2):
+            raise ConfigError(f"{name} needs {NEEDED[name]} classes, the model has {logits.shape[1]}. Use apgd-ce.")
         chosen = ATTACKS[name](threat, logits.shape[1])
         if len(rows):
             proposals = runner.propose(chosen, threat, subject, x[rows], y[rows])

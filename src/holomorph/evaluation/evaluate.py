@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from holomorph.errors import ConfigError, DataError, HolomorphWarning
 from holomorph.evaluation.adaptive import NumericalPgd
@@ -20,10 +20,10 @@ from holomorph.evaluation.features import Features, InUnits
 from holomorph.evaluation.ledger import Ledger
 from holomorph.evaluation.plan import Effort, plan, quick_samples
 from holomorph.evaluation.stage import Processes, Runner, Store, fingerprint
-from holomorph.evaluation.subject import Subject, under_attack
+from holomorph.evaluation.subject import Subject, suited, under_attack
 from holomorph.evaluation.traits import examine
 from holomorph.records.evaluation import AttackResult, EvaluationRecord
-from holomorph.types import Differentiable, ThreatModel, check_batch
+from holomorph.types import Differentiable, ThreatModel, as_long, check_batch
 
 
 def evaluate(
@@ -101,6 +101,7 @@ def evaluate(
 
     Examples
     --------
+    >>> from torch import nn
     >>> model = nn.Sequential(nn.Linear(2, 2, bias=False))
     >>> _ = model[0].weight.data.copy_(torch.tensor([[1.0, 0.0], [0.0, 1.0]]))
     >>> x, y = torch.tensor([[0.9, 0.1], [0.52, 0.48]]), torch.tensor([0, 0])
@@ -155,11 +156,7 @@ def prepare(
     if n is not None and n > len(x):
         text = f"{n} samples were asked for, but there are {len(x)}: all of them are used."
         warnings.warn(text, HolomorphWarning, stacklevel=3)
-    x, y = x[:n].detach(), y[:n].detach()
-    first = next((p for p in model.parameters()), None) if isinstance(model, nn.Module) else None
-    if first is None:
-        return x, y
-    return x.to(first.device, first.dtype if first.is_floating_point() else x.dtype), y.to(first.device)
+    return suited(model, x[:n].detach()), suited(model, as_long(y[:n].detach()))
 
 
 def attack_all(

@@ -83,6 +83,15 @@ class Subject(nn.Module):
         return torch.where(ahead.abs() <= rounding, 0.0, ahead).nan_to_num(nan=-1.0)
 
 
+def suited(model: Differentiable, values: Tensor) -> Tensor:
+    """Move values to the model's device and, where both are floating point, to its precision."""
+    first = next((p for p in model.parameters()), None) if isinstance(model, nn.Module) else None
+    if first is None:
+        return values
+    floating = first.is_floating_point() and values.is_floating_point()
+    return values.to(first.device, first.dtype if floating else values.dtype)
+
+
 @contextmanager
 def under_attack(model: Differentiable) -> Iterator[None]:
     """Put a model in evaluation mode with fixed parameters, and give every module its own state back.

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from holomorph.data.splits import check_labels
 from holomorph.errors import DataError, unknown_name
-from holomorph.evaluation.subject import Subject, under_attack
+from holomorph.evaluation.subject import Subject, suited, under_attack
 from holomorph.framework.boundary import boundary
 from holomorph.framework.fingerprint import fingerprint
 from holomorph.framework.foretelling import foretell
@@ -20,7 +20,7 @@ from holomorph.framework.shelf import Shelf
 from holomorph.framework.spikes import spikes
 from holomorph.progress import track
 from holomorph.records.explanation import ExplanationRecord
-from holomorph.types import ThreatModel, at_least_one, check_batch
+from holomorph.types import ThreatModel, as_long, at_least_one, check_batch
 from holomorph.versions import versions
 
 
@@ -91,6 +91,8 @@ def explain(
     started = time.perf_counter()
     at_least_one(steps=steps, batch_size=batch_size)
     check_batch(x, y, box=threat.box)
+    x, y = suited(model, x), suited(model, as_long(y))
+    reference = None if reference is None else suited(model, reference)
     if len(x) < 12 or len(set(y.tolist())) < 2:
         raise DataError("An explanation needs at least 12 samples of at least two classes.")
     options: dict[str, Any] = {"batch_size": batch_size, "seed": seed}

@@ -29,7 +29,7 @@ from holomorph.framework.pairs import Tables, tables
 from holomorph.framework.scores import Weights, score
 from holomorph.framework.shelf import Shelf
 from holomorph.records.transfer import Attacked, Predicted, Score, TransferRecord
-from holomorph.types import ThreatModel, at_least_one, check_batch
+from holomorph.types import ThreatModel, as_long, at_least_one, check_batch
 from holomorph.versions import versions
 
 _ATTACKS = ("apgd", "fmn")
@@ -108,6 +108,7 @@ def transfer(
     started = time.perf_counter()
     at_least_one(steps=steps, batch_size=batch_size)
     check_batch(x, y, box=threat.box)
+    y = as_long(y)
     threats = [ThreatModel(threat.norm, e, threat.box) for e in ([threat.eps] if eps is None else eps)]
     radii = [t.radius for t in threats]
     mark = fingerprint(models.values(), x, y, f"{list(models)} {threat.norm} {threat.box} {radii} {steps} {seed}")

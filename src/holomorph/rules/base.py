@@ -14,7 +14,7 @@ from torch.nn.functional import cross_entropy
 from holomorph.calculus.measures import SampleLoss
 from holomorph.errors import ConfigError, ModelError
 from holomorph.nn.contract import evaluating
-from holomorph.types import ThreatModel, at_least_one, check_batch
+from holomorph.types import ThreatModel, as_long, at_least_one, check_batch
 
 
 class Cost(NamedTuple):
@@ -68,7 +68,7 @@ class Rule(ABC):
     def __call__(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
         """Return the scalar to minimise on one batch."""
         check_batch(x, y)
-        return self.loss(model, x, y)
+        return self.loss(model, x, as_long(y))
 
     def risk(self, logits: Tensor, y: Tensor) -> Tensor:
         """Cross-entropy of each sample, with this rule's label smoothing; shape (batch,)."""

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset, DistributedSampler
 from holomorph.data import Splits, check_labels
 from holomorph.errors import DataError
 from holomorph.seeding import generator, seed_for
-from holomorph.types import check_batch
+from holomorph.types import as_long, check_batch
 
 #: What ``fit`` takes: tensors (x, y), splits (their training part), a data set, or a loader.
 Training = tuple[Tensor, Tensor] | Splits | Dataset[Any] | DataLoader[Any]
@@ -103,7 +103,7 @@ class LoaderBatches:
             x, y = self._first
         except (TypeError, ValueError):
             raise DataError("The loader must yield pairs (samples, labels).") from None
-        return x, y
+        return x, as_long(y) if isinstance(y, Tensor) else y
 
 
 def make_batches(train: Training, batch_size: int, seed: int, fabric: Fabric) -> Batches:
@@ -130,4 +130,5 @@ def make_batches(train: Training, batch_size: int, seed: int, fabric: Fabric) ->
     check_batch(*batches.first())
     if isinstance(batches, TensorBatches):
         check_labels(batches.y)
+        batches.y = as_long(batches.y)
     return batches
