@@ -75,6 +75,13 @@ def test_records_survive_the_file_and_refuse_others(tmp_path):
         Dummy.load(tmp_path / "none.json")
 
 
+def test_a_folder_is_no_file(tmp_path):
+    with pytest.raises(ConfigError, match=r"is a folder\. Name a file"):
+        Dummy(value=1).save(tmp_path)
+    with pytest.raises(DataError, match="is a folder, not a record"):
+        Dummy.load(tmp_path)
+
+
 def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path, monkeypatch):
     path = write_atomically(tmp_path / "a", b"old")
     monkeypatch.setattr("os.replace", lambda *_: (_ for _ in ()).throw(OSError("disk full")))

@@ -164,14 +164,33 @@ class Record(BaseModel):
             return cls.model_validate_json(Path(path).read_bytes())
         except FileNotFoundError:
             raise DataError(f"There is no record at {path}.") from None
+        except IsADirectoryError:
+            raise DataError(f"{path} is a folder, not a record. Name the file.") from None
         except (ValidationError, json.JSONDecodeError) as error:
             reason = _first_sentence(error) if isinstance(error, ValidationError) else str(error)
             raise DataError(f"{path} is not a {cls.KIND} record that this version can read: {reason}") from None
 
 
+def beside(record: Path, suffix: str) -> Path:
+    """Name what belongs to a record: its own name with another ending, whole where it does not end in ``.json``.
+
+    >>> [beside(Path(name), ".npz").name for name in ("evaluation.json", "eps-0.1")]
+    ['evaluation.npz', 'eps-0.1.npz']
+    """
+    return record.with_name(record.name.removesuffix(".json") + suffix)
+
+
 def write_atomically(path: str | os.PathLike[str], content: bytes) -> Path:
-    """Write a file through a temporary neighbour and a rename, so that no half-written file is ever seen."""
+    """Write a file through a temporary neighbour and a rename, so that no half-written file is ever seen.
+
+    Raises
+    ------
+    ConfigError
+        If a folder has that name.
+    """
     target = Path(path)
+    if target.is_dir():
+        raise ConfigError(f"{target} is a folder. Name a file.")
     target.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     try:

@@ -51,6 +51,10 @@ def status(*arguments: str) -> int:
     return int(stop.value.code or 0)
 
 
+def written(folder: Path) -> set[Path]:
+    return {path for path in folder.rglob("*") if "__pycache__" not in path.parts}
+
+
 COMMON = ("--data", "npz:data.npz", "--box", "0", "1", "--n", "12", "--quick", "--quiet")
 
 
@@ -67,6 +71,14 @@ def test_a_users_model_is_evaluated_and_audited(folder: Path, capsys: pytest.Cap
     assert status("audit", "evaluation.json") == 0
     assert "The record stands." in capsys.readouterr().err
     assert status("audit", "evaluation.json", "--weights", "twin.pt") == 3
+
+
+def test_what_belongs_to_a_record_has_its_whole_name(folder: Path) -> None:
+    model = ("evaluate", "disguised_models:small", "--weights", "honest.safetensors", *COMMON)
+    for eps in ("0.1", "0.5"):
+        assert status(*model, "--threat", f"inf:{eps}", "--out", f"eps-{eps}") == 0
+    assert sorted(p.name for p in folder.glob("eps-*")) == ["eps-0.1", "eps-0.1.npz", "eps-0.5", "eps-0.5.npz"]
+    assert [status("audit", f"eps-{eps}") for eps in ("0.1", "0.5")] == [0, 0]
 
 
 def test_strict_turns_a_failed_check_into_status_three(folder: Path) -> None:
@@ -100,7 +112,9 @@ def test_one_output_and_features_of_their_own_go_through_every_command(
     assert not broken[never].any()
     assert 0 < broken.mean() < 1
     assert status("audit", "first.json") == 0
-    assert status(*model, "--features", "features.npz", "--threat", "inf:1,2:1", "--against", "first.json") == 0
+    Path("first").mkdir()
+    Path("first.json").rename("first/evaluation.json")
+    assert status(*model, "--features", "features.npz", "--threat", "inf:1,2:1", "--against", "first") == 0
     assert "Difference to disguised_models:single with single.safetensors, robust at inf:1: +0.0" in (
         capsys.readouterr().err
     )
@@ -123,13 +137,25 @@ def test_one_output_and_features_of_their_own_go_through_every_command(
         (("evaluate", "disguised_models:small", *COMMON, "--against", "none.json"), "no record at none.json"),
         (("evaluate", "disguised_models:small", *COMMON, "--batch-size", "0"), "Invalid value for '--batch-size'"),
         (("evaluate", "disguised_models:small", *COMMON, "--n", "-1"), "Invalid value for '--n'"),
+        (("evaluate", "disguised_models:small", *COMMON, "--out", "there"), "--out there is a folder. Name a file."),
+        (("evaluate", "disguised_models:small", *COMMON, "--robustbench", "there"), "--robustbench there is a folder."),
+        (("evaluate", "disguised_models:small", *COMMON, "--out", "data.npz/a"), "nothing can be added to"),
+        (("evaluate", "disguised_models:small", *COMMON, "--against", "there"), "no record at there/evaluation.json"),
+        (("explain", "disguised_models:small", "--data", "npz:data.npz", "--out", "there"), "Name a file."),
+        (("transfer", "a", "b", "--out", "there"), "--out there is a folder. Name a file."),
+        (("report", "evaluation.json", "--out", "there"), "--out there is a folder. Name a file."),
+        (("geometry", "--out", "data.npz"), "--out data.npz is a file. Name a folder."),
+        (("compare", "--rules", "plain", "--out", "data.npz"), "--out data.npz is a file. Name a folder."),
         (("audit", "nothing.json"), "no record"),
     ],
 )
 def test_bad_input_is_one_sentence_and_status_two(
     arguments: tuple[str, ...], words: str, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    Path("there").mkdir()
+    before = written(folder)
     assert status(*arguments) == 2
+    assert written(folder) == before
     said = capsys.readouterr().err.strip()
     assert words in said
     assert said.startswith("holomorph:")

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from torch import nn
 
-from holomorph.cli.common import percent, say
+from holomorph.cli.common import evaluation_file, percent, say
 from holomorph.errors import ConfigError
 from holomorph.records.evaluation import EvaluationRecord
 
@@ -20,7 +20,7 @@ def audit(
     """Work out every figure of a saved evaluation again from the adversarial inputs; exit with 3 if one differs."""
     from holomorph.evaluation.audit import audit as verify
 
-    path = record / "evaluation.json" if record.is_dir() else record
+    path = evaluation_file(record)
     saved = EvaluationRecord.load(path)
     result = verify(saved, _model(saved, path, weights), path.parent)
     say(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
+
+from holomorph.errors import ConfigError
 
 #: Where a command speaks to a person; records and figures go to files.
 console = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -28,6 +31,21 @@ Box = Annotated[tuple[float, float] | None, typer.Option(help="LOW HIGH of the i
 Force = Annotated[bool, typer.Option("--force", help="Replace an earlier run in the folder.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on where a stopped run was.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bars.")]
+
+
+def check_output(out: Path, option: str = "--out", *, folder: bool = False) -> None:
+    """Refuse, before any work, a path at which the file or the folder cannot be written."""
+    if out.exists() and out.is_dir() != folder:
+        found, wanted = ("file", "folder") if folder else ("folder", "file")
+        raise ConfigError(f"{option} {out} is a {found}. Name a {wanted}.")
+    above = next(parent for parent in out.absolute().parents if parent.exists())
+    if not (above.is_dir() and os.access(above, os.W_OK)):
+        raise ConfigError(f"{option} {out} cannot be written: nothing can be added to {above}. Choose another place.")
+
+
+def evaluation_file(path: Path) -> Path:
+    """The evaluation that a path names: the file itself, or that of a run folder."""
+    return path / "evaluation.json" if path.is_dir() else path
 
 
 def say(text: str) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from holomorph import progress
-from holomorph.cli.common import Quiet, Threats, parse_box, say
+from holomorph.cli.common import Quiet, Threats, check_output, parse_box, say
 from holomorph.types import ThreatModel
 
 
@@ -34,6 +34,7 @@ def compare(
     from holomorph import comparison
     from holomorph.data import load
 
+    check_output(out, folder=True)
     splits = load(data, data_dir=data_dir, box=parse_box(box))
     settings: dict[str, Any] = {"batch_size": batch_size, "lr": lr}
     with progress.shown(enabled=not quiet):

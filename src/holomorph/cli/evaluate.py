@@ -13,12 +13,12 @@ import typer
 from torch import nn
 
 from holomorph import progress
-from holomorph.cli.common import Quiet, Seed, parse_box, percent, say
+from holomorph.cli.common import Quiet, Seed, check_output, evaluation_file, parse_box, percent, say
 from holomorph.data import Splits, load
 from holomorph.errors import ConfigError
 from holomorph.records.evaluation import EvaluationRecord
 from holomorph.records.training import TrainRecord
-from holomorph.types import ThreatModel, write_atomically
+from holomorph.types import ThreatModel, beside, write_atomically
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -41,7 +41,7 @@ def evaluate(
     features: Annotated[
         Path | None, typer.Option(help="npz with eps, low, high of each feature; the threat counts in these eps.")
     ] = None,
-    against: Annotated[Path | None, typer.Option(help="Another evaluation.json on the same samples.")] = None,
+    against: Annotated[Path | None, typer.Option(help="Another run, or evaluation.json, on the same samples.")] = None,
     devices: Annotated[int, typer.Option(help="Processes that share the batches.", min=1)] = 1,
     accelerator: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     strict: Annotated[bool, typer.Option("--strict", help="Exit with status 3 when a check fails.")] = False,
@@ -52,13 +52,17 @@ def evaluate(
     quiet: Quiet = False,
 ) -> None:
     """Attack a model with everything there is, count the worst case, and check the attacks themselves."""
-    target = out or (Path(model) / "evaluation.json" if Path(model).is_dir() else Path("evaluation.json"))
+    target = out or (evaluation_file(Path(model)) if Path(model).is_dir() else Path("evaluation.json"))
+    check_output(target)
+    if robustbench is not None:
+        check_output(robustbench, "--robustbench")
+    against = None if against is None else evaluation_file(against)
     asked = Asked(Named(model, weights, twin, data, data_dir, box), threat, features, target, n, batch_size, seed,
                   quick=quick, thorough=thorough, shown=not quiet)  # fmt: skip
     _spare(target, [Path(data.removeprefix("npz:")), features, against])
     found, other = asked.named.find(), EvaluationRecord.load(against) if against else None
     if not resume:
-        shutil.rmtree(target.with_suffix(".state"), ignore_errors=True)
+        shutil.rmtree(beside(target, ".state"), ignore_errors=True)
     if devices > 1 or accelerator != "cpu":
         from holomorph.evaluation.workers import share
 
@@ -73,7 +77,7 @@ def evaluate(
         record.save(target)
     if out is None and Path(model).is_dir() and features is None:
         _diagnose(found, Path(model), seed)
-    shutil.rmtree(target.with_suffix(".state"), ignore_errors=True)
+    shutil.rmtree(beside(target, ".state"), ignore_errors=True)
     if robustbench is not None:
         from holomorph.evaluation.export import robustbench as export
 
@@ -86,7 +90,7 @@ def evaluate(
 
 def _spare(target: Path, inputs: Sequence[Path | None]) -> None:
     """Refuse to write the record, or the adversarial inputs beside it, over a file that is read."""
-    for written in (target, target.with_suffix(".npz")):
+    for written in (target, beside(target, ".npz")):
         if any(written.resolve() == path.resolve() for path in inputs if path is not None):
             raise ConfigError(f"--out {target} would overwrite {written}, which is read. Choose another name.")
 
@@ -134,8 +138,8 @@ def attack(fabric: Fabric | None, asked: Asked, found: Found | None = None) -> N
             seed=asked.seed,
             n=min(asked.n, len(y)),
             batch_size=asked.batch_size,
-            resume=target.with_suffix(".state"),
-            keep=target.with_suffix(".npz"),
+            resume=beside(target, ".state"),
+            keep=beside(target, ".npz"),
             fabric=fabric,
             name=found.name,
             data=found.splits.name,

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from holomorph import progress
-from holomorph.cli.common import Quiet, Seed, percent, say
+from holomorph.cli.common import Quiet, Seed, check_output, percent, say
 from holomorph.cli.evaluate import find
 from holomorph.records.explanation import ExplanationRecord
 from holomorph.types import ThreatModel
@@ -34,9 +34,10 @@ def explain(
     """Measure margins, energies, harmonicity and the boundary of a model beside what attacks really do."""
     from holomorph.framework.explain import explain as measure
 
-    found = find(model, weights=weights, data=data, data_dir=data_dir, box=box)
     folder = Path(model)
     target = out or (folder / "explanation.json" if folder.is_dir() else Path("explanation.json"))
+    check_output(target)
+    found = find(model, weights=weights, data=data, data_dir=data_dir, box=box)
     splits = found.splits
     with progress.shown(enabled=not quiet):
         record = measure(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from holomorph import progress
-from holomorph.cli.common import Quiet, Seed, say
+from holomorph.cli.common import Quiet, Seed, check_output, say
 
 if TYPE_CHECKING:
     from torch import nn
@@ -35,6 +35,7 @@ def geometry(
     from holomorph.data.planar import NAMES, planar
     from holomorph.records.geometry import GeometryRecord
 
+    check_output(out, folder=True)
     names = list(NAMES) if data == "all" else [name.strip() for name in data.split(",")]
     sets = [planar(name, samples, seed=seed) for name in names]
     with progress.shown(enabled=not quiet):

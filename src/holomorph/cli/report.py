@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from holomorph.cli.common import say
+from holomorph.cli.common import check_output, say
 from holomorph.records.reading import read, read_folder
 
 
@@ -21,6 +21,7 @@ def report(
     """Write one HTML page about a run, readable without a network."""
     from holomorph.report import report as write
 
-    records = [record for source in sources for record in (read_folder(source) if source.is_dir() else [read(source)])]
     target = out or (sources[0] if sources[0].is_dir() else Path()) / "report.html"
+    check_output(target)
+    records = [record for source in sources for record in (read_folder(source) if source.is_dir() else [read(source)])]
     say(f"The report lies at {write(records, target, title=title)}")

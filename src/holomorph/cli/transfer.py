@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from holomorph import progress
-from holomorph.cli.common import Quiet, Seed, percent, say
+from holomorph.cli.common import Quiet, Seed, check_output, percent, say
 from holomorph.errors import ConfigError
 from holomorph.records.transfer import TransferRecord
 from holomorph.types import ThreatModel
@@ -28,6 +28,7 @@ def transfer(
     from holomorph.framework.transfer import transfer as measure
     from holomorph.training.folder import RunFolder
 
+    check_output(out)
     folders = {str(path): RunFolder.open(path) for path in runs}
     kinds = {(folder.config.data, folder.config.shape) for folder in folders.values()}
     if len(kinds) > 1:

@@ -20,7 +20,7 @@ from holomorph.framework.shelf import Shelf
 from holomorph.framework.spikes import spikes
 from holomorph.progress import track
 from holomorph.records.explanation import ExplanationRecord
-from holomorph.types import ThreatModel, as_long, at_least_one, check_batch
+from holomorph.types import ThreatModel, as_long, at_least_one, beside, check_batch
 from holomorph.versions import versions
 
 
@@ -98,7 +98,7 @@ def explain(
     options: dict[str, Any] = {"batch_size": batch_size, "seed": seed}
     path = None if out is None else Path(out)
     mark = fingerprint([model], x, y, f"{threat} {threat.box} {steps} {thorough} {seed}")
-    shelf = Shelf(None if path is None else path.with_suffix(".parts"), f"{mark} {batch_size}")
+    shelf = Shelf(None if path is None else beside(path, ".parts"), f"{mark} {batch_size}")
     with under_attack(model):
         subject = Subject(model)
         check_labels(y, subject.logits(x[:2]).shape[1])

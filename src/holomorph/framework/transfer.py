@@ -29,7 +29,7 @@ from holomorph.framework.pairs import Tables, tables
 from holomorph.framework.scores import Weights, score
 from holomorph.framework.shelf import Shelf
 from holomorph.records.transfer import Attacked, Predicted, Score, TransferRecord
-from holomorph.types import ThreatModel, as_long, at_least_one, check_batch
+from holomorph.types import ThreatModel, as_long, at_least_one, beside, check_batch
 from holomorph.versions import versions
 
 _ATTACKS = ("apgd", "fmn")
@@ -115,7 +115,7 @@ def transfer(
     path = None if out is None else Path(out)
     if path is not None and path.exists() and TransferRecord.load(path).fingerprint == mark:
         return TransferRecord.load(path)
-    shelf = Shelf(None if path is None else path.with_suffix(".parts"), mark)
+    shelf = Shelf(None if path is None else beside(path, ".parts"), mark)
     with ExitStack() as stack:
         for model in models.values():
             stack.enter_context(under_attack(model))
