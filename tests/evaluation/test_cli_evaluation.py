@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import Scene
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from holomorph.cli import main
 from holomorph.records.evaluation import EvaluationRecord
@@ -120,6 +120,37 @@ def test_one_output_and_features_of_their_own_go_through_every_command(
     )
     gaps = EvaluationRecord.load("evaluation.json").differences
     assert [gap.figure for gap in gaps] == ["clean", "inf:1"]
+
+
+@pytest.fixture
+def run(folder: Path) -> Path:
+    """A finished run on the user's data."""
+    options = ("--data", "npz:data.npz", "--box", "0", "1", "--rule", "plain", "--model", "mlp", "--epochs", "1")
+    assert status("train", *options, "--no-twin", "--quiet", "--out", "run") == 0
+    return folder / "run"
+
+
+def test_a_run_is_audited_with_the_weights_that_are_given(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert status("evaluate", "run", "--n", "12", "--quick", "--quiet") == 0
+    assert status("audit", "run") == 0
+    assert status("audit", "run", "--weights", "nothing.safetensors") == 2
+    assert "no weights at nothing.safetensors" in capsys.readouterr().err
+    weights = load_file(run / "model.safetensors")
+    save_file({name: -tensor for name, tensor in weights.items()}, "other.safetensors")
+    assert status("audit", "run", "--weights", "other.safetensors") == 3
+
+
+def test_a_run_has_its_own_model_and_data(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = written(run)
+    options = ("--weights", "honest.safetensors", "--data", "npz:data.npz", "--box", "0", "1")
+    for command, needless in (
+        ("evaluate", "--weights, --twin, --data, --box"),
+        ("explain", "--weights, --data, --box"),
+    ):
+        twin = ("--twin", "twin.pt") if command == "evaluate" else ()
+        assert status(command, "run", *options, *twin) == 2
+        assert f"The run run has its own model and data. Leave out {needless}." in capsys.readouterr().err
+    assert written(run) == before
 
 
 @pytest.mark.parametrize(

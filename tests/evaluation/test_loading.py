@@ -88,6 +88,11 @@ def test_an_onnx_model_is_attacked_as_a_black_box(onnx_file: Path) -> None:
     assert record.trustworthy
 
 
+def test_weights_beside_an_onnx_file_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"halves\.onnx holds its own weights\. Leave out other\.pt\."):
+        load_model("halves.onnx", "other.pt")
+
+
 def test_damaged_or_missing_onnx_files_are_named(tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")
     (tmp_path / "bad.onnx").write_bytes(b"nonsense")

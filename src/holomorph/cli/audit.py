@@ -35,13 +35,18 @@ def audit(
 
 
 def _model(record: EvaluationRecord, path: Path, weights: Path | None) -> nn.Module:
-    from holomorph.evaluation.loading import load_model
+    from holomorph.evaluation.loading import load_model, load_weights
     from holomorph.training.folder import RunFolder
 
     source = record.model_source
     if "run" in source:  # the run may have been moved since: it lies where the record lies
         folder = path.parent if (path.parent / "config.json").is_file() else Path(source["run"])
-        return RunFolder.open(folder).load_model()
+        run = RunFolder.open(folder)
+        if weights is None:
+            return run.load_model()
+        model = run.config.build_model()
+        load_weights(model, weights)
+        return model.eval()
     if "factory" not in source:
         raise ConfigError("The record does not say how to load its model. Use holomorph.audit(record, model, folder).")
     shape = tuple(int(part) for part in source["shape"].split(","))

@@ -202,8 +202,19 @@ def find(
     data_dir: Path | None = None,
     box: tuple[float, float] | None = None,
 ) -> Found:
-    """Find what a command's first argument names: a run folder, a factory, or an ONNX file."""
-    return _run(model, data_dir) if Path(model).is_dir() else _other(model, weights, twin, data, data_dir, box)
+    """Find what a command's first argument names: a run folder, a factory, or an ONNX file.
+
+    Raises
+    ------
+    ConfigError
+        For a name that is none of these, and for a run folder with options that it answers itself.
+    """
+    if not Path(model).is_dir():
+        return _other(model, weights, twin, data, data_dir, box)
+    given = {"--weights": weights, "--twin": twin, "--data": data, "--box": parse_box(box)}
+    if needless := [option for option, value in given.items() if value]:
+        raise ConfigError(f"The run {model} has its own model and data. Leave out {', '.join(needless)}.")
+    return _run(model, data_dir)
 
 
 def _run(path: str, data_dir: Path | None) -> Found:

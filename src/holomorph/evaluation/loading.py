@@ -36,9 +36,12 @@ def load_model(
     Raises
     ------
     ConfigError, CheckpointError, MissingExtraError
-        For a factory that cannot be called, weights that cannot be read or do not fit, or no onnxruntime.
+        For a factory that cannot be called, weights that cannot be read or do not fit, weights beside an ONNX file, or
+        no onnxruntime.
     """
     if source.endswith(".onnx"):
+        if weights is not None:
+            raise ConfigError(f"{source} holds its own weights. Leave out {weights}.")
         return OnnxModel(source)
     model = classifiers.build(source, shape, classes)
     if weights is not None:
