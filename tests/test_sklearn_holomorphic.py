@@ -4,7 +4,7 @@ import pickle
 
 import numpy as np
 import pytest
-from sklearn.datasets import load_digits, load_iris, load_wine
+from sklearn.datasets import load_digits, load_iris, load_wine, make_blobs
 from sklearn.kernel_ridge import KernelRidge
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
@@ -89,6 +89,16 @@ def test_survives_pickling():
     clf = HolomorphicClassifier("polynomial", degree=2).fit(X, y)
     again = pickle.loads(pickle.dumps(clf))
     np.testing.assert_array_equal(again.predict_proba(X), clf.predict_proba(X))
+
+
+def test_features_far_from_zero_are_predicted_as_they_were_trained():
+    X, y = make_blobs(90, centers=3, cluster_std=0.5, random_state=0)
+    near, far = (
+        HolomorphicClassifier("network", width=8, epochs=20, random_state=0).fit(shifted, y).score(shifted, y)
+        for shifted in (0.01 * X, 0.01 * X + 1e6)
+    )
+    assert near > 0.9
+    assert far == pytest.approx(near, abs=0.05)
 
 
 def test_labels_may_be_text_and_probabilities_sum_to_one():

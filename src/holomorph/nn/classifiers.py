@@ -55,15 +55,25 @@ def activation(name: str) -> nn.Module:
 
 
 class Normalise(nn.Module):
-    """(x - mean) / std as a layer, so that a model takes its inputs in their own box."""
+    """(x - mean) / std as a layer, so that a model takes its inputs in their own box.
+
+    >>> Normalise([1e6], 0.5, dtype=torch.float64)(torch.tensor([[1e6 + 0.01]], dtype=torch.float64))
+    tensor([[0.0200]], dtype=torch.float64)
+    """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, mean: float | Sequence[float] = 0.5, std: float | Sequence[float] = 0.5) -> None:
+    def __init__(
+        self,
+        mean: float | Sequence[float] = 0.5,
+        std: float | Sequence[float] = 0.5,
+        *,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
         super().__init__()
-        self.register_buffer("mean", torch.as_tensor(mean, dtype=torch.float32))
-        self.register_buffer("std", torch.as_tensor(std, dtype=torch.float32))
+        self.register_buffer("mean", torch.as_tensor(mean, dtype=dtype))
+        self.register_buffer("std", torch.as_tensor(std, dtype=dtype))
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise; one number serves all coordinates, several serve channels (or features)."""

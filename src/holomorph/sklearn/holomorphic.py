@@ -191,7 +191,7 @@ class HolomorphicClassifier(TorchClassifier):
             rule.measure = Samples()
         inputs = (x - centre) / size
         train(network, inputs, labels, rule, epochs=self.epochs, batch_size=self.batch_size, lr=self.lr, seed=seed)
-        return nn.Sequential(Normalise(centre.tolist(), size), network).double().eval()
+        return nn.Sequential(Normalise(centre.tolist(), size, dtype=torch.float64), network).double().eval()
 
     def certified_radius(self, X: Any, norm: float | str = 2) -> np.ndarray:
         """A radius for each sample within which no perturbation changes :meth:`predict`; (samples,).
