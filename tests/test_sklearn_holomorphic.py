@@ -4,7 +4,7 @@ import pickle
 
 import numpy as np
 import pytest
-from sklearn.datasets import load_digits, load_iris, load_wine, make_blobs
+from sklearn.datasets import load_digits, load_iris, load_wine, make_blobs, make_moons
 from sklearn.kernel_ridge import KernelRidge
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
@@ -12,6 +12,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from holomorph.errors import ConfigError
+from holomorph.exact import FockKernel
 from holomorph.sklearn import HolomorphicClassifier
 
 
@@ -72,6 +73,16 @@ def test_the_support_vector_machine_and_random_features_are_certified_too():
         towards = X[np.argsort(y + 0.5 * (y == 0), kind="stable")][::-1] - X  # steps towards samples of other classes
         steps = 0.99 * radius[:, None] * towards / np.linalg.norm(towards, axis=1, keepdims=True).clip(1e-12)
         np.testing.assert_array_equal(clf.predict(X + steps), clf.predict(X))
+
+
+def test_many_samples_in_the_plane_are_fitted_and_certified_by_default(monkeypatch):
+    monkeypatch.setattr(FockKernel, "max_samples", 250)
+    X, y = make_moons(300, noise=0.1, random_state=0)
+    clf = HolomorphicClassifier().fit(X, y)
+    assert clf.score(X, y) > 0.85
+    angles = np.arange(16) * np.pi / 8
+    steps = 0.99 * clf.certified_radius(X)[:, None] * np.stack([np.cos(angles), np.sin(angles)], 1)[:, None]
+    assert all(np.array_equal(clf.predict(X + step), clf.predict(X)) for step in steps)
 
 
 def test_relative_values_without_energy_predict_like_the_gaussian_kernel_and_are_certified():

@@ -96,6 +96,15 @@ def test_landmarks_that_are_all_samples_give_the_full_solution(monkeypatch):
     assert float((fewer(z) - full(z)).abs().mean()) < 0.2
 
 
+@pytest.mark.parametrize("relative", [False, True])
+def test_landmarks_that_depend_on_each_other_span_the_full_solution_too(relative):
+    """200 smooth functions in the plane: their inner products are singular to working precision."""
+    z = 0.5 * cloud(200, complex_points=False)
+    full, reduced = (FockKernel(1.0, 1e-4, relative=relative, landmarks=n).fit(z, targets(z)) for n in (None, 200))
+    torch.testing.assert_close(reduced(z), full(z), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(reduced.norm(), full.norm(), rtol=1e-4, atol=0)
+
+
 def test_hinge_is_scikit_learns_machine_on_our_kernel():
     z = cloud(50, complex_points=False)
     y = (z.square().sum(1) > 2).double()

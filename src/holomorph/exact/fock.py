@@ -8,12 +8,12 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from holomorph.errors import ConfigError, DataError, unknown_name
+from holomorph.errors import ConfigError, DataError, DomainError, unknown_name
 from holomorph.exact.certificate import DegreeNorms, certified_radius, degree_norms, through_codes
 from holomorph.exact.kernel import fock_kernel
 from holomorph.exact.margin import squared_hinge
 from holomorph.exact.recentred import recentred_radius
-from holomorph.exact.solve import solve_kernel
+from holomorph.exact.solve import orthonormal, solve_kernel
 
 logger = logging.getLogger("holomorph")
 
@@ -212,13 +212,30 @@ class FockKernel(nn.Module):
         points = w[chosen]
         inner = self._risk_gram(points, points)
         inner.diagonal().mul_(1 + 1e-12)
+        try:
+            coefficients = solve_kernel(*self._normal_equations(w, targets, points, inner))
+        except DomainError:  # many landmarks of a smooth kernel depend on each other to working precision
+            basis = orthonormal(inner)
+            unit = torch.eye(basis.shape[1], dtype=basis.dtype)
+            coefficients = solve_kernel(*self._normal_equations(w, targets, points, unit, basis))
+            coefficients = basis.to(coefficients.dtype) @ coefficients
+        self._keep(points, coefficients)
+
+    def _normal_equations(
+        self, w: Tensor, targets: Tensor, points: Tensor, inner: Tensor, basis: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Matrix and right side of the regression on the kernel's functions of the points, or on combinations of them.
+
+        ``inner`` are the functions' inner products, ``basis`` the combinations (points, functions).
+        """
         normal = len(w) * self.ridge * inner
-        right = torch.zeros(len(points), targets.shape[1], dtype=torch.promote_types(inner.dtype, targets.dtype))
+        right = torch.zeros(len(inner), targets.shape[1], dtype=torch.promote_types(inner.dtype, targets.dtype))
         for start in range(0, len(w), 4096):
             cross = self._risk_gram(points, w[start : start + 4096])
+            cross = cross if basis is None else basis.mH @ cross
             normal += cross @ cross.mH
             right += cross.to(right.dtype) @ targets[start : start + 4096].to(right.dtype)
-        self._keep(points, solve_kernel(normal, right))
+        return normal, right
 
     def _fit_hinge(self, w: Tensor, targets: Tensor) -> None:
         if targets.is_complex() and bool((targets.imag != 0).any()):

@@ -1,4 +1,4 @@
-"""Kernel systems by Cholesky, with the error that says what to do."""
+"""Kernel systems by Cholesky, with the error that says what to do, and what is left of a span that is singular."""
 
 from __future__ import annotations
 
@@ -21,6 +21,22 @@ def solve_kernel(matrix: Tensor, right: Tensor) -> Tensor:
     """
     factor, failed = torch.linalg.cholesky_ex(matrix)
     if failed:
-        raise DomainError("The kernel matrix is singular to working precision. Raise the ridge or the scale.")
+        raise DomainError("The kernel matrix is singular to working precision. Raise the ridge or lower the scale.")
     dtype = torch.promote_types(matrix.dtype, right.dtype)
     return torch.cholesky_solve(right.to(dtype), factor.to(dtype))
+
+
+def orthonormal(inner: Tensor) -> Tensor:
+    r"""Combine functions with these inner products (N, N) to orthonormal ones, as many as rounding leaves: (N, rank).
+
+    The columns are $D U \Lambda^{-1/2}$ with $D G D = U \Lambda U^*$ of unit diagonal; eigenvalues below N times the
+    precision are left out.
+
+    >>> orthonormal(torch.tensor([[4.0, 4.0], [4.0, 4.0]])).abs()
+    tensor([[0.2500],
+            [0.2500]])
+    """
+    size = inner.diagonal().real.sqrt()
+    values, vectors = torch.linalg.eigh(inner / (size[:, None] * size))
+    kept = values > len(inner) * torch.finfo(values.dtype).eps * values[-1]
+    return vectors[:, kept] / (size[:, None] * values[kept].sqrt())
