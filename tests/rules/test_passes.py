@@ -61,6 +61,45 @@ def test_convolutional_statistics():
     assert torch.allclose(passes.first(x), passes.again(x), atol=1e-5)
 
 
+class Activated(nn.BatchNorm1d):
+    """A BatchNorm with its activation, as libraries of vision models have it."""
+
+    def forward(self, x):
+        return torch.relu(super().forward(2 * x)) + x
+
+
+class Twice(nn.Module):
+    """One BatchNorm for two layers."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm = nn.BatchNorm1d(6)
+
+    def forward(self, x):
+        return self.norm(self.norm(x).square())
+
+
+@pytest.mark.parametrize("model", [Activated(6), Twice(), nn.BatchNorm1d(6, affine=False, track_running_stats=False)])
+def test_any_use_of_batchnorm_is_the_same_function_again(model):
+    model, (x, _) = model.double(), batch()
+    passes = Passes(model)
+    first, points = passes.first(x), torch.rand_like(x)
+    buffers = copy.deepcopy(list(model.buffers()))
+    again = [passes.again(points), passes.again(x)]
+    assert torch.allclose(again[1], first, atol=1e-10)
+    assert torch.allclose(passes.again(points[:3]), again[0][:3], atol=1e-10)
+    assert all(torch.equal(a, b) for a, b in zip(model.buffers(), buffers, strict=True))
+
+
+def test_instance_norms_learn_once():
+    norm = nn.InstanceNorm1d(3, track_running_stats=True)
+    x = torch.rand(4, 3, 5)
+    passes = Passes(norm)
+    first, mean = passes.first(x), norm.running_mean.clone()
+    assert torch.equal(passes.again(x), first)
+    assert torch.equal(norm.running_mean, mean)
+
+
 def test_evaluation_mode_needs_nothing():
     model, (x, _) = network().eval(), batch()
     passes = Passes(model)
@@ -73,7 +112,10 @@ def test_hooks_are_taken_away_even_after_an_error():
     passes.first(x)
     with pytest.raises(RuntimeError):
         passes.again(x[:, :3])
+    with pytest.raises(ValueError, match="expected 2D or 3D input"):
+        Passes(model[1]).first(x[0])
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
+    assert not torch.overrides._get_current_function_mode_stack()
     assert model[1].track_running_stats
 
 

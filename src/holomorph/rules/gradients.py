@@ -82,7 +82,12 @@ class _Spent(torch.autograd.Function):
 
 def is_compiled(model: nn.Module) -> bool:
     """Whether the network, or a part of it, went through ``torch.compile``."""
-    return any("_orig_mod" in module._modules for module in model.modules())
+    return bool(compiled_parts(model.modules()))
+
+
+def compiled_parts(modules: Iterable[nn.Module]) -> list[nn.Module]:
+    """Those that went through ``torch.compile``, wrapped or in place."""
+    return [m for m in modules if "_orig_mod" in m._modules or m._compiled_call_impl is not None]
 
 
 def require_double_backward(model: nn.Module) -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
-from torch.utils.hooks import RemovableHandle
+from torch.nn.functional import batch_norm
+from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
+from torch.overrides import TorchFunctionMode
+
+from holomorph.rules.gradients import compiled_parts
 
 _Statistics = tuple[Tensor, Tensor]
 
@@ -35,9 +39,12 @@ class Passes:
 
     def __init__(self, model: nn.Module) -> None:
         self.model = model
-        self._training = any(module.training for module in model.modules())
-        self._norms = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.training]
-        self._statistics: dict[_BatchNorm, _Statistics] = {}
+        modules = list(model.modules())
+        self._training = any(module.training for module in modules)
+        self._tracking = [m for m in modules if isinstance(m, _NormBase) and m.training]
+        compiled = {m for part in compiled_parts(modules) for m in part.modules()}
+        self._norms = [m for m in self._tracking if isinstance(m, _BatchNorm) and m not in compiled]
+        self._statistics: list[_Statistics] = []
         self._random: tuple[Tensor, Tensor | None] | None = None
 
     @property
@@ -49,7 +56,8 @@ class Passes:
         """Call the network and remember its masks and statistics."""
         if self._training:
             self._random = torch.get_rng_state(), torch.cuda.get_rng_state(x.device) if x.is_cuda else None
-        with _hooked(self._norms, self._remember, before=True):
+        self._statistics = []
+        with _inside(self._norms, self._remember):
             return self.model(x)
 
     def again(self, x: Tensor, parameters: Mapping[nn.Parameter, Tensor] | None = None) -> Tensor:
@@ -60,22 +68,15 @@ class Passes:
         if parameters is not None:
             with self._same_masks(x), self._no_trace(), _replaced(self.model, parameters):
                 return self.model(x)
-        with self._same_masks(x), self._no_trace(), _hooked(list(self._statistics), self._replace):
+        with self._same_masks(x), self._no_trace(), _inside(self._norms, _recalling(self._statistics)):
             return self.model(x)
 
-    def _remember(self, module: _BatchNorm, inputs: tuple[Tensor, ...]) -> None:
-        x = inputs[0].float() if inputs[0].dtype in (torch.float16, torch.bfloat16) else inputs[0]
-        dims = [d for d in range(x.ndim) if d != 1]
-        self._statistics[module] = x.mean(dims), x.var(dims, correction=0)
-
-    def _replace(self, module: _BatchNorm, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-        mean, var = self._statistics[module]
-        scale = (var + module.eps).rsqrt()
-        shift = -mean * scale
-        if module.affine:
-            scale, shift = scale * module.weight, shift * module.weight + module.bias
-        shape = (1, -1, *(1,) * (inputs[0].ndim - 2))
-        return (inputs[0] * scale.reshape(shape) + shift.reshape(shape)).to(output.dtype)
+    def _remember(self, x: Tensor, mean: Tensor | None, var: Tensor | None, training: bool, **settings: Any) -> Tensor:
+        if training:
+            exact = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+            dims = [d for d in range(x.ndim) if d != 1]
+            self._statistics.append((exact.mean(dims), exact.var(dims, correction=0)))
+        return batch_norm(x, mean, var, training=training, **settings)
 
     @contextmanager
     def _same_masks(self, x: Tensor) -> Iterator[None]:
@@ -90,24 +91,67 @@ class Passes:
 
     @contextmanager
     def _no_trace(self) -> Iterator[None]:
-        tracking = [(m, m.track_running_stats) for m in self._norms]
+        kept = [(m, m.track_running_stats, dict(m._buffers)) for m in self._tracking]
         try:
-            for module in self._norms:
+            for module in self._tracking:
                 module.track_running_stats = False
+                module._buffers |= {"running_mean": None, "running_var": None}  # InstanceNorm learns if it has them
             yield
         finally:
-            for module, value in tracking:
-                module.track_running_stats = value
+            for module, tracks, buffers in kept:
+                module.track_running_stats = tracks
+                module._buffers |= buffers
+
+
+def _recalling(statistics: Iterable[_Statistics]) -> Callable[..., Tensor]:
+    """Make a ``batch_norm`` that takes the statistics of an earlier pass, one call after another."""
+    left = iter(statistics)
+
+    def answer(x: Tensor, mean: Tensor | None, var: Tensor | None, training: bool, **settings: Any) -> Tensor:
+        known = next(left, None) if training else None
+        if known is None:
+            return batch_norm(x, mean, var, training=training, **settings)
+        return _normalised(x, *known, **settings)
+
+    return answer
+
+
+def _normalised(
+    x: Tensor, mean: Tensor, var: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float, **_: Any
+) -> Tensor:
+    scale = (var + eps).rsqrt()
+    scale = scale if weight is None else scale * weight
+    shift = -mean * scale if bias is None else bias - mean * scale
+    shape = (1, -1, *(1,) * (x.ndim - 2))
+    return (x * scale.reshape(shape) + shift.reshape(shape)).to(x.dtype)
+
+
+class _BatchNorms(TorchFunctionMode):
+    """Lets a function of ours answer for ``batch_norm``."""
+
+    def __init__(self, answer: Callable[..., Tensor]) -> None:
+        super().__init__()
+        self._answer = answer
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return (self._answer if function is batch_norm else function)(*args, **(kwargs or {}))
 
 
 @contextmanager
-def _hooked(modules: Sequence[nn.Module], hook: Callable[..., object], *, before: bool = False) -> Iterator[None]:
+def _inside(norms: Sequence[nn.Module], answer: Callable[..., Tensor]) -> Iterator[None]:
+    # In the modules only: everywhere else torch need not ask.
+    mode = _BatchNorms(answer)
+
+    def enter(*_: object) -> None:
+        mode.__enter__()  # type: ignore[no-untyped-call]
+
+    def leave(*_: object) -> None:
+        mode.__exit__(None, None, None)  # type: ignore[no-untyped-call]
+
     with ExitStack() as stack:
-        for module in modules:
-            handle: RemovableHandle = (
-                module.register_forward_pre_hook(hook) if before else module.register_forward_hook(hook)
-            )
-            stack.callback(handle.remove)
+        for norm in norms:
+            stack.callback(norm.register_forward_pre_hook(enter).remove)
+            stack.callback(norm.register_forward_hook(leave, always_call=True).remove)
         yield
 
 
