@@ -14,6 +14,7 @@ from holomorph.rules import Dirichlet, Plain
 from holomorph.rules.registry import parse
 from holomorph.training.checkpoint import load_tensors, save_tensors
 from holomorph.training.fit import fit
+from holomorph.training.folder import prepare_folder
 from holomorph.training.loop import Mixed, is_mixed
 from holomorph.types import ThreatModel
 
@@ -122,11 +123,45 @@ def test_an_existing_folder_is_refused_without_force(task, make_model, tmp_path)
     assert TrainRecord.load(tmp_path / "run" / "train.json").epochs == 2
 
 
-def test_force_does_not_replace_what_is_no_run(task, make_model, tmp_path):
-    (tmp_path / "thesis.tex").write_text("years of work")
-    with pytest.raises(ConfigError, match=r"is no run of holomorph and will not be replaced\."):
-        fit(make_model(), task, Plain(), epochs=1, out=tmp_path, force=True)
-    assert (tmp_path / "thesis.tex").read_text() == "years of work"
+def files(folder):
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("how", ["force", "resume"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"thesis.tex": "years of work"},
+        {"config.json": '{"model_type": "bert"}', "thesis.tex": ""},
+        {"checkpoints/mine.pt": "", "logs/mine.log": "", "train.json": "[1]"},
+    ],
+)
+def test_what_is_no_run_is_left_alone(task, make_model, tmp_path, how, content):
+    for name, text in content.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    with pytest.raises(ConfigError, match=r"is no run of holomorph and will not be replaced\. Choose another\."):
+        fit(make_model(), task, Plain(), epochs=1, out=tmp_path, **{how: True})
+    assert files(tmp_path) == set(content)
+
+
+def test_a_users_files_in_a_run_are_kept(task, make_model, tmp_path):
+    out = tmp_path / "run"
+    fit(make_model(), task, Plain(), epochs=3, out=out)
+    written = files(out)
+    mine = {"thesis.tex", "checkpoints/mine.pt", "twin/notes.txt"}
+    for name in mine:
+        (out / name).parent.mkdir(exist_ok=True)
+        (out / name).write_text("years of work")
+    (out / "report.html").write_text("of the run before")
+    fit(make_model(), task, Plain(), epochs=3, out=out, resume=True)
+    assert mine < files(out)
+    fit(make_model(), task, Plain(), epochs=1, out=out, force=True)
+    assert mine < files(out)
+    assert not files(out) & {"report.html", "checkpoints/epoch-0003.json"}
+    prepare_folder(out, resume=False, force=True)
+    assert files(out) == mine
+    assert "model.safetensors" in written
 
 
 def test_a_folder_that_cannot_be_written(task, make_model, tmp_path):

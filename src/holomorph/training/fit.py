@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -74,7 +73,7 @@ def fit(
     resume:
         Go on from the last checkpoint in ``out``; the numbers are those of a run that was never stopped.
     force:
-        Replace an earlier run in ``out``.
+        Replace an earlier run in ``out``; files of your own there are kept.
     fabric:
         A launched ``lightning_fabric.Fabric`` for devices, precision and processes; by default one device.
 
@@ -168,7 +167,7 @@ def _loggers(folder: Path, history: list[Epoch]) -> list[Any]:
     from lightning_fabric.loggers.csv_logs import CSVLogger
     from lightning_fabric.loggers.tensorboard import TensorBoardLogger
 
-    shutil.rmtree(folder / "logs", ignore_errors=True)
+    (folder / "logs" / "metrics.csv").unlink(missing_ok=True)
     table = CSVLogger(folder, name="logs", version="")
     for epoch in history:
         _log(table, epoch)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -14,6 +14,7 @@ from torch import nn
 from holomorph.data import Splits, load
 from holomorph.errors import ConfigError, DataError
 from holomorph.nn import classifiers
+from holomorph.records.training import TrainRecord
 from holomorph.rules import Rule, parse
 from holomorph.seeding import seed_for
 from holomorph.training import checkpoint
@@ -108,8 +109,17 @@ class RunFolder:
         return model.eval()
 
 
+#: What this package leaves in a run folder, and in that of its twin.
+WRITTEN = (
+    "config.json", "train.json", "model.safetensors", "twin.safetensors", "events.out.tfevents.*", "logs/metrics.csv",
+    "checkpoints/settings.json", "checkpoints/epoch-*.json", "checkpoints/epoch-*.safetensors",
+    "evaluation.json", "evaluation.npz", "evaluation.state/*", "diagnostics.json", "explanation.json",
+    "explanation.parts/*", "report.html", "run-val.json", "run-test.json", "attacks/*.safetensors",
+)  # fmt: skip
+
+
 def prepare_folder(folder: Path, *, resume: bool, force: bool) -> None:
-    """Make the run's folder, or say why it cannot be used.
+    """Make the run's folder, or say why it cannot be used; ``force`` removes what this package wrote there.
 
     Raises
     ------
@@ -117,16 +127,42 @@ def prepare_folder(folder: Path, *, resume: bool, force: bool) -> None:
         If it exists and neither ``resume`` nor ``force`` was asked for, is no run, or cannot be written.
     """
     try:
-        occupied = folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
-        if occupied and not resume:
-            if not force:
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            if not (resume or force):
                 raise ConfigError(f"{folder} exists. Choose another, or give --force to replace it, or --resume.")
-            if not any((folder / name).exists() for name in ("config.json", "train.json", "checkpoints")):
+            if not is_run(folder):
                 raise ConfigError(f"{folder} is no run of holomorph and will not be replaced. Choose another.")
-            shutil.rmtree(folder)
+            if not resume:
+                _clear(folder)
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / ".writable"
         probe.touch()
         probe.unlink()
     except OSError as error:
         raise ConfigError(f"The folder {folder} cannot be written ({error.strerror}). Choose another.") from error
+
+
+def is_run(folder: Path) -> bool:
+    """Whether a training of this package began or ended in the folder."""
+    return (
+        _content(folder / "config.json").get("kind") == RunConfig.KIND
+        or _content(folder / "train.json").get("kind") == TrainRecord.KIND
+        or {"rule", "epochs"} <= _content(folder / "checkpoints" / "settings.json").keys()
+    )
+
+
+def _content(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _clear(folder: Path) -> None:
+    """Remove what we wrote, and the folders that are empty then."""
+    for place in (folder / "twin", folder):
+        for path in [path for pattern in WRITTEN for path in place.glob(pattern) if path.is_file()]:
+            path.unlink()
+            if path.parent != folder and not any(path.parent.iterdir()):
+                path.parent.rmdir()
