@@ -142,6 +142,42 @@ def test_interrupting_leaves_a_checkpoint_that_resumes_to_the_same_weights(folde
     assert json.loads((folder / "run" / "config.json").read_text())["kind"] == "run"
 
 
+def contents(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("more", "difference"),
+    [
+        (["--threat", "inf:0.1"], "threat = inf:0.05, not inf:0.1"),
+        (["--activation", "tanh"], "activation = gelu, not tanh"),
+        (["--epochs", "3"], "epochs = 2, not 3"),
+        (["--seed", "1"], "seed = 0, not 1"),
+        (["--box", "0", "1"], r"box = [0.00"),
+        (["--data", "digits"], "data = npz:"),
+    ],
+)
+def test_resuming_with_other_settings_is_refused_and_changes_nothing(folder, capsys, more, difference):
+    assert _status(arguments(folder, "--no-twin")) == 0
+    before = contents(folder / "run")
+    assert _status(arguments(folder, "--no-twin", "--resume", *more)) == 2
+    heard = capsys.readouterr().err
+    assert f"was started with {difference}" in heard
+    assert "Resume with the same settings, or give --force to start anew." in heard
+    assert contents(folder / "run") == before
+
+
+def test_resuming_takes_everything_from_the_run(folder, capsys):
+    assert _status(arguments(folder)) == 0
+    weights = (folder / "run" / "twin.safetensors").read_bytes()
+    (folder / "run" / "twin.safetensors").unlink()
+    assert _status(["train", "--resume", "--out", str(folder / "run"), "--quiet"]) == 0
+    assert (folder / "run" / "twin.safetensors").read_bytes() == weights
+    assert _status(["train", "--resume", "--out", str(folder / "data.npz"), "--quiet"]) == 2
+    assert _status(["train", "--resume", "--out", str(folder), "--quiet"]) == 2
+    assert "is no run folder: it has no config.json" in capsys.readouterr().err
+
+
 def test_the_package_runs_as_a_module():
     called = subprocess.run(
         [sys.executable, "-m", "holomorph", "train", "--rule", "nonsense", "--out", "nowhere"],

@@ -115,6 +115,31 @@ def test_resuming_with_other_settings_is_refused(task, make_model, tmp_path):
         fit(make_model(), task, Plain(), epochs=1, lr=0.1, out=tmp_path / "run", resume=True)
 
 
+def test_resuming_with_other_data_or_layers_is_refused(task, make_model, tmp_path):
+    fit(make_model(), task, Plain(), epochs=1, out=tmp_path / "run")
+    x, y = task
+    rectified = nn.Sequential(nn.Linear(2, 16), nn.ReLU(), nn.Dropout(), nn.Linear(16, 2))
+    others = [
+        ("training data", make_model(), (x.flip(0), y)),
+        ("training data", make_model(), (x, 1 - y)),
+        ("layers", rectified, task),
+    ]
+    for what, model, data in others:
+        sentence = rf"was started with other {what}\. Resume with the same, or give --force to start anew\."
+        with pytest.raises(ConfigError, match=sentence):
+            fit(model, data, Plain(), epochs=1, out=tmp_path / "run", resume=True)
+    fit(make_model(), (x.clone(), y.int()), Plain(), epochs=1, out=tmp_path / "run", resume=True)
+
+
+def test_a_run_that_has_noted_no_data_nor_layers_resumes(task, make_model, tmp_path):
+    expected = fit(make_model(), task, Plain(), epochs=1, out=tmp_path / "run")
+    path = tmp_path / "run" / "checkpoints" / "settings.json"
+    noted = json.loads(path.read_text())
+    del noted["training data"], noted["layers"]
+    path.write_text(json.dumps(noted))
+    assert fit(make_model(), task, Plain(), epochs=1, out=tmp_path / "run", resume=True).history == expected.history
+
+
 def test_an_existing_folder_is_refused_without_force(task, make_model, tmp_path):
     fit(make_model(), task, Plain(), epochs=1, out=tmp_path / "run")
     with pytest.raises(ConfigError, match=r"exists\. Choose another, or give --force to replace it, or --resume\."):

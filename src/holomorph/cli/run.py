@@ -35,6 +35,7 @@ from holomorph.rules import DEFAULT
 
 
 def run(
+    context: typer.Context,
     data: DataName = "digits",
     rule: RuleText = DEFAULT,
     threat: OneThreat = "inf:0.1",
@@ -54,6 +55,7 @@ def run(
     """Train a robust classifier and its undefended twin, attack both, and write the report."""
     with progress.shown(enabled=not quiet):
         train(
+            context,
             data=data,
             rule=rule,
             threat=threat,

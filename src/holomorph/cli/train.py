@@ -29,7 +29,7 @@ from holomorph.cli.common import (
 from holomorph.data import Splits, load
 from holomorph.records.training import TrainRecord, TwinSummary
 from holomorph.rules import DEFAULT, Plain
-from holomorph.training.folder import RunConfig, RunFolder, prepare_folder
+from holomorph.training.folder import RunConfig, RunFolder, check_same, prepare_folder
 from holomorph.training.settings import Settings
 from holomorph.types import ThreatModel
 
@@ -37,7 +37,12 @@ from holomorph.types import ThreatModel
 EPOCHS = {"digits": 40, "fashion-mnist": 6}
 
 
+#: Options that say nothing about the run itself: given alone, all else is taken from the folder.
+APART = {"out", "resume", "quiet", "n"}
+
+
 def train(
+    context: typer.Context,
     data: DataName = "digits",
     rule: RuleText = DEFAULT,
     threat: OneThreat = "inf:0.1",
@@ -71,15 +76,33 @@ def train(
         "ema": ema or None,
         "guard": guard,
     }
-    folder = RunFolder(out)
-    splits, config = _plan(data, data_dir, box, rule, threat, model, activation, settings, seed, twin)
+    before = _begun(out) if resume else None
+    if before is not None and _given(context) <= APART:
+        splits, config = before.load_data(), before
+    else:
+        splits, config = _plan(data, data_dir, box, rule, threat, model, activation, settings, seed, twin)
+    if before is not None:
+        noted = before.asked  # what an older version did not know is not compared
+        check_same(noted, {key: config.asked.get(key) for key in noted}, out)
     prepare_folder(out, resume=resume, force=force)
-    config.save(out / "config.json")
+    if before is None:
+        config.save(out / "config.json")
     with progress.shown(enabled=not quiet):
-        record = _train_both(folder, splits, config)
+        record = _train_both(RunFolder(out), splits, config)
     last = record.history[-1]
     accuracy = percent(last.validation_accuracy) if last.validation_accuracy is not None else "unknown"
     say(f"Trained {config.model} by {config.rule} in {record.seconds:.0f} s: {accuracy} right on validation samples.")
+
+
+def _begun(out: Path) -> RunConfig | None:
+    """What the run in the folder was asked to do; None if nothing began there."""
+    return RunFolder.open(out).config if out.is_dir() and any(out.iterdir()) else None
+
+
+def _given(context: typer.Context) -> set[str]:
+    """Names of the options on the command line."""
+    sources = {name: context.get_parameter_source(name) for name in context.params}
+    return {name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"}
 
 
 def _plan(

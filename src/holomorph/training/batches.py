@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sized
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -40,6 +41,10 @@ class Batches(Protocol):
         """Return some samples, to check them before the work begins."""
         ...
 
+    def digest(self) -> str:
+        """Return what tells these samples from others."""
+        ...
+
 
 @dataclass
 class TensorBatches:
@@ -71,6 +76,13 @@ class TensorBatches:
     def first(self) -> tuple[Tensor, Tensor]:
         """Return all samples: they lie in memory."""
         return self.x, self.y
+
+    def digest(self) -> str:
+        """Return the SHA-256 of samples and labels."""
+        found = hashlib.sha256(str(tuple(self.x.shape)).encode())
+        for part in (self.x, self.y.long()):
+            found.update(part.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+        return found.hexdigest()
 
 
 class LoaderBatches:
@@ -104,6 +116,10 @@ class LoaderBatches:
         except (TypeError, ValueError):
             raise DataError("The loader must yield pairs (samples, labels).") from None
         return x, as_long(y) if isinstance(y, Tensor) else y
+
+    def digest(self) -> str:
+        """Return the number of samples: a loader may draw others each time."""
+        return f"{self.samples} samples"
 
 
 def make_batches(train: Training, batch_size: int, seed: int, fabric: Fabric) -> Batches:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sys
 from datetime import UTC, datetime
@@ -19,7 +20,7 @@ from holomorph.records.training import Epoch, TrainRecord
 from holomorph.rules.base import Rule
 from holomorph.training import checkpoint
 from holomorph.training.batches import Training, make_batches
-from holomorph.training.folder import prepare_folder
+from holomorph.training.folder import check_same, prepare_folder
 from holomorph.training.guard import make_guard
 from holomorph.training.loop import Loop
 from holomorph.training.settings import Settings
@@ -71,7 +72,8 @@ def fit(
         When the gradients' alignment collapses (catastrophic overfitting), go back to the last checkpoint and double
         the rule's weight; without it there is a warning only.
     resume:
-        Go on from the last checkpoint in ``out``; the numbers are those of a run that was never stopped.
+        Go on from the last checkpoint in ``out``; the numbers are those of a run that was never stopped. Other
+        settings, data or layers than those it was started with are refused.
     force:
         Replace an earlier run in ``out``; files of your own there are kept.
     fabric:
@@ -143,10 +145,17 @@ def run(loop: Loop, validation: tuple[Tensor, Tensor] | None, folder: Path | Non
 
 
 def check_same_run(loop: Loop) -> None:
-    """Note the settings beside the checkpoints, or refuse to resume a run that had other ones."""
+    """Note the settings beside the checkpoints, or refuse to resume a run that had other ones.
+
+    Raises
+    ------
+    ConfigError
+        For other settings, other training data or a network of other layers.
+    """
     if loop.folder is None or not loop.fabric.is_global_zero:
         return
     settings = {**vars(loop.settings), "rule": loop.rule.name, **loop.rule.settings()}
+    settings |= {"training data": loop.batches.digest(), "layers": _layers(loop.module)}
     text = json.dumps(settings, sort_keys=True, indent=1)
     path = loop.folder / "settings.json"
     if not path.exists():
@@ -154,12 +163,20 @@ def check_same_run(loop: Loop) -> None:
         return
     before: dict[str, Any] = json.loads(path.read_text())
     now: dict[str, Any] = json.loads(text)
-    for key in sorted(before.keys() | now.keys()):
-        if before.get(key) != now.get(key):
+    for key in ("training data", "layers"):
+        noted, found = before.pop(key, None), now.pop(key)  # runs of before have noted none
+        if noted not in (None, found):
             raise ConfigError(
-                f"The run in {loop.folder.parent} was started with {key} = {before.get(key)}, not {now.get(key)}. "
-                "Resume with the same settings, or give --force to start anew."
+                f"The run in {loop.folder.parent} was started with other {key}. "
+                "Resume with the same, or give --force to start anew."
             )
+    check_same(before, now, loop.folder.parent)
+
+
+def _layers(module: nn.Module) -> str:
+    """A digest of the network's structure; shapes are compared where weights are loaded."""
+    names = [f"{name} {type(part).__name__}" for name, part in module.named_modules()]
+    return hashlib.sha256("\n".join(names).encode()).hexdigest()
 
 
 def _loggers(folder: Path, history: list[Epoch]) -> list[Any]:

@@ -44,6 +44,12 @@ class RunConfig(Record):
     seed: int = 0
     twin: bool = True
 
+    @property
+    def asked(self) -> dict[str, Any]:
+        """Every setting by the name that a person gave it."""
+        fields = self.model_dump(mode="json", exclude={"kind", "schema_version", "threat", "training"})
+        return {**fields, "threat": str(self.threat), "box": list(self.threat.box), **self.training}
+
     def build_model(self) -> nn.Module:
         """Make the untrained model, from a start that depends on the seed only."""
         with torch.random.fork_rng(devices=[]):
@@ -140,6 +146,22 @@ def prepare_folder(folder: Path, *, resume: bool, force: bool) -> None:
         probe.unlink()
     except OSError as error:
         raise ConfigError(f"The folder {folder} cannot be written ({error.strerror}). Choose another.") from error
+
+
+def check_same(before: dict[str, Any], now: dict[str, Any], folder: Path) -> None:
+    """Refuse to resume a run with other settings than it had.
+
+    Raises
+    ------
+    ConfigError
+        Naming the first that differs.
+    """
+    for key in {**before, **now}:
+        if before.get(key) != now.get(key):
+            raise ConfigError(
+                f"The run in {folder} was started with {key} = {before.get(key)}, not {now.get(key)}. "
+                "Resume with the same settings, or give --force to start anew."
+            )
 
 
 def is_run(folder: Path) -> bool:
