@@ -215,6 +215,17 @@ def test_the_path_is_one_step_early_and_goes_on_late(threat):
             torch.testing.assert_close(end, (x + threat.radius * direction(g, near, threat)).clamp(*threat.box))
 
 
+def test_strengthening_lengthens_the_path_at_once():
+    x, y = torch.full((6, 5), 0.5, dtype=torch.float64), torch.tensor([0, 1, 2, 0, 1, 2])
+    first, resumed = FiniteEnergy(THREATS[0]), FiniteEnergy(THREATS[0])
+    first.strengthen()
+    resumed.load_state_dict(json.loads(json.dumps(first.state_dict())))
+    for rule in (first, resumed):
+        model = Recorder()
+        at(rule, 0.1)(model, x, y)
+        assert (rule.segments, rule.late, len(model.seen)) == (4, 1.0, 5)
+
+
 @pytest.mark.parametrize(
     ("p", "scale", "share"), [("inf", None, 1.0), (2, None, 0.0), (1, None, 0.25), (2, 1.0, 0.0), ("inf", 2.0, 0.5)]
 )
