@@ -48,6 +48,17 @@ def test_gradalign(case):
     assert_same(model, rules.GradAlign(THREAT, seed=6)(model, x, y), expected)
 
 
+def test_gradalign_passes_over_samples_without_gradients(case):
+    """Where the network is sure, the gradients are noise; they are no misalignment."""
+    model, x, y = case
+    model[2].bias.data[0] += 60
+    rule = rules.GradAlign(THREAT, weight=1e6, seed=6)
+    model.zero_grad()
+    rule(model, x, torch.zeros_like(y)).backward()
+    assert rule.measured["alignment"] == 1
+    assert all(p.grad.abs().max() < 1e-9 for p in model.parameters())
+
+
 def test_llr(case):
     model, x, y = case
     delta = rules.LLR(THREAT, steps=3, seed=6).perturbation(model, x, y)

@@ -66,6 +66,15 @@ def test_figures_in_closed_form():
     assert found["gradient_energy"] == pytest.approx(float((0.3 * slope) ** 2), rel=1e-5)
 
 
+@pytest.mark.parametrize("margin", [1.0, 40.0, 400.0])
+def test_a_confident_network_is_no_crooked_one(margin):
+    """Gradients of 1e-17 agree as well as large ones; those of 1e-170 are zero, and tell nothing."""
+    model = nn.Linear(2, 2)
+    model.weight.data, model.bias.data = torch.eye(2), torch.tensor([margin, 0.0])
+    found = Guard(THREAT, torch.full((3, 2), 0.5), torch.zeros(3, dtype=torch.long)).measure(model)
+    assert found["alignment"] == pytest.approx(1.0)
+
+
 def test_every_epoch_is_logged_and_the_network_left_alone(task, make_model):
     model = make_model(dropout=0.5)
     record = fit(model, task, NFGSM(THREAT), epochs=2)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import KW_ONLY, dataclass
 
+import torch
 from torch import Tensor, nn
-from torch.nn.functional import cosine_similarity
 
 from holomorph.calculus.norms import random_in_ball
 from holomorph.errors import ConfigError
 from holomorph.rules.ascent import direction
 from holomorph.rules.base import Cost, Rule
-from holomorph.rules.gradients import input_gradient, require_double_backward
+from holomorph.rules.gradients import alignment, input_gradient, require_double_backward
 from holomorph.rules.passes import Passes
 from holomorph.types import ThreatModel
 
@@ -23,7 +23,8 @@ class GradAlign(Rule):
     $$\mathbb{E}\,\ell(x + \varepsilon s) + \lambda\,\mathbb{E}\big[1 - \cos(\nabla\ell(x), \nabla\ell(x + u))\big],
     \qquad u \sim \mathcal{U}(\text{ball})$$
 
-    As in the authors' code the gradient at x is a constant; the one at x + u is differentiated.
+    As in the authors' code the gradient at x is a constant; the one at x + u is differentiated, and samples whose
+    gradients vanish are left out.
 
     Parameters
     ----------
@@ -66,9 +67,10 @@ class GradAlign(Rule):
         near = x + random_in_ball(x, self.threat.p, self.threat.radius, self.generator)
         near = near.clamp(*self.threat.box).requires_grad_()
         there = input_gradient(self.risk(passes.again(near), y), near, graph=self.weight > 0)
-        alignment = cosine_similarity(here.flatten(1), there.flatten(1), dim=1).mean()
-        self.measured = {"alignment": alignment.detach()}
-        return risk + self.weight * (1 - alignment) if self.weight > 0 else risk
+        # Of gradients below the rounding of a probability the second derivatives are noise, which the cosine scales up.
+        cosine = alignment(here, there, floor=torch.finfo(x.dtype).eps)
+        self.measured = {"alignment": cosine.detach()}
+        return risk + self.weight * (1 - cosine) if self.weight > 0 else risk
 
     @property
     def cost(self) -> Cost:

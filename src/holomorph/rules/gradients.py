@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import cosine_similarity
 
 from holomorph.errors import ConfigError, NotDifferentiableError
 
@@ -32,6 +33,23 @@ def input_gradient(risk: Tensor, x: Tensor, *, graph: bool = False) -> Tensor:
             raise
         raise NotDifferentiableError(_CUT_OFF) from None
     return gradient
+
+
+def alignment(here: Tensor, there: Tensor, *, floor: float = 0.0) -> Tensor:
+    r"""Mean cosine of each sample's gradients at two points, however small they are.
+
+    Samples with no entry above ``floor`` in one of them are left out; without any the mean is 1.
+
+    >>> here, there = torch.tensor([[1e-20, 0.0], [0.0, 0.0]]), torch.tensor([[3e-20, 4e-20], [1.0, 0.0]])
+    >>> alignment(here, there)
+    tensor(0.6000)
+    """
+    pair = [g.flatten(1) for g in (here, there)]
+    sizes = [g.detach().abs().amax(1, keepdim=True) for g in pair]
+    a, b = (g / s.clamp_min(torch.finfo(g.dtype).tiny) for g, s in zip(pair, sizes, strict=True))
+    known = torch.minimum(*sizes).squeeze(1) > floor
+    count = known.sum()
+    return ((cosine_similarity(a, b, dim=1) * known).sum() + (count == 0)) / count.clamp_min(1)
 
 
 _CUT_OFF = (

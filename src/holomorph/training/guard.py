@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cosine_similarity
 
 from holomorph.calculus.norms import norm, random_in_ball
 from holomorph.calculus.observables import loss, margin
@@ -15,7 +14,7 @@ from holomorph.errors import ConfigError, HolomorphWarning, TrainingError
 from holomorph.nn.contract import evaluating
 from holomorph.records.training import Epoch
 from holomorph.rules import Rule
-from holomorph.rules.gradients import input_gradient
+from holomorph.rules.gradients import alignment, input_gradient
 from holomorph.seeding import generator
 from holomorph.types import ThreatModel
 
@@ -54,7 +53,8 @@ class Guard:
     def measure(self, model: nn.Module) -> dict[str, float]:
         r"""Return what is logged each epoch, on the network in evaluation mode.
 
-        ``alignment``: the mean cosine above, u uniform in the ball and always the same. ``gradient_energy``:
+        ``alignment``: the mean cosine above, u uniform in the ball and always the same; samples without a
+        gradient are left out. ``gradient_energy``:
         mean $(\varepsilon\|\nabla\ell(x)\|_q)^2$. ``margin``: median first-order distance to the boundary
         $m/\|\nabla m\|_q$ in units of ε, negative where the answer is wrong.
 
@@ -74,7 +74,7 @@ class Guard:
             there = input_gradient(loss(model(near), self.y), near)
         distance = gap.detach() / norm(slope, threat.q).clamp_min(torch.finfo(x.dtype).tiny)
         return {
-            "alignment": cosine_similarity(here.flatten(1), there.flatten(1), dim=1).mean().item(),
+            "alignment": alignment(here, there).item(),
             "gradient_energy": (threat.radius * norm(here, threat.q)).square().mean().item(),
             "margin": distance.median().item() / threat.radius,
         }
