@@ -140,6 +140,12 @@ def test_a_run_that_has_noted_no_data_nor_layers_resumes(task, make_model, tmp_p
     assert fit(make_model(), task, Plain(), epochs=1, out=tmp_path / "run", resume=True).history == expected.history
 
 
+def test_the_same_rule_resumes_its_run(task, make_model, tmp_path):
+    rule = Dirichlet(THREAT)
+    first = fit(make_model(), task, rule, epochs=1, out=tmp_path / "run")
+    assert fit(make_model(), task, rule, epochs=1, out=tmp_path / "run", resume=True).history == first.history
+
+
 def test_an_existing_folder_is_refused_without_force(task, make_model, tmp_path):
     fit(make_model(), task, Plain(), epochs=1, out=tmp_path / "run")
     with pytest.raises(ConfigError, match=r"exists\. Choose another, or give --force to replace it, or --resume\."):

@@ -92,6 +92,7 @@ class Dirichlet(Rule):
         self.measure = self.measure or Ball(self.threat)
         self._one_place = self.risk_at == "measure" or isinstance(self.measure, Samples)  # then one forward serves both
         self._observe = observable(self.observable)
+        self._allowed = "auto"  # what the model allows: known once it was called
         self._columns = 1  # outputs to differentiate: known once the model was called
         self._check()
 
@@ -136,20 +137,24 @@ class Dirichlet(Rule):
             outputs = passes.again(drawn)
         if not with_energy:
             return risk
-        if self.estimator == "auto":
-            self.estimator = self._probe(model, x, y)
-        if self.estimator != "finite-difference":
+        if self._chosen == "auto":
+            self._allowed = self._probe(model, x, y)
+        if self._chosen != "finite-difference":
             require_double_backward(model)
         energy = self._energy(passes, drawn, outputs, y).mean()
         self.measured = {"risk": risk.detach(), "energy": energy.detach()}
         return risk + weight * energy
 
+    @property
+    def _chosen(self) -> str:
+        return self._allowed if self.estimator == "auto" else self.estimator
+
     def _energy(self, passes: Passes, x: Tensor, outputs: Tensor, y: Tensor) -> Tensor:
         r"""$(\varepsilon\|\nabla g\|_q)^k$ of each sample."""
         g = self._observe(outputs, y)
-        if self.estimator == "finite-difference":
+        if self._chosen == "finite-difference":
             return self._finite_difference(passes, x, g, y)
-        if self.estimator == "random-projection":
+        if self._chosen == "random-projection":
             v = torch.randn(g.shape, generator=self.generator, dtype=g.dtype).to(g.device)
             columns = [(g * v).sum(1)]
         else:
@@ -199,7 +204,7 @@ class Dirichlet(Rule):
         if self.weight == 0:
             return Cost(1, 1)
         once = Cost(1, 1) if self._one_place else Cost(2, 2)
-        extra = Cost(1, 1.5) if self.estimator == "finite-difference" else Cost(0, 0.5 * self._columns + 2.5)
+        extra = Cost(1, 1.5) if self._chosen == "finite-difference" else Cost(0, 0.5 * self._columns + 2.5)
         return Cost(once.forward + extra.forward / self.lazy, once.backward + extra.backward / self.lazy)
 
     def state_dict(self) -> dict[str, Any]:
