@@ -355,6 +355,17 @@ def test_mixed_precision_trains_rules_that_differentiate_by_the_input(name, task
     assert {p.dtype for p in model.parameters()} == {torch.float32}
 
 
+@pytest.mark.parametrize(("precision", "dtype"), [("bf16-true", torch.bfloat16), ("64-true", torch.float64)])
+@pytest.mark.parametrize("ema", [None, 0.5])
+def test_true_precision_trains_and_measures(precision, dtype, ema, task, make_model):
+    fabric = Fabric(accelerator="cpu", devices=1, precision=precision)
+    model, rule = make_model(), parse("finite", ThreatModel("inf", 0.02))
+    record = fit(model, task, rule, epochs=8, batch_size=20, lr=0.05, ema=ema, validation=task, fabric=fabric)
+    assert record.history[-1].validation_accuracy > 0.85
+    assert record.history[-1].measured["alignment"] > 0.5
+    assert {p.dtype for p in model.parameters()} == {dtype}
+
+
 def test_mixed_precision_computes_low_and_returns_what_it_was_given():
     seen = []
     layer = nn.Linear(2, 2)

@@ -40,6 +40,19 @@ class Mixed(nn.Module):
             return self.module(x).to(x.dtype)
 
 
+class Measured(nn.Module):
+    """A module in the fabric's precision that takes and gives tensors in the precision of the data."""
+
+    def __init__(self, module: nn.Module, fabric: Fabric) -> None:
+        super().__init__()
+        self.module, self.convert = module, fabric.strategy.precision.convert_input
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Convert inside; in single precision nothing is converted."""
+        outputs: Tensor = self.module(self.convert(x))
+        return outputs.to(x.dtype)
+
+
 def is_mixed(fabric: Fabric) -> bool:
     """Whether the fabric computes in mixed precision; refused with several devices."""
     if "mixed" not in str(fabric.strategy.precision.precision):
@@ -107,7 +120,7 @@ class Loop:
             loss, measured = self._train(number, bar)
         seconds = time.perf_counter() - start
         if self.guard is not None:
-            measured |= self.guard.measure(self.module)
+            measured |= self.guard.measure(self._measured(self.module))
         accuracy = self.accuracy(*validation, self.settings.batch_size) if validation else None
         epoch = Epoch(
             number=number,
@@ -166,13 +179,16 @@ class Loop:
 
     def accuracy(self, x: Tensor, y: Tensor, batch_size: int) -> float:
         """Share of right answers of the model that the run would end with now."""
-        model = self.averaged.module if self.averaged is not None else self.module
+        model = self._measured(self.averaged.module if self.averaged is not None else self.module)
         right = 0
         with evaluating(model), torch.no_grad():
             for inputs, labels in zip(torch.split(x, batch_size), torch.split(y, batch_size), strict=True):
                 answers = model(self.fabric.to_device(inputs)).argmax(1)
                 right += int((answers == self.fabric.to_device(labels)).sum())
         return right / len(y)
+
+    def _measured(self, module: nn.Module) -> nn.Module:
+        return module if isinstance(self.model, Mixed) else Measured(module, self.fabric)
 
     def save(self) -> None:
         """Write a checkpoint of this moment, and drop the ones that are no longer needed."""
