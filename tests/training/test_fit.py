@@ -253,6 +253,16 @@ def test_unusable_data_is_refused_before_anything_is_written(make_model, tmp_pat
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("name", ["finite", "growing(pgd)", "plain + pgd"])
+def test_samples_outside_the_threats_box_are_refused(make_model, task, tmp_path, name):
+    x, y = task
+    for train in ((3 * x - 1, y), DataLoader(TensorDataset(3 * x - 1, y), 50)):
+        with pytest.raises(DataError, match=r"outside the box \[0, 1\]\..*Scale the data or state their box\."):
+            fit(make_model(), train, parse(name, THREAT), epochs=1, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    fit(make_model(), (3 * x - 1, y), parse(name, ThreatModel("inf", 0.1, box=(-1, 2))), epochs=1)
+
+
 @pytest.mark.parametrize(
     ("model", "message"),
     [

@@ -24,7 +24,7 @@ from holomorph.training.folder import check_same, prepare_folder
 from holomorph.training.guard import make_guard
 from holomorph.training.loop import Loop
 from holomorph.training.settings import Settings
-from holomorph.types import ThreatModel, write_atomically
+from holomorph.types import ThreatModel, check_batch, write_atomically
 from holomorph.versions import versions
 
 
@@ -82,7 +82,8 @@ def fit(
     Raises
     ------
     DataError, ModelError, ConfigError
-        Before anything is written, for data, models and settings that cannot be used.
+        Before anything is written, for data, models and settings that cannot be used, and for samples outside the
+        box of the rule's threat.
     TrainingError
         If the loss stops being finite; the last good checkpoint is kept.
 
@@ -102,6 +103,8 @@ def fit(
     fabric = fabric or Fabric(accelerator="auto", devices=1)
     batches = make_batches(train, batch_size, seed, fabric)
     x, y = batches.first()
+    if rule.defends_against is not None:
+        check_batch(x, y, box=rule.defends_against.box)
     check_logits(model.to(x.device), x, check_labels(y) if batches.samples == len(y) else int(y.max()) + 1)
     if isinstance(train, Splits) and validation is None:
         validation = (train.x_val, train.y_val)
