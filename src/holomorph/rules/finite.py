@@ -139,7 +139,7 @@ class FiniteEnergy(Rule):
         """Restore what :meth:`state_dict` returned."""
         super().load_state_dict(state)
         self.late = 1.0 if self.doublings else self.late
-        self._pace = Pace(**state["pace"])
+        self._pace = Pace(**state.get("pace", {}))
 
     def loss(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
         """Risk at the drawn points plus the weighted finite-size energy there."""
