@@ -45,12 +45,6 @@ def test_labels_may_be_whole_numbers_of_any_width(task, make_model, dtype):
     fit(models[2], DataLoader(TensorDataset(x, y.to(dtype)), 64), Dirichlet(THREAT), epochs=1)
 
 
-def test_arrays_are_refused(task, make_model):
-    x, y = task
-    with pytest.raises(DataError, match="The samples are ndarray, not a tensor"):
-        fit(make_model(), (x.numpy(), y.numpy()), Plain())
-
-
 def test_the_callers_random_stream_is_left_alone(task, make_model):
     model = make_model(dropout=0.5)
     torch.manual_seed(7)
@@ -242,6 +236,7 @@ def test_data_sets_and_loaders(task, make_model, kind):
         ((torch.rand(2, 2), torch.tensor([0.0, 1.0])), "Labels must be one whole number a sample"),
         ((torch.rand(2, 2) * torch.inf, torch.tensor([0, 1])), "NaN or infinite"),
         ((torch.rand(2, 2),), "Give the training data as (samples, labels)"),
+        ((torch.rand(2, 2).numpy(), torch.tensor([0, 1])), "The samples are ndarray, not a tensor"),
         ([1, 2], "Cannot train on list."),
         (DataLoader(TensorDataset(torch.rand(4, 2))), "must yield pairs"),
     ],
