@@ -95,6 +95,25 @@ def test_finished_runs_are_not_repeated_nor_mixed(blobs, finished, monkeypatch):
         run(blobs, out, activation="tanh")
 
 
+@pytest.mark.parametrize(
+    ("other", "difference"),
+    [
+        ({"budget": "1epochs"}, "budget = 2 epochs, not 1 epochs"),
+        ({"activation": "tanh"}, "activation = gelu, not tanh"),
+        ({"model": "package:factory"}, "model = mlp, not package:factory"),
+        ({"lr": 0.1}, r"training = {'batch_size': 80, 'lr': 0\.004}, not {'batch_size': 80, 'lr': 0\.1}"),
+        ({"threats": ThreatModel("inf", 0.2)}, r"threat = inf:0\.1, not inf:0\.2"),
+    ],
+)
+def test_trainings_of_another_plan_are_not_taken(blobs, tmp_path, monkeypatch, other, difference):
+    common = {"data": blobs, "rules": ["plain"], "threats": THREATS, "budget": "2epochs", "seeds": 1, "batch_size": 80}
+    compare(**common, out=tmp_path)
+    monkeypatch.setattr("holomorph.comparison.runs._Plan.network", lambda *_: None)  # nothing is trained
+    with pytest.raises(ConfigError, match=rf"holds a run with {difference}\. Use another folder\."):
+        compare(**{**common, **other}, split="test", out=tmp_path)
+    assert not list(tmp_path.glob("*/*/run-test.json"))
+
+
 def test_the_test_split_gets_the_evaluation(blobs, tmp_path, monkeypatch):
     # the real evaluation with its quick settings: the full ones take 20 s
     monkeypatch.setattr("holomorph.comparison.attacks.full", partial(attacks.full, quick=True, checks=False))

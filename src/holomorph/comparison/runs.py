@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import re
 import sys
 import zlib
@@ -26,7 +27,7 @@ from holomorph.records.comparison import ComparisonRecord, RunResult
 from holomorph.rules import Rule, parse
 from holomorph.seeding import seed_for
 from holomorph.training.fit import fit
-from holomorph.types import Record, ThreatModel
+from holomorph.types import Record, ThreatModel, write_atomically
 from holomorph.versions import versions
 
 
@@ -177,12 +178,9 @@ class _Plan:
         kept, asked = folder / f"run-{self.split}.json", self._asked(text)
         if kept.is_file():
             before = _Kept.load(kept)
-            if before.plan != asked:
-                odd = next(key for key in asked if before.plan.get(key) != asked[key])
-                raise ConfigError(
-                    f"{folder} holds a run with {odd} = {before.plan.get(odd)}, not {asked[odd]}. Use another folder."
-                )
+            _refuse_other(folder, before.plan, asked)
             return before.result
+        self._note_training(folder.parent, asked)
         epochs = self._epochs(folder, text, seed)
         model = self.network(seed)
         trained = fit(
@@ -218,6 +216,16 @@ class _Plan:
             "training": {key: value for key, value in self.training.items() if value is not None},
         }
 
+    def _note_training(self, folder: Path, asked: dict[str, Any]) -> None:
+        """Note what the trainings of a rule have in common, or refuse to take up those of another plan."""
+        note = folder / "training.json"
+        plan = {key: asked[key] for key in ("rule", "data", "budget", "model", "activation", "training")}
+        text = json.dumps({**plan, "threat": str(self.threats[0]), "box": self.threats[0].box}, indent=1)
+        if note.is_file():
+            _refuse_other(folder, json.loads(note.read_text()), json.loads(text))
+        elif not (folder / "epochs.txt").is_file():  # there an older version has begun, which noted nothing
+            write_atomically(note, text.encode())
+
     def _epochs(self, folder: Path, text: str, seed: int) -> int:
         """Take the number that an interrupted run began with, or find one."""
         note = folder.parent / "epochs.txt"
@@ -228,6 +236,12 @@ class _Plan:
         note.parent.mkdir(parents=True, exist_ok=True)
         note.write_text(str(epochs))
         return epochs
+
+
+def _refuse_other(folder: Path, before: dict[str, Any], asked: dict[str, Any]) -> None:
+    for key, value in asked.items():
+        if before.get(key) != value:
+            raise ConfigError(f"{folder} holds a run with {key} = {before.get(key)}, not {value}. Use another folder.")
 
 
 def _slug(text: str) -> str:
