@@ -6,11 +6,11 @@ import pytest
 import torch
 from lightning_fabric import Fabric
 from torch import nn
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, RandomSampler, TensorDataset
 
 from holomorph.errors import CheckpointError, ConfigError, DataError, HolomorphWarning, ModelError, TrainingError
 from holomorph.records.training import TrainRecord
-from holomorph.rules import Dirichlet, Plain
+from holomorph.rules import NFGSM, Dirichlet, Plain
 from holomorph.rules.registry import parse
 from holomorph.training.checkpoint import load_tensors, save_tensors
 from holomorph.training.fit import fit
@@ -90,6 +90,18 @@ class NoisyInterrupts(Noisy, Interrupts):
     pass
 
 
+class Stops(NFGSM):
+    """Stops the training in its third epoch of ten steps."""
+
+    calls = 0
+
+    def loss(self, model, x, y):
+        self.calls += 1
+        if self.calls == 25:
+            raise KeyboardInterrupt
+        return super().loss(model, x, y)
+
+
 @pytest.mark.parametrize("ema", [None, 0.9])
 def test_an_interrupted_run_resumes_to_the_same_numbers(task, make_model, tmp_path, ema):
     settings = {"epochs": 4, "batch_size": 20, "ema": ema}
@@ -101,6 +113,29 @@ def test_an_interrupted_run_resumes_to_the_same_numbers(task, make_model, tmp_pa
     record = fit(resumed, task, Noisy(), out=tmp_path / "run", resume=True, **settings)
     assert same(resumed, whole)
     assert [e.loss for e in record.history] == [e.loss for e in expected.history]
+
+
+@pytest.mark.parametrize("place", ["loader", "sampler"])
+def test_an_interrupted_run_on_a_loader_with_its_own_generator_resumes_to_the_same_numbers(
+    task, make_model, tmp_path, place
+):
+    def loader():
+        data, own = TensorDataset(*task), torch.Generator().manual_seed(3)
+        if place == "loader":
+            return DataLoader(data, 20, shuffle=True, generator=own), own
+        return DataLoader(data, 20, sampler=RandomSampler(data, generator=own)), own
+
+    whole, resumed = make_model(), make_model(seed=5)
+    train, own = loader()
+    state = own.get_state()
+    expected = fit(whole, train, NFGSM(THREAT), epochs=4)
+    assert torch.equal(own.get_state(), state)
+    with pytest.raises(KeyboardInterrupt):
+        fit(make_model(), loader()[0], Stops(THREAT), epochs=4, out=tmp_path / "run")
+    record = fit(resumed, loader()[0], NFGSM(THREAT), epochs=4, out=tmp_path / "run", resume=True)
+    assert same(resumed, whole)
+    assert [e.loss for e in record.history] == [e.loss for e in expected.history]
+    assert [e.measured for e in record.history] == [e.measured for e in expected.history]
 
 
 def test_resuming_with_other_settings_is_refused(task, make_model, tmp_path):

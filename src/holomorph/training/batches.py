@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sized
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -90,22 +91,38 @@ class LoaderBatches:
 
     def __init__(self, loader: DataLoader[Any], seed: int, fabric: Fabric) -> None:
         self.samples = len(loader.dataset) if isinstance(loader.dataset, Sized) else -1
-        self._first = next(iter(loader), None)
-        self.loader: Any = fabric.setup_dataloaders(loader)
+        own = (loader.generator, getattr(loader.sampler, "generator", None))
+        self._generators = [one for one in own if isinstance(one, torch.Generator)]
         self.seed = seed
+        with torch.random.fork_rng(devices=[]), self._seeded("first"):
+            torch.manual_seed(seed_for(seed, "first"))
+            self._first = next(iter(loader), None)
+        self.loader: Any = fabric.setup_dataloaders(loader)
 
     def __len__(self) -> int:
         return len(self.loader)
 
     def epoch(self, number: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield the loader's batches; its own shuffling is seeded by the epoch."""
+        """Yield the loader's batches; its own shuffling is seeded by the epoch, its generator restored afterwards."""
         sampler = getattr(self.loader, "sampler", None)
         if isinstance(sampler, DistributedSampler):
             sampler.set_epoch(number)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed_for(self.seed, f"shuffle/{number}"))
             batches = iter(self.loader)  # draws the seed of its order here, and leaves the global stream alone
-        yield from batches
+        with self._seeded(f"shuffle/{number}"):
+            yield from batches
+
+    @contextmanager
+    def _seeded(self, purpose: str) -> Iterator[None]:
+        states = [one.get_state() for one in self._generators]
+        try:
+            for one in self._generators:
+                one.manual_seed(seed_for(self.seed, purpose))
+            yield
+        finally:
+            for one, state in zip(self._generators, states, strict=True):
+                one.set_state(state)
 
     def first(self) -> tuple[Tensor, Tensor]:
         """Return the first batch."""
