@@ -124,6 +124,8 @@ def test_a_loss_that_cancels_costs_no_gradients_of_parameters():
     [
         ({"kept": 1.5}, r"kept is 1.5; give a share in \[0, 1\]\."),
         ({"late": -0.1}, r"late is -0.1; give a share in \[0, 1\]\."),
+        ({"ramp": 2}, r"ramp is 2; give a share in \[0, 1\]\."),
+        ({"squared": -1}, r"squared is -1; it must not be negative\."),
         ({"segments": 0}, r"segments is 0; it must be at least 1\."),
         ({"weight": -1}, r"weight is -1; it must not be negative\."),
     ],

@@ -6,7 +6,7 @@ import pytest
 import torch
 from lightning_fabric import Fabric
 from torch import nn
-from torch.utils.data import DataLoader, RandomSampler, TensorDataset
+from torch.utils.data import DataLoader, IterableDataset, RandomSampler, TensorDataset
 
 from holomorph.errors import CheckpointError, ConfigError, DataError, HolomorphWarning, ModelError, TrainingError
 from holomorph.records.training import TrainRecord
@@ -261,6 +261,14 @@ def test_data_sets_and_loaders(task, make_model, kind):
     assert same(one, two)
 
 
+class Endless(IterableDataset):
+    """Samples without a number."""
+
+    def __iter__(self):
+        while True:
+            yield torch.rand(2), 0
+
+
 @pytest.mark.parametrize(
     ("train", "message"),
     [
@@ -274,6 +282,7 @@ def test_data_sets_and_loaders(task, make_model, kind):
         ((torch.rand(2, 2).numpy(), torch.tensor([0, 1])), "The samples are ndarray, not a tensor"),
         ([1, 2], "Cannot train on list."),
         (DataLoader(TensorDataset(torch.rand(4, 2))), "must yield pairs"),
+        (DataLoader(Endless()), "has no length, which the schedule needs"),
     ],
 )
 def test_unusable_data_is_refused_before_anything_is_written(make_model, tmp_path, train, message):

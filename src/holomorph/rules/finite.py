@@ -120,9 +120,8 @@ class FiniteEnergy(Rule):
         self.late = (1.0 if large else 0.5) if self.late is None else self.late
         self._pace = Pace()
         self.require_positive("segments")
-        if not self.weight >= 0:
-            raise ConfigError(f"weight is {self.weight}; it must not be negative.")
-        for name, share in (("kept", self.kept), ("late", self.late)):
+        self.require_not_negative("weight", "linear", "squared")
+        for name, share in (("kept", self.kept), ("late", self.late), ("ramp", self.ramp)):
             if share is not None and not 0 <= share <= 1:
                 raise ConfigError(f"{name} is {share}; give a share in [0, 1].")
 

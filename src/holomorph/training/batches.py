@@ -90,7 +90,9 @@ class LoaderBatches:
     """The user's loader, distributed by Fabric."""
 
     def __init__(self, loader: DataLoader[Any], seed: int, fabric: Fabric) -> None:
-        self.samples = len(loader.dataset) if isinstance(loader.dataset, Sized) else -1
+        if not isinstance(loader.dataset, Sized):
+            raise DataError("The loader's data set has no length, which the schedule needs. Give one with __len__.")
+        self.samples = len(loader.dataset)
         own = (loader.generator, getattr(loader.sampler, "generator", None))
         self._generators = [one for one in own if isinstance(one, torch.Generator)]
         self.seed = seed
