@@ -107,6 +107,7 @@ def test_true_and_false_are_no_words():
         ("dirichlet(measure=ball(scale=wide))", "scale is 'wide'; it must be a number"),
         ("dirichlet(measure=ascent(steps=0))", "steps is 0; it must be at least 1"),
         ("growing(pgd, strat=0.2)", "Did you mean 'start'"),
+        ("growing", "growing takes one rule whose radius grows"),
         ("growing(pgd, start=early)", "start is 'early'; it must be a number"),
         ("finite(weight=high)", "weight is 'high'; it must be a number"),
         ("finite(segments=2.5)", "segments is 2.5; it must be a whole number"),

@@ -152,7 +152,9 @@ def _rule(node: ast.expr, threat: ThreatModel, defaults: dict[str, Any]) -> Rule
     if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name)):
         raise _UnreadableError
     name, settings = _HYPHENATED.get(node.func.id, node.func.id), _settings(node, threat)
-    if name == Growing.name and len(node.args) == 1:
+    if name == Growing.name:
+        if len(node.args) != 1:
+            raise ConfigError("growing takes one rule whose radius grows: write growing(pgd, start=0.2).")
         _check_settings("rule", name, Growing, settings)
         inner = _rule(node.args[0], threat, defaults)
         return Growing(inner, **{**_shared(Growing, defaults), **settings})
