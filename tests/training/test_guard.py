@@ -11,7 +11,8 @@ import torch
 from torch import nn
 
 from holomorph.errors import ConfigError, HolomorphWarning, TrainingError
-from holomorph.rules import NFGSM, Dirichlet, Growing, Plain, Rule, Sum
+from holomorph.records.training import Epoch
+from holomorph.rules import NFGSM, PGD, Dirichlet, FiniteEnergy, Growing, Plain, Rule, Sum
 from holomorph.rules.base import Cost
 from holomorph.training.fit import fit
 from holomorph.training.guard import DOUBLINGS, Guard
@@ -93,6 +94,22 @@ def test_a_collapse_warns(task):
     warnings.simplefilter("ignore", HolomorphWarning)  # another collapse may follow; pytest restores the filters
     with pytest.warns(HolomorphWarning, match=r"alignment fell from 0\.\d+ to -?0\.\d+: catastrophic overfitting"):
         fit(Rippled(), task, Crooked(), **SETTINGS)
+
+
+@pytest.mark.parametrize(("key", "share", "collapsed"), [("radius", 0.4, False), ("growing_radius", 1.0, True)])
+def test_while_a_radius_grows_nothing_collapses(key, share, collapsed):
+    epochs = [
+        Epoch(number=n, loss=1.0, lr=1e-3, seconds=1.0, measured={"alignment": alignment, key: share})
+        for n, alignment in ((1, 0.9), (2, 0.3))
+    ]
+    assert Guard.collapsed(epochs) is collapsed
+
+
+def test_a_rule_whose_radius_grows_says_how_far_it_is(task, make_model):
+    for rule in (Growing(PGD(THREAT), over=0.4), FiniteEnergy(THREAT, ramp=0.4)):
+        shares = [epoch.measured["radius"] for epoch in fit(make_model(), task, rule, epochs=5).history]
+        assert 0 < shares[0] < 1
+        assert shares[2:] == [1, 1, 1]
 
 
 def test_with_guard_training_goes_back_and_recovers(task, tmp_path):

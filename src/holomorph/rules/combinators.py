@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from holomorph.errors import ConfigError
@@ -165,7 +166,7 @@ class Growing(Rule):
         if isinstance(getattr(self._measure, "threat", None), ThreatModel):
             rule.measure = dataclasses.replace(self._measure, threat=scaled(self._measure.threat, share))
         total = self.rule(model, x, y)
-        self.measured = rule.measured
+        self.measured = {**rule.measured, "radius": torch.tensor(share)}
         return total
 
     @property

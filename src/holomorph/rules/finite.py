@@ -7,6 +7,7 @@ import math
 from dataclasses import KW_ONLY, dataclass
 from typing import Any, cast
 
+import torch
 from torch import Tensor, nn
 
 from holomorph.calculus.measures import Ball, Measure
@@ -143,7 +144,8 @@ class FiniteEnergy(Rule):
     def loss(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
         """Risk at the drawn points plus the weighted finite-size energy there."""
         passes = Passes(model)
-        threat = scaled(self.threat, self._pace.share(self.progress, self.ramp))
+        share = self._pace.share(self.progress, self.ramp)
+        threat = scaled(self.threat, share)
         measure = self.measure or Ball(threat, scale=self._scale(x))
         near = measure.draw(x, self.generator, y, self.sample_loss(model, y)).detach()
         if self.weight == 0:
@@ -159,7 +161,7 @@ class FiniteEnergy(Rule):
         if self.progress < self.ramp:
             self._pace.follow(float(there.detach().mean()), y)
         energy = (there - here.detach()).clamp_min(0).square().mean()
-        self.measured = {"risk": risk.detach(), "energy": energy.detach()}
+        self.measured = {"risk": risk.detach(), "energy": energy.detach(), "radius": torch.tensor(share)}
         return risk + self.weight * (self.linear * (there.mean() - risk) + self.squared * energy)
 
     @property

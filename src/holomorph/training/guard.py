@@ -81,8 +81,11 @@ class Guard:
 
     @staticmethod
     def collapsed(history: list[Epoch]) -> bool:
-        """Whether the alignment of the last epoch is less than half that of one of the two before it."""
-        course = [epoch.measured["alignment"] for epoch in history[-3:]]
+        """Whether the alignment of the last epoch is less than half that of one of the two before it.
+
+        While a rule's radius still grows, a network need not be straight in the whole ball: such epochs do not count.
+        """
+        course = _course(history)
         return len(course) > 1 and course[-1] < 0.5 * max(course[:-1])
 
     def react(self, history: list[Epoch], rule: Rule) -> None:
@@ -93,7 +96,7 @@ class Guard:
         TrainingError
             After too many doublings.
         """
-        *before, now = (epoch.measured["alignment"] for epoch in history[-3:])
+        *before, now = _course(history)
         what = f"In epoch {len(history)} the gradients' alignment fell from {max(before):.2f} to {now:.2f}"
         if not self.restore:
             remedy = "Train with guard=True (--guard), more weight, or a rule with more steps."
@@ -105,6 +108,15 @@ class Guard:
         else:
             text = f"{what}: going back to the last checkpoint, with twice the {rule.doubled}."
         warnings.warn(text, HolomorphWarning, stacklevel=2)
+
+
+def _course(history: list[Epoch]) -> list[float]:
+    """The last alignments, where the radius was whole."""
+    return [epoch.measured["alignment"] for epoch in history[-3:] if _at_whole_radius(epoch)]
+
+
+def _at_whole_radius(epoch: Epoch) -> bool:
+    return all(share == 1 for name, share in epoch.measured.items() if name.split("_")[-1] == "radius")
 
 
 def make_guard(rule: Rule, sample: tuple[Tensor, Tensor], *, restore: bool, on_disk: bool) -> Guard | None:
