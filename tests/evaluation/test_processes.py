@@ -44,7 +44,8 @@ if __name__ == "__main__":
     x = rng.random((12, 6), dtype=np.float32)
     y = x @ small()[0].weight.detach().numpy().T + small()[0].bias.detach().numpy()
     parts = ("train", "val", "test")
-    np.savez("data.npz", **{f"x_{p}": x for p in parts}, **{f"y_{p}": y.argmax(1) for p in parts})
+    labels = {"train": np.arange(12) % 4, "val": y.argmax(1), "test": y.argmax(1)}
+    np.savez("data.npz", **{f"x_{p}": x for p in parts}, **{f"y_{p}": labels[p] for p in parts})
     Path("mortal").touch()
     try:
         share(attack, asked("two"), devices=2, start="fork")

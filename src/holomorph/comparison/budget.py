@@ -12,7 +12,6 @@ from torch import nn
 from holomorph.data import Splits
 from holomorph.errors import ConfigError
 from holomorph.rules import Rule
-from holomorph.types import at_least_one
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 _STEPS = 3
@@ -57,7 +56,6 @@ class Budget:
         ConfigError
             For a batch size below 1.
         """
-        at_least_one(batch_size=batch_size)
         if self.seconds is None:
             return max(1, (self.epochs or 1) // rule.replays)
         steps = -(-len(splits.x_train) // batch_size) * rule.replays

@@ -27,7 +27,7 @@ from holomorph.records.comparison import ComparisonRecord, RunResult
 from holomorph.rules import Rule, parse
 from holomorph.seeding import seed_for
 from holomorph.training.fit import fit
-from holomorph.types import Record, ThreatModel, write_atomically
+from holomorph.types import Record, ThreatModel, at_least_one, write_atomically
 from holomorph.versions import versions
 
 
@@ -97,6 +97,7 @@ def compare(
     >>> record = compare(load("digits"), ["plain", "nfgsm"], ThreatModel("inf", 0.1),
     ...                  budget="1epochs", seeds=1, out=tmp_path, model="mlp", n=50)  # doctest: +SKIP
     """
+    at_least_one(batch_size=batch_size)
     plan = _Plan(
         data=data,
         threats=(threats,) if isinstance(threats, ThreatModel) else tuple(threats),
