@@ -41,7 +41,8 @@ def where_the_energy_is_measured() -> Picture:
 #: Rules in the picture of the frontier: mark, colour, and what the legend calls them.
 MARKS = {
     "finite": ("o-", MODEL, "finite energy"),
-    "finite, longer path": ("v", MODEL, "with a longer path"),
+    "finite, longer path": ("v", MODEL, "three segments, late"),
+    "finite, five segments": ("D", MODEL, "five throughout"),
     "N-FGSM k=1": ("s-", TWIN, "N-FGSM"),
     "PGD-10": ("^", TWIN, "PGD-10"),
 }
@@ -70,7 +71,7 @@ def frontier() -> Picture:
             for x, y, _, _, passes in trainings:
                 axes.annotate(str(passes), (100 * x, 100 * y), textcoords="offset points", xytext=(5, 4), fontsize=7)
                 said.append(f"{name}: {100 * x:.1f} clean, {100 * y:.1f} robust, {passes} passes")
-        axes.legend(loc="upper left")
+        axes.legend(loc="lower right")
         axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.set(xlabel="clean accuracy in percent", ylabel="left by APGD at l∞ 0.1, percent")
         return figure.picture("Robust against clean accuracy. " + "; ".join(said) + ".", "Bars: 95 % intervals.")
