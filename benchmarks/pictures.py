@@ -71,7 +71,7 @@ def frontier() -> Picture:
             for x, y, _, _, passes in trainings:
                 axes.annotate(str(passes), (100 * x, 100 * y), textcoords="offset points", xytext=(5, 4), fontsize=7)
                 said.append(f"{name}: {100 * x:.1f} clean, {100 * y:.1f} robust, {passes} passes")
-        axes.legend(loc="lower right")
+        figure.figure.legend(loc="outside upper center", ncols=3, handletextpad=0.1, columnspacing=1.2)
         axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.set(xlabel="clean accuracy in percent", ylabel="left by APGD at l∞ 0.1, percent")
         return figure.picture("Robust against clean accuracy. " + "; ".join(said) + ".", "Bars: 95 % intervals.")
