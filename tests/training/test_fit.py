@@ -67,8 +67,8 @@ def test_the_run_folder_holds_the_record_the_weights_and_the_logs(task, make_mod
     assert (out / "model.safetensors").stat().st_size > 0
 
 
-class Interrupts(Plain):
-    """Stops the training from outside, once."""
+class Interruption:
+    """Stops the training from outside, once: in its third epoch of ten steps."""
 
     calls = 0
 
@@ -77,6 +77,10 @@ class Interrupts(Plain):
         if self.calls == 25:
             raise KeyboardInterrupt
         return super().loss(model, x, y)
+
+
+class Interrupts(Interruption, Plain):
+    pass
 
 
 class Noisy(Plain):
@@ -90,16 +94,8 @@ class NoisyInterrupts(Noisy, Interrupts):
     pass
 
 
-class Stops(NFGSM):
-    """Stops the training in its third epoch of ten steps."""
-
-    calls = 0
-
-    def loss(self, model, x, y):
-        self.calls += 1
-        if self.calls == 25:
-            raise KeyboardInterrupt
-        return super().loss(model, x, y)
+class Stops(Interruption, NFGSM):
+    pass
 
 
 @pytest.mark.parametrize("ema", [None, 0.9])

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from holomorph.errors import ConfigError
 from holomorph.rules.base import Cost, Rule
-from holomorph.rules.schedule import scaled
+from holomorph.rules.schedule import ramped, scaled
 from holomorph.types import ThreatModel
 
 
@@ -159,7 +159,7 @@ class Growing(Rule):
 
     def loss(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
         """Return the rule's loss at today's radius."""
-        share = self.start + (1 - self.start) * min(1.0, self.progress / self.over)
+        share = self.start + ramped(1 - self.start, self.progress, self.over)
         rule: Any = self.rule
         rule.progress = self.progress
         rule.threat = scaled(self.threat, share)

@@ -81,7 +81,7 @@ class TensorBatches:
     def digest(self) -> str:
         """Return the SHA-256 of samples and labels."""
         found = hashlib.sha256(str(tuple(self.x.shape)).encode())
-        for part in (self.x, self.y.long()):
+        for part in (self.x, self.y):
             found.update(part.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
         return found.hexdigest()
 
