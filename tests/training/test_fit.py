@@ -201,6 +201,13 @@ def test_what_is_no_run_is_left_alone(task, make_model, tmp_path, how, content):
     assert files(tmp_path) == set(content)
 
 
+def test_force_leaves_no_empty_folders(task, make_model, tmp_path):
+    for place in (tmp_path / "run", tmp_path / "run" / "twin"):
+        fit(make_model(), task, Plain(), epochs=1, out=place)
+    prepare_folder(tmp_path / "run", resume=False, force=True)
+    assert list((tmp_path / "run").iterdir()) == []
+
+
 def test_a_users_files_in_a_run_are_kept(task, make_model, tmp_path):
     out = tmp_path / "run"
     fit(make_model(), task, Plain(), epochs=3, out=out)

@@ -183,8 +183,11 @@ def _content(path: Path) -> dict[str, Any]:
 
 def _clear(folder: Path) -> None:
     """Remove what we wrote, and the folders that are empty then."""
-    for place in (folder / "twin", folder):
-        for path in [path for pattern in WRITTEN for path in place.glob(pattern) if path.is_file()]:
-            path.unlink()
-            if path.parent != folder and not any(path.parent.iterdir()):
-                path.parent.rmdir()
+    places = (folder, folder / "twin")
+    ours = [path for place in places for pattern in WRITTEN for path in place.glob(pattern) if path.is_file()]
+    for path in ours:
+        path.unlink()
+    within = {above for path in ours for above in path.parents if folder in above.parents}
+    for above in sorted(within, reverse=True):  # a folder stands after the one that it lies in
+        if not any(above.iterdir()):
+            above.rmdir()
