@@ -118,8 +118,11 @@ class Rule(ABC):
         return getattr(self, self.doubled, 0) > 0
 
     def strengthen(self) -> None:
-        """Double the weight."""
+        """Double the weight, or what the rule doubles instead."""
         self.doublings += 1
+        self._double()
+
+    def _double(self) -> None:
         if hasattr(self, self.doubled):
             setattr(self, self.doubled, 2 * getattr(self, self.doubled))
 
@@ -143,8 +146,9 @@ class Rule(ABC):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what :meth:`state_dict` returned."""
         self.generator.set_state(torch.tensor(state["generator"], dtype=torch.uint8))
-        for _ in range(self.doublings, state["doublings"]):
-            Rule.strengthen(self)
+        while self.doublings < state["doublings"]:
+            self.doublings += 1
+            self._double()
 
 
 def _plain(value: Any) -> Any:

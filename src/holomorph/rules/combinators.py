@@ -80,7 +80,7 @@ class Sum(Rule):
 
     def strengthen(self) -> None:
         """Strengthen every rule that has a weight."""
-        self.doublings += 1
+        super().strengthen()
         for rule in self.rules:
             rule.strengthen()
 
@@ -181,7 +181,7 @@ class Growing(Rule):
 
     def strengthen(self) -> None:
         """Strengthen the rule."""
-        self.doublings += 1
+        super().strengthen()
         self.rule.strengthen()
 
     def reseed(self, seed: int) -> None:

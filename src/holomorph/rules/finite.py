@@ -126,10 +126,9 @@ class FiniteEnergy(Rule):
             if share is not None and not 0 <= share <= 1:
                 raise ConfigError(f"{name} is {share}; give a share in [0, 1].")
 
-    def strengthen(self) -> None:
-        """Double the segments, and follow them from now on."""
-        super().strengthen()
-        self.late = 1.0
+    def _double(self) -> None:
+        super()._double()
+        self.late = 1.0  # followed from now on
 
     def state_dict(self) -> dict[str, Any]:
         """Return the generator's state and the radius of now."""
@@ -138,7 +137,6 @@ class FiniteEnergy(Rule):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what :meth:`state_dict` returned."""
         super().load_state_dict(state)
-        self.late = 1.0 if self.doublings else self.late
         self._pace = Pace(**state.get("pace", {}))
 
     def loss(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
