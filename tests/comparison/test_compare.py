@@ -91,7 +91,7 @@ def test_finished_runs_are_not_repeated_nor_mixed(blobs, finished, monkeypatch):
     record, out = finished
     monkeypatch.setattr("holomorph.comparison.runs.fit", None)  # would fail if a run were trained again
     assert accuracies(run(blobs, out)) == accuracies(record)
-    with pytest.raises(ConfigError, match=r"holds a run with activation = gelu, not tanh\. Use another folder"):
+    with pytest.raises(ConfigError, match=r"was started with activation = gelu, not tanh\. Use another folder"):
         run(blobs, out, activation="tanh")
 
 
@@ -109,7 +109,7 @@ def test_trainings_of_another_plan_are_not_taken(blobs, tmp_path, monkeypatch, o
     common = {"data": blobs, "rules": ["plain"], "threats": THREATS, "budget": "2epochs", "seeds": 1, "batch_size": 80}
     compare(**common, out=tmp_path)
     monkeypatch.setattr("holomorph.comparison.runs._Plan.network", lambda *_: None)  # nothing is trained
-    with pytest.raises(ConfigError, match=rf"holds a run with {difference}\. Use another folder\."):
+    with pytest.raises(ConfigError, match=rf"was started with {difference}\. Use another folder\."):
         compare(**{**common, **other}, split="test", out=tmp_path)
     assert not list(tmp_path.glob("*/*/run-test.json"))
 
@@ -174,6 +174,7 @@ def test_time_budgets_are_noted_and_kept(blobs, tmp_path):
         ({"split": "train"}, "use 'val' for tuning"),
         ({"threats": []}, "at least one threat"),
         ({"budget": "1s", "batch_size": 0}, "batch_size is 0; it must be at least 1."),
+        ({"n": -1}, "n is -1; it must be at least 1."),
         ({"model": "cn"}, "Unknown model 'cn'"),
     ],
 )

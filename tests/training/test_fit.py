@@ -309,6 +309,7 @@ def test_samples_outside_the_threats_box_are_refused(make_model, task, tmp_path,
     ("model", "message"),
     [
         (nn.Linear(3, 2), "cannot take samples of shape (2,)"),
+        (nn.Linear(2, 2).double(), "parameters are torch.float64, the samples torch.float32: give x.to(torch.float64)"),
         (nn.Linear(2, 1), "one logit a class"),
         (nn.Flatten(0), "maps 4 samples to shape (8,)"),
     ],

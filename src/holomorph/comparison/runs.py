@@ -27,8 +27,11 @@ from holomorph.records.comparison import ComparisonRecord, RunResult
 from holomorph.rules import Rule, parse
 from holomorph.seeding import seed_for
 from holomorph.training.fit import fit
+from holomorph.training.folder import check_same
 from holomorph.types import Record, ThreatModel, at_least_one, write_atomically
 from holomorph.versions import versions
+
+_ELSEWHERE = "Use another folder."
 
 
 class _Kept(Record):
@@ -97,7 +100,7 @@ def compare(
     >>> record = compare(load("digits"), ["plain", "nfgsm"], ThreatModel("inf", 0.1),
     ...                  budget="1epochs", seeds=1, out=tmp_path, model="mlp", n=50)  # doctest: +SKIP
     """
-    at_least_one(batch_size=batch_size)
+    at_least_one(batch_size=batch_size, **({} if n is None else {"n": n}))
     plan = _Plan(
         data=data,
         threats=(threats,) if isinstance(threats, ThreatModel) else tuple(threats),
@@ -179,7 +182,7 @@ class _Plan:
         kept, asked = folder / f"run-{self.split}.json", self._asked(text)
         if kept.is_file():
             before = _Kept.load(kept)
-            _refuse_other(folder, before.plan, asked)
+            check_same(before.plan, asked, folder, _ELSEWHERE)
             return before.result
         self._note_training(folder.parent, asked)
         epochs = self._epochs(folder, text, seed)
@@ -223,7 +226,7 @@ class _Plan:
         plan = {key: asked[key] for key in ("rule", "data", "budget", "model", "activation", "training")}
         text = json.dumps({**plan, "threat": str(self.threats[0]), "box": self.threats[0].box}, indent=1)
         if note.is_file():
-            _refuse_other(folder, json.loads(note.read_text()), json.loads(text))
+            check_same(json.loads(note.read_text()), json.loads(text), folder, _ELSEWHERE)
         elif not (folder / "epochs.txt").is_file():  # there an older version has begun, which noted nothing
             write_atomically(note, text.encode())
 
@@ -237,12 +240,6 @@ class _Plan:
         note.parent.mkdir(parents=True, exist_ok=True)
         note.write_text(str(epochs))
         return epochs
-
-
-def _refuse_other(folder: Path, before: dict[str, Any], asked: dict[str, Any]) -> None:
-    for key, value in asked.items():
-        if before.get(key) != value:
-            raise ConfigError(f"{folder} holds a run with {key} = {before.get(key)}, not {value}. Use another folder.")
 
 
 def _slug(text: str) -> str:

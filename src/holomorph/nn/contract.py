@@ -45,8 +45,9 @@ def check_logits(model: nn.Module, x: Tensor, classes: int) -> Tensor:
         try:
             logits = model(sample)
         except (RuntimeError, ValueError) as error:
-            reason = str(error).splitlines()[0]
-            raise ModelError(f"The model cannot take samples of shape {tuple(x.shape[1:])}: {reason}.") from error
+            reason = str(error).splitlines()[0].rstrip(".")
+            text = f"The model cannot take samples of shape {tuple(x.shape[1:])}: {reason}.{_other_dtype(model, x)}"
+            raise ModelError(text) from error
     if not isinstance(logits, Tensor):
         raise ModelError(f"The model returned {type(logits).__name__}, not a tensor of logits. Return the logits only.")
     if logits.ndim != 2 or logits.shape[0] != len(sample) or logits.shape[1] < classes:
@@ -61,6 +62,14 @@ def check_logits(model: nn.Module, x: Tensor, classes: int) -> Tensor:
             stacklevel=3,
         )
     return logits
+
+
+def _other_dtype(model: nn.Module, x: Tensor) -> str:
+    """The remedy where samples come from NumPy in double precision and the model is in single."""
+    weight = next(model.parameters(), x)
+    if weight.dtype == x.dtype:
+        return ""
+    return f" Its parameters are {weight.dtype}, the samples {x.dtype}: give x.to({weight.dtype})."
 
 
 def are_probabilities(outputs: Tensor) -> bool:

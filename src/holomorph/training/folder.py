@@ -123,6 +123,9 @@ WRITTEN = (
     "explanation.parts/*", "report.html", "run-val.json", "run-test.json", "attacks/*.safetensors",
 )  # fmt: skip
 
+#: What to do about a run that was started with other settings.
+RESUME_ALIKE = "Resume with the same settings, or give --force to start anew."
+
 
 def prepare_folder(folder: Path, *, resume: bool, force: bool) -> None:
     """Make the run's folder, or say why it cannot be used; ``force`` removes what this package wrote there.
@@ -148,8 +151,8 @@ def prepare_folder(folder: Path, *, resume: bool, force: bool) -> None:
         raise ConfigError(f"The folder {folder} cannot be written ({error.strerror}). Choose another.") from error
 
 
-def check_same(before: dict[str, Any], now: dict[str, Any], folder: Path) -> None:
-    """Refuse to resume a run with other settings than it had.
+def check_same(before: dict[str, Any], now: dict[str, Any], folder: Path, remedy: str = RESUME_ALIKE) -> None:
+    """Refuse to go on with other settings than a run had.
 
     Raises
     ------
@@ -159,8 +162,7 @@ def check_same(before: dict[str, Any], now: dict[str, Any], folder: Path) -> Non
     for key in {**before, **now}:
         if before.get(key) != now.get(key):
             raise ConfigError(
-                f"The run in {folder} was started with {key} = {before.get(key)}, not {now.get(key)}. "
-                "Resume with the same settings, or give --force to start anew."
+                f"The run in {folder} was started with {key} = {before.get(key)}, not {now.get(key)}. {remedy}"
             )
 
 
