@@ -40,3 +40,10 @@ def test_rare_classes_make_a_constant_answer_good():
     for loss, follows in ((0.2, False), (0.19, True)):
         pace.follow(loss, y)
         assert pace.follows is follows
+
+
+def test_a_rule_that_trains_again_grows_again():
+    pace = Pace()
+    assert pace.share(1.0, 0.5) == 1.0
+    pace.follow(0.0, BALANCED)
+    assert [pace.share(progress, 0.5) for progress in (0.0, 0.01)] == [0.0, 0.02]

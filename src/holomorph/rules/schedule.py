@@ -56,7 +56,9 @@ class Pace:
     follows: bool = False
 
     def share(self, progress: float, ramp: float) -> float:
-        """Move on to the progress and return the share there."""
+        """Move on to the progress and return the share there; going back begins another training."""
+        if progress < self.at:
+            self.now, self.follows = 0.0, False
         change = max(0.0, progress - self.at) / _FASTEST
         self.at = progress
         self.now = min(1.0, max(self.now + (change if self.follows else -change), ramped(1.0, progress, ramp)))
