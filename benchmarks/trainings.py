@@ -42,6 +42,8 @@ def budgets() -> Iterator[tuple[str, Row]]:
         yield f"finite, 6 epochs, seed {seed}", row(finite, 6, seed)
         longer = row(lambda: finite(segments=3, late=0.6), 6, seed)  # a third of PGD-10's passes
         yield f"finite, longer path, 6 epochs, seed {seed}", longer
+        deeper = row(lambda: finite(segments=5, late=1.0, followed=1 / 3), 6, seed)  # as much
+        yield f"finite, five segments for a third, 6 epochs, seed {seed}", deeper
         yield f"finite, defaults, 5 epochs, seed {seed}", row(lambda: FiniteEnergy(INF), 5, seed)
         yield f"PGD-10, 6 epochs, seed {seed}", row(lambda: PGD(INF), 6, seed)
 

@@ -125,6 +125,7 @@ def test_a_loss_that_cancels_costs_no_gradients_of_parameters():
         ({"kept": 1.5}, r"kept is 1.5; give a share in \[0, 1\]\."),
         ({"late": -0.1}, r"late is -0.1; give a share in \[0, 1\]\."),
         ({"ramp": 2}, r"ramp is 2; give a share in \[0, 1\]\."),
+        ({"followed": 0}, r"followed is 0; give a share in \(0, 1\]\."),
         ({"squared": -1}, r"squared is -1; it must not be negative\."),
         ({"segments": 0}, r"segments is 0; it must be at least 1\."),
         ({"weight": -1}, r"weight is -1; it must not be negative\."),
@@ -215,6 +216,35 @@ def test_the_path_is_one_step_early_and_goes_on_late(threat):
             risk = cross_entropy(model.layer(near.requires_grad_()), y, reduction="none")
             (g,) = torch.autograd.grad(risk.sum(), near)
             torch.testing.assert_close(end, (x + threat.radius * direction(g, near, threat)).clamp(*threat.box))
+
+
+@pytest.mark.parametrize("threat", THREATS, ids=str)
+def test_only_undecided_samples_are_followed(threat):
+    """Six samples the first segment of which leaves the label .99, .9, .5, .6, .1 and .001: the third and fourth."""
+    x, y = torch.rand(6, 5, dtype=torch.float64), torch.zeros(6, dtype=torch.long)
+    model, rule = Recorder(), FiniteEnergy(threat, segments=4, late=1.0, followed=1 / 3, measure=Samples())
+    weight = torch.zeros(3, 5, dtype=torch.float64)
+    weight[0] = torch.linspace(0.01, 0.02, 5)
+    model.layer.weight.data, model.layer.bias.data = weight, torch.zeros(3, dtype=torch.float64)
+    p = torch.tensor([0.99, 0.9, 0.5, 0.6, 0.1, 0.001], dtype=torch.float64)
+    shifts = torch.stack([(2 * p / (1 - p)).log(), 0 * p, 0 * p], 1)  # the weights move p by a hundredth at most
+    model.forward = lambda z: Recorder.forward(model, z) + (shifts if len(z) == 6 else shifts[2:4])
+    at(rule, 0.5)(model, x, y)
+    near, *further, end = model.seen
+    assert [len(points) for points in further] == [2, 2, 2]
+    moved = norm(end - near, threat.p) > 0.75 * threat.radius * (1 + 1e-9)
+    assert set(moved.nonzero()[:, 0].tolist()) <= {2, 3}
+    assert all(bool((z - x[2:4]).flatten(1).abs().amax() <= threat.radius * (1 + 1e-9)) for z in further)
+
+
+def test_following_nearly_all_is_following_all():
+    model, (x, y) = network(norm=False), batch(8)
+    found, expected = (
+        gradients(model, FiniteEnergy(THREATS[0], segments=3, late=1.0, followed=share)(model, x, y))
+        for share in (0.999, 1.0)
+    )
+    torch.testing.assert_close(found, expected)
+    assert FiniteEnergy(THREATS[0], segments=5, late=1.0, followed=1 / 3).cost.passes == pytest.approx(23 / 3)
 
 
 def test_strengthening_lengthens_the_path_at_once():

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from holomorph.calculus.measures import Ball, Measure
-from holomorph.calculus.norms import into_threat
+from holomorph.calculus.norms import into_threat, norm
 from holomorph.errors import ConfigError
 from holomorph.rules.ascent import ascend, direction
 from holomorph.rules.base import Cost, Rule
@@ -75,6 +75,11 @@ class FiniteEnergy(Rule):
         3 throughout for an l_inf radius above .15 of the box, where shorter paths can fail. Their lengths are
         $\varepsilon \min(3/4, 3/2\,(1 - j/k))$, j = 0 to k - 1, the long ones first, or steep places are missed.
         The guard against catastrophic overfitting doubles ``segments``.
+    followed:
+        Share of each batch whose path goes on after the first segment, in (0, 1], the undecided samples first: those
+        with the largest $p(1 - p)$, p the probability of the label that the first segment is expected to leave,
+        $\log p = -\ell(x') - \tfrac34\varepsilon\|\nabla\ell(x')\|_q$. Deep paths are then cheap: five segments
+        throughout for a third cost 7.7 passes a sample, for all 13.
     clip:
         Keep $x''$ inside the box.
     ramp:
@@ -110,6 +115,7 @@ class FiniteEnergy(Rule):
     kept: float | None = None
     segments: int | None = None
     late: float | None = None
+    followed: float = 1.0
     clip: bool = True
     ramp: float = 0.5
 
@@ -125,6 +131,8 @@ class FiniteEnergy(Rule):
         for name, share in (("kept", self.kept), ("late", self.late), ("ramp", self.ramp)):
             if share is not None and not 0 <= share <= 1:
                 raise ConfigError(f"{name} is {share}; give a share in [0, 1].")
+        if not 0 < self.followed <= 1:
+            raise ConfigError(f"followed is {self.followed}; give a share in (0, 1].")
 
     def _double(self) -> None:
         super()._double()
@@ -155,7 +163,8 @@ class FiniteEnergy(Rule):
             # A compiled network whose graph was freed once refuses to keep it for whoever calls it next.
             keep = passes.shares_statistics or is_compiled(model)
             gradient, risk = spend(here, near, model.parameters(), keep=keep)
-        there = self.risk(passes.again(self._far(passes, threat, x, near.detach(), gradient, y)), y)
+        end = self._far(passes, threat, x, near.detach(), here.detach(), gradient, y)
+        there = self.risk(passes.again(end), y)
         if self.progress < self.ramp:
             self._pace.follow(float(there.detach().mean()), y)
         energy = (there - here.detach()).clamp_min(0).square().mean()
@@ -173,7 +182,9 @@ class FiniteEnergy(Rule):
             return self.measure.scale if isinstance(self.measure, Ball) else 1.0
         return min(_NOISE[self.threat.norm], math.sqrt(x[0].numel()) / 4)
 
-    def _far(self, passes: Passes, threat: ThreatModel, x: Tensor, near: Tensor, gradient: Tensor, y: Tensor) -> Tensor:
+    def _far(
+        self, passes: Passes, threat: ThreatModel, x: Tensor, near: Tensor, here: Tensor, gradient: Tensor, y: Tensor
+    ) -> Tensor:
         """The far ends: one step in all, or a path inside the threat of now when it is late."""
         eps, s, scale = threat.radius, direction(gradient, near, threat), self._scale(x)
         segments, late = self._path
@@ -183,10 +194,24 @@ class FiniteEnergy(Rule):
             return end.clamp(*threat.box) if self.clip else end
         start = _START[threat.norm] / max(1.0, scale)
         z = into_threat(x, x + start * (near - x) + _STEP * eps * s, threat)
+        if self.followed == 1:
+            return self._follow(passes, threat, x, z, y)
+        part = self._undecided(threat, here, gradient)
+        return z.index_copy(0, part, self._follow(passes, threat, x[part], z[part], y[part]))
+
+    def _follow(self, passes: Passes, threat: ThreatModel, x: Tensor, z: Tensor, y: Tensor) -> Tensor:
+        """The further segments of a path."""
+        segments, _ = self._path
         for j in range(1, segments):
-            step = eps * min(_STEP, 2 * _STEP * (1 - j / segments))
+            step = threat.radius * min(_STEP, 2 * _STEP * (1 - j / segments))
             z = ascend(lambda z: self.risk(passes.again(z), y), x, z, threat, steps=1, step=step)
         return z
+
+    def _undecided(self, threat: ThreatModel, here: Tensor, gradient: Tensor) -> Tensor:
+        """Whose answer hangs on the rest of the path: not those fooled already, nor those that will not be."""
+        rise = _STEP * threat.radius * norm(gradient, threat.q)
+        p = torch.exp(-here - rise)
+        return (p * (1 - p)).topk(max(1, round(self.followed * len(p)))).indices
 
     @property
     def cost(self) -> Cost:
@@ -195,5 +220,5 @@ class FiniteEnergy(Rule):
             return Cost(1, 1)
         near = 0.5 if self.weight * self.linear == 1 else 1.0
         segments, late = self._path
-        further = (segments - 1) * late
+        further = (segments - 1) * late * self.followed
         return Cost(2 + further, 1 + near + further / 2)
