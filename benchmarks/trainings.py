@@ -84,6 +84,7 @@ FINALISTS: dict[str, Row] = {
     **dict(large()),
     "finite, weight 0, 5 epochs, seed 0": row(lambda: finite(weight=0.0), 5),
     "finite, five segments, 6 epochs, seed 0": row(lambda: finite(segments=5, late=1.0)),
+    "finite, all of the noise kept, 6 epochs, seed 0": row(lambda: finite(kept=1.0)),
     "finite, one segment, 6 epochs, seed 0": row(lambda: finite(segments=1)),
     **dict(other_norms()),
 }
