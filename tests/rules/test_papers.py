@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from rule_cases import batch, network
+from torch import nn
 from torch.nn.functional import cross_entropy, kl_div
 
 from holomorph import rules
@@ -104,6 +105,17 @@ def test_free_climbs_by_the_gradient_of_the_step_before(case):
         loss.backward()
     smaller = rule(model, x[:2], y[:2])  # the last batch of an epoch
     assert_same(model, smaller, cross_entropy(model((x + delta)[:2].clamp(0, 1)), y[:2]))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_awp_leaves_weights_without_a_gradient(dtype):
+    torch.manual_seed(0)
+    model, (x, y) = nn.Sequential(nn.Linear(6, 200), nn.GELU(), nn.Linear(200, 3)).to(dtype), batch(5)
+    nn.init.zeros_(model[2].weight)  # a usual start; nothing reaches the first layer
+    loss = rules.AWP(THREAT, steps=1)(model, x.to(dtype), y)
+    loss.backward()
+    assert loss.isfinite()
+    assert all(p.grad.isfinite().all() for p in model.parameters())
 
 
 def test_pgd_keeps_the_worst_of_its_restarts(case):

@@ -67,7 +67,8 @@ class AWP(PGD):
 
 
 def _relative(gradient: Tensor, weight: Tensor) -> Tensor:
-    return gradient * (weight.norm() / gradient.norm().clamp_min(torch.finfo(gradient.dtype).tiny))
+    length = gradient.norm()
+    return gradient * torch.where(length > 0, weight.norm() / length, 0.0)  # behind a layer of zeros no change is worse
 
 
 def _averaged(gradients: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
