@@ -118,6 +118,14 @@ def test_awp_leaves_weights_without_a_gradient(dtype):
     assert all(p.grad.isfinite().all() for p in model.parameters())
 
 
+def test_awp_takes_networks_with_weights_that_nothing_uses(case):
+    model, x, y = case
+    without = rules.AWP(THREAT, steps=1)(model, x, y)
+    model.register_module("spare", nn.Linear(2, 2))
+    model.forward = lambda z: model[2](model[1](model[0](z)))
+    assert torch.equal(rules.AWP(THREAT, steps=1)(model, x, y), without)
+
+
 def test_pgd_keeps_the_worst_of_its_restarts(case):
     model, x, y = case
     one, many = (rules.PGD(THREAT, steps=2, restarts=k).perturbed(model, x, y) for k in (1, 8))

@@ -55,7 +55,7 @@ class AWP(PGD):
         weights = [p for p in model.parameters() if p.requires_grad and p.ndim > 1]
         if self.gamma == 0 or not weights:
             return risk
-        gradients = _averaged(torch.autograd.grad(risk, weights))
+        gradients = _averaged(torch.autograd.grad(risk, weights, materialize_grads=True))
         changed = {p: p + self.gamma * _relative(g, p.detach()) for p, g in zip(weights, gradients, strict=True)}
         return self.risk(passes.again(moved, changed), y).mean()
 
