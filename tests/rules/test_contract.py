@@ -142,6 +142,15 @@ def test_hard_batches_give_finite_numbers(name):
 
 
 @every_rule
+def test_a_batch_of_one_counts_as_any_other(name):
+    model, (x, y) = network(norm=False), batch(1)
+    loss = make(name, LINF)(model, x, y)
+    loss.backward()
+    assert loss < 100
+    assert all(p.grad.abs().max() < 100 for p in model.parameters())
+
+
+@every_rule
 def test_fit_learns_by_it(name):
     torch.manual_seed(0)
     x = torch.rand(256, 2)

@@ -103,7 +103,9 @@ class WeaklyHarmonic(Rule):
         slope = -t / s * psi  # the derivative of psi along a, and the length of its gradient
         along = (passes.again(x + eps * a) - passes.again(x - eps * a)) / (2 * eps)
         weak = (source * psi).mean(0) + self.strength * eps**2 * (along * slope).mean(0)
-        return weak / (eps * slope.square().mean().sqrt()).clamp_min(torch.finfo(x.dtype).eps)
+        length = eps * slope.square().mean().sqrt()
+        # A ridge without a slope, as on a batch of one, tests nothing.
+        return torch.where(length > 0, weak / length.clamp_min(torch.finfo(x.dtype).eps), 0.0)
 
     @property
     def cost(self) -> Cost:
