@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from rule_cases import batch, network
+from rule_cases import THREATS, batch, network
 from torch import nn
 from torch.nn.functional import cross_entropy, kl_div
 
@@ -105,6 +105,16 @@ def test_free_climbs_by_the_gradient_of_the_step_before(case):
         loss.backward()
     smaller = rule(model, x[:2], y[:2])  # the last batch of an epoch
     assert_same(model, smaller, cross_entropy(model((x + delta)[:2].clamp(0, 1)), y[:2]))
+
+
+@pytest.mark.parametrize("threat", THREATS, ids=str)
+def test_free_survives_a_gradient_that_overflowed(threat):
+    model, (x, y) = network(norm=False), batch(5)
+    rule = rules.FreeAT(threat)
+    (rule(model, x, y) * torch.inf).backward()  # as of a loss that GradScaler scaled too much
+    assert rule.delta.isfinite().all()
+    rule(model, x, y).backward()
+    assert rule.delta.abs().max() > 0
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

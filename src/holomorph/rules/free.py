@@ -66,7 +66,8 @@ class FreeAT(Rule):
     def _climb(self, gradient: Tensor, moved: Tensor) -> None:
         if self.delta is not None:
             eps, part = self.threat.radius, self.delta[: len(gradient)]
-            step = eps * direction(gradient, moved, self.threat)
+            # A scaled loss may overflow: the optimizer then passes the step over, and so does δ.
+            step = eps * direction(gradient, moved, self.threat).nan_to_num(0.0)
             self.delta[: len(gradient)] = project(part + step, self.threat.p, eps)
 
     @property
