@@ -216,6 +216,10 @@ def test_compiled_networks_are_served_or_refused():
         automatic(compiled, x, y)
     assert automatic.cost == make("dirichlet", LINF, estimator="finite-difference").cost
     assert automatic.settings()["estimator"] == "auto"
+    automatic(model, x, y)  # another network, for instance of a second training, is asked anew
+    assert automatic.cost == make("dirichlet", LINF, estimator="double-backward").cost
+    with pytest.warns(HolomorphWarning, match="finite differences instead"):
+        automatic(compiled, x, y)
 
 
 def test_threats_other_than_the_rule_knows_are_refused():

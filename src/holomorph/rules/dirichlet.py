@@ -93,6 +93,7 @@ class Dirichlet(Rule):
         self._one_place = self.risk_at == "measure" or isinstance(self.measure, Samples)  # then one forward serves both
         self._observe = observable(self.observable)
         self._allowed = "auto"  # what the model allows: known once it was called
+        self._probed: int | None = None  # which model that was
         self._columns = 1  # outputs to differentiate: known once the model was called
         self._check()
 
@@ -137,8 +138,8 @@ class Dirichlet(Rule):
             outputs = passes.again(drawn)
         if not with_energy:
             return risk
-        if self._chosen == "auto":
-            self._allowed = self._probe(model, x, y)
+        if self.estimator == "auto" and self._probed != id(model):
+            self._allowed, self._probed = self._probe(model, x, y), id(model)
         if self._chosen != "finite-difference":
             require_double_backward(model)
         energy = self._energy(passes, drawn, outputs, y).mean()
