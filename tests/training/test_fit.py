@@ -171,6 +171,15 @@ def test_the_same_rule_resumes_its_run(task, make_model, tmp_path):
     assert fit(make_model(), task, rule, epochs=1, out=tmp_path / "run", resume=True).history == first.history
 
 
+def test_resuming_what_is_finished_gives_the_same_record(task, make_model, tmp_path):
+    name = "dirichlet(observable=logits)"  # its cost is known once it has seen how many outputs there are
+    first, again = (
+        fit(make_model(), task, parse(name, THREAT), epochs=1, out=tmp_path / "run", resume=True) for _ in range(2)
+    )
+    assert first == again.model_copy(update={"started": first.started})
+    assert first.cost > parse("dirichlet", THREAT).cost.passes / 3
+
+
 def test_an_existing_folder_is_refused_without_force(task, make_model, tmp_path):
     fit(make_model(), task, Plain(), epochs=1, out=tmp_path / "run")
     with pytest.raises(ConfigError, match=r"exists\. Choose another, or give --force to replace it, or --resume\."):

@@ -209,10 +209,11 @@ class Dirichlet(Rule):
         return Cost(once.forward + extra.forward / self.lazy, once.backward + extra.backward / self.lazy)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the generator's state and the place in the lazy period."""
-        return {**super().state_dict(), "calls": self.calls}
+        """Return the generator's state, the place in the lazy period, and what the cost was counted by."""
+        return {**super().state_dict(), "calls": self.calls, "counted": [self._allowed, self._columns]}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what :meth:`state_dict` returned."""
         super().load_state_dict(state)
         self.calls = state["calls"]
+        self._allowed, self._columns = state.get("counted", (self._allowed, self._columns))
