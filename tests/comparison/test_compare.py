@@ -114,6 +114,13 @@ def test_trainings_of_another_plan_are_not_taken(blobs, tmp_path, monkeypatch, o
     assert not list(tmp_path.glob("*/*/run-test.json"))
 
 
+def test_the_cost_is_that_of_the_network_which_was_trained(blobs, tmp_path):
+    rules = ["dirichlet", "dirichlet(observable=logits)"]
+    record = compare(blobs, rules, THREATS[0], budget="1epochs", seeds=1, out=tmp_path, batch_size=80)
+    one, two = (rule.cost for rule in record.rules)
+    assert two == pytest.approx(one + 1 / 3)  # half a backward pass more for the second logit
+
+
 def test_the_test_split_gets_the_evaluation(blobs, tmp_path, monkeypatch):
     # the real evaluation with its quick settings: the full ones take 20 s
     monkeypatch.setattr("holomorph.comparison.attacks.full", partial(attacks.full, quick=True, checks=False))

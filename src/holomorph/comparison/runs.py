@@ -186,10 +186,8 @@ class _Plan:
             return before.result
         self._note_training(folder.parent, asked)
         epochs = self._epochs(folder, text, seed)
-        model = self.network(seed)
-        trained = fit(
-            model, self.data, self.rule(text, seed), epochs=epochs, out=folder, seed=seed, resume=True, **self.training
-        )
+        model, rule = self.network(seed), self.rule(text, seed)
+        trained = fit(model, self.data, rule, epochs=epochs, out=folder, seed=seed, resume=True, **self.training)
         x, y = (part[: self.samples] for part in self.data.part(self.split))
         if self.split == "val":
             found = attacks.tuning(model, x, y, self.threats)
@@ -204,6 +202,7 @@ class _Plan:
             robust=shares,
             right={name: "".join("01"[int(r)] for r in right) for name, right in found.right.items()},
             failed_checks=found.failed_checks,
+            cost=rule.cost.passes / 3,
         )
         _Kept(plan=asked, result=result).save(kept)
         return result

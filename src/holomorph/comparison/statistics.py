@@ -66,7 +66,7 @@ def with_figures(
         RuleResult(
             text=text,
             settings=rule.settings(),
-            cost=rule.cost.passes / 3,
+            cost=runs[text][0].cost or rule.cost.passes / 3,  # some rules know it once they have seen the network
             seconds=float(np.mean([run.seconds for run in runs[text]])),
             figures={f: interval(means[f][text], draws[f][text]) for f in record.figures},
             runs=tuple(runs[text]),

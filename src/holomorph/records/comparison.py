@@ -27,6 +27,7 @@ class RunResult(_Part):
     robust: dict[str, float] = Field(description="by threat, and for the union of all threats")
     right: dict[str, str] = Field(description="clean, by threat, union: one character a sample, 1 where it is right")
     failed_checks: tuple[str, ...] = Field(default=(), description="of the full evaluation: figures not to be trusted")
+    cost: float | None = Field(default=None, description="passes a sample relative to plain training, as trained")
 
 
 class RuleResult(_Part):
