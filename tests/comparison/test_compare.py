@@ -135,6 +135,15 @@ def test_the_test_split_gets_the_evaluation(blobs, tmp_path, monkeypatch):
     assert rule.runs[0].robust["inf:0.1"] <= rule.runs[0].clean
 
 
+@pytest.mark.parametrize("wrong", [False, True])
+@pytest.mark.parametrize("threat", [ThreatModel("inf", 1.0), ThreatModel(2, 2.0), ThreatModel(1, 2.0)], ids=str)
+def test_a_network_that_keeps_nothing_is_attacked_no_further(threat, wrong):
+    x = torch.tensor([[0.6, 0.4], [0.4, 0.6]])
+    found = attacks.tuning(torch.nn.Identity(), x, torch.tensor([0, 1]) ^ int(wrong), [threat]).right
+    assert found["clean"].tolist() == [not wrong] * 2
+    assert found["union"].tolist() == [False] * 2
+
+
 def test_a_failed_check_is_kept_with_the_run(blobs):
     class Quantised(torch.nn.Module):
         """Right almost everywhere and without a gradient anywhere."""

@@ -57,6 +57,8 @@ def tuning(
             right[str(threat)] = clean.clone()
             alive = clean.nonzero()[:, 0]
             for restart in range(restarts):
+                if len(alive) == 0:
+                    break
                 draws = generator(restart, f"pgd/{threat}")
                 for rows in track(torch.split(alive, batch_size), f"PGD, {threat}"):
                     labels = y[rows]
