@@ -58,7 +58,7 @@ class TrainRecord(Record):
     ema: float | None = Field(default=None, description="decay of the averaged weights that the model ends with")
     history: tuple[Epoch, ...]
     seconds: float = Field(description="wall time of all epochs, validation left out")
-    cost: float = Field(description="passes a sample relative to plain training, by the rule's own count")
+    cost: float = Field(description="passes a sample and epoch relative to plain training, by the rule's own count")
     measured_cost: float | None = Field(default=None, description="wall time relative to the undefended twin's")
     twin: TwinSummary | None = None
     versions: dict[str, str] = Field(default_factory=dict)

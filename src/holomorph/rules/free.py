@@ -21,8 +21,8 @@ class FreeAT(Rule):
     $$\delta \leftarrow \Pi_\varepsilon\big(\delta + \varepsilon\,s(\nabla_x\ell(x + \delta))\big)$$
 
     at every ``backward()``; δ is kept from one call to the next, from one minibatch to the next. The paper shows
-    each minibatch ``repeats`` times and divides the number of epochs by as much: ``fit`` does that, a loop of your
-    own must.
+    each minibatch ``repeats`` times and divides the number of epochs by as much: ``fit`` does the first, ``compare``
+    both, a loop of your own must.
 
     Parameters
     ----------

@@ -221,7 +221,7 @@ def _record(loop: Loop, train: Training, started: str) -> TrainRecord:
         ema=s.ema,
         history=tuple(loop.history),
         seconds=sum(epoch.seconds for epoch in loop.history),
-        cost=loop.rule.cost.passes / 3,
+        cost=loop.rule.cost.passes / 3 * loop.rule.replays,
         versions=versions("lightning-fabric", "numpy"),
         device=str(loop.fabric.device),
         processes=loop.fabric.world_size,
