@@ -10,6 +10,7 @@ from scipy.stats import binomtest
 from holomorph.errors import DataError
 from holomorph.evaluation.curves import accuracy_curve
 from holomorph.evaluation.evaluate import evaluate
+from holomorph.evaluation.features import Features
 from holomorph.evaluation.intervals import paired_bootstrap, wilson
 from holomorph.evaluation.versus import versus
 from holomorph.types import ThreatModel
@@ -66,5 +67,25 @@ def test_records_on_the_same_samples_are_paired() -> None:
     assert gaps["clean"].low < gaps["clean"].value < gaps["clean"].high
     with pytest.raises(DataError, match="different samples"):
         versus(better, evaluate(halves, X[:4], Y[:4], threats, quick=True, checks=False))
+    with pytest.raises(DataError, match="other boxes"):
+        versus(better, evaluate(halves, X, Y, ThreatModel("inf", 0.05, (-1, 2)), quick=True, checks=False))
     with pytest.raises(DataError, match="no threat in common"):
         versus(better, evaluate(halves, X, Y, ThreatModel(2, 0.1), quick=True, checks=False))
+
+
+def test_records_in_other_units_are_not_paired() -> None:
+    one, other = (
+        evaluate(
+            halves,
+            X,
+            Y,
+            ThreatModel("inf", 1),
+            quick=True,
+            checks=False,
+            features=Features(torch.full(X.shape[1:], eps), torch.zeros(X.shape[1:]), torch.ones(X.shape[1:])),
+        )
+        for eps in (0.05, 0.1)
+    )
+    assert all(gap.interval.value == 0 for gap in versus(one, one))
+    with pytest.raises(DataError, match="other eps or ranges of the features"):
+        versus(one, other)

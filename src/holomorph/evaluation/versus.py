@@ -23,7 +23,7 @@ def versus(first: EvaluationRecord, second: EvaluationRecord, against: str = "")
     Raises
     ------
     DataError
-        For records on different samples, or without a threat in common.
+        For records on different samples, in different boxes or units of features, or without a threat in common.
 
     Source: docs/evaluation.md; Efron and Tibshirani 1993 (paired bootstrap).
     """
@@ -31,6 +31,11 @@ def versus(first: EvaluationRecord, second: EvaluationRecord, against: str = "")
         raise DataError(
             f"The records are of different samples ({first.samples} and {second.samples}), which cannot be paired. "
             f"Evaluate both models with the same data and the same n."
+        )
+    if _space(first) != _space(second):  # "inf:1" is then another threat
+        raise DataError(
+            "The records are of other boxes, or of other eps or ranges of the features, so that equal threats allow "
+            "different things. Evaluate both models with the same box and features."
         )
     mine, theirs = outcomes(first), outcomes(second)
     shared = [figure for figure in mine if figure in theirs and (figure != UNION or mine.keys() == theirs.keys())]
@@ -41,6 +46,10 @@ def versus(first: EvaluationRecord, second: EvaluationRecord, against: str = "")
         PairedDifference(against=name, figure=figure, interval=paired_bootstrap(mine[figure], theirs[figure]))
         for figure in shared
     )
+
+
+def _space(record: EvaluationRecord) -> tuple[object, ...]:
+    return record.features, record.threats[0].threat.box
 
 
 def outcomes(record: EvaluationRecord) -> dict[str, list[bool]]:
