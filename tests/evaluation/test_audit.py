@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +46,16 @@ def test_an_honest_record_stands(kept: tuple[EvaluationRecord, Path], scene: Sce
     assert result.passed, result.discrepancies
     assert (result.clean, result.robust) == (kept[0].clean, kept[0].robust)
     assert result.adversarial > 0
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_models_in_half_precision_are_kept_and_stand(dtype: torch.dtype, scene: Scene, tmp_path: Path) -> None:
+    model = deepcopy(scene.honest).to(dtype)
+    keep = tmp_path / "evaluation.npz"
+    record = evaluate(model, scene.x[:8], scene.y[:8], THREAT, quick=True, checks=False, keep=keep)
+    assert record.robust < record.clean
+    assert audit(record, model, tmp_path).discrepancies == ()
+    assert next(model.parameters()).dtype == dtype
 
 
 def test_another_model_does_not_pass_for_the_recorded_one(kept: tuple[EvaluationRecord, Path], scene: Scene) -> None:

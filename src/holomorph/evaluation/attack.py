@@ -17,7 +17,7 @@ from holomorph.evaluation.foolbox import FoolboxAttack
 from holomorph.evaluation.ledger import Ledger
 from holomorph.evaluation.pgd import Pgd
 from holomorph.evaluation.stage import Runner
-from holomorph.evaluation.subject import Subject, under_attack
+from holomorph.evaluation.subject import Subject, in_single, under_attack
 from holomorph.types import Differentiable, ThreatModel
 
 #: Every attack by name.
@@ -94,6 +94,7 @@ def attack(
     if features is not None and name not in ("pgd", "pgd-numerical"):
         raise ConfigError(f"{name} knows one eps and one box for all features. Use pgd or pgd-numerical.")
     runner = Runner(seed, batch_size)
+    model = in_single(model)
     x, y = prepare(model, x, y, [threat], features=features)
     if features is not None:
         model, threat, x = InUnits(model, features, x.dtype), features.threat(threat), features.encode(x)

@@ -14,7 +14,7 @@ from torch import Tensor
 from holomorph.calculus.norms import norm
 from holomorph.errors import DataError
 from holomorph.evaluation.ledger import SLACK
-from holomorph.evaluation.subject import Subject, under_attack
+from holomorph.evaluation.subject import Subject, in_single, under_attack
 from holomorph.records.evaluation import EvaluationRecord, ThreatResult
 from holomorph.types import Differentiable
 
@@ -62,7 +62,7 @@ def audit(record: EvaluationRecord, model: Differentiable, folder: str | Path = 
     broken = torch.zeros(len(y), dtype=torch.bool)
     count = 0
     with under_attack(model), torch.no_grad():
-        subject = Subject(model, draws=8 if any(a.settings.get("draws") for a in record.attacks) else 1)
+        subject = Subject(in_single(model), draws=8 if any(a.settings.get("draws") for a in record.attacks) else 1)
         answers = subject.answers(x)
         wrong = answers != y
         for k, result in enumerate(record.threats):

@@ -20,7 +20,7 @@ from holomorph.evaluation.features import Features, InUnits
 from holomorph.evaluation.ledger import Ledger
 from holomorph.evaluation.plan import Effort, plan, quick_samples
 from holomorph.evaluation.stage import Processes, Runner, Store, fingerprint
-from holomorph.evaluation.subject import Subject, suited, under_attack
+from holomorph.evaluation.subject import Subject, in_single, suited, under_attack
 from holomorph.evaluation.traits import examine
 from holomorph.records.evaluation import AttackResult, EvaluationRecord
 from holomorph.types import Differentiable, ThreatModel, as_long, check_batch
@@ -113,8 +113,9 @@ def evaluate(
     threats = [threat] if isinstance(threat, ThreatModel) else list(threat)
     effort, runner = _effort(quick=quick, thorough=thorough), Runner(seed, batch_size, fabric=fabric)
     n = min(quick_samples(len(threats)), len(x) if n is None else n) if quick and threats else n
+    name, model, twin = name or type(model).__name__, in_single(model), None if twin is None else in_single(twin)
     x, y = prepare(model, x, y, threats, n=n, features=features)
-    facts = Facts(name or type(model).__name__, data, training_cost, source or {}, features, x.dtype)
+    facts = Facts(name, data, training_cost, source or {}, features, x.dtype)
     if features is not None:
         threats = [features.threat(t) for t in threats]
         model = InUnits(model, features, x.dtype)

@@ -83,13 +83,40 @@ class Subject(nn.Module):
         return torch.where(ahead.abs() <= rounding, 0.0, ahead).nan_to_num(nan=-1.0)
 
 
+class InSingle(nn.Module):
+    """A model in half precision as a function of inputs in single: a distance and a radius need the digits."""
+
+    def __init__(self, model: nn.Module, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.model = model
+        self.dtype = dtype
+        self.differentiable = getattr(model, "differentiable", True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the model's outputs."""
+        return self.model(x.to(self.dtype))
+
+
+def in_single(model: Differentiable) -> Differentiable:
+    """The model itself, or one in half precision as :class:`InSingle`."""
+    first = _first(model)
+    if isinstance(model, nn.Module) and first is not None and first.dtype in (torch.float16, torch.bfloat16):
+        return InSingle(model, first.dtype)
+    return model
+
+
 def suited(model: Differentiable, values: Tensor) -> Tensor:
     """Move values to the model's device and, where both are floating point, to its precision."""
-    first = next((p for p in model.parameters()), None) if isinstance(model, nn.Module) else None
+    first = _first(model)
     if first is None:
         return values
     floating = first.is_floating_point() and values.is_floating_point()
-    return values.to(first.device, first.dtype if floating else values.dtype)
+    own = torch.float32 if isinstance(model, InSingle) else first.dtype
+    return values.to(first.device, own if floating else values.dtype)
+
+
+def _first(model: Differentiable) -> nn.Parameter | None:
+    return next(model.parameters(), None) if isinstance(model, nn.Module) else None
 
 
 @contextmanager
