@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from holomorph.exact import FockKernel, PolynomialHolomorphic
 from holomorph.exact.certificate import certified_radius, degree_norms, through_codes
 from holomorph.exact.monomials import count
+from holomorph.nn.embedding import Complexification
 from holomorph.nn.layers import gauss_linear
 from holomorph.sklearn import HolomorphicClassifier
 from holomorph.types import write_atomically
@@ -86,7 +87,7 @@ def certificates() -> dict[str, Any]:
     ):
         seconds, machine = timed(lambda settings=settings: HolomorphicClassifier(**settings).fit(x_train, y_train))
         h, codes = machine.model_.solver, machine.model_.codes
-        scores, gradients, combine = through_codes(h(x), h.derivative(x) * h.unit, codes, False)
+        scores, gradients, combine = through_codes(h(x), h.derivative(x) * h.unit, codes, Complexification())
         norms = degree_norms(h.points, combine(h.coefficients), h.weight)
         lengths = torch.linalg.vector_norm((x - h.centre) / h.unit, dim=1)
         right = torch.as_tensor(machine.predict(x_test) == y_test).double()

@@ -12,7 +12,7 @@ from holomorph.exact import FockKernel, PolynomialHolomorphic, fock_kernel
 from holomorph.exact.certificate import certified_radius, degree_norms, through_codes
 from holomorph.exact.classifier import ExactClassifier
 from holomorph.exact.recentred import recentred_radius
-from holomorph.nn.embedding import Complexification, Pairing
+from holomorph.nn.embedding import Complexification, Pairing, random_rotation
 from holomorph.nn.readout import make_codes
 
 
@@ -150,7 +150,7 @@ def test_moving_to_the_sample_certifies_more_than_the_centre_does_where_samples_
     h = FockKernel(0.0, 1e-2, 0.3, relative=True).fit(x, codes.real[y])
     both = h.certified_radius(x, codes)
     w = h._fitted(x)
-    scores, gradients, _ = through_codes(h(x), h.derivative(x) * h.unit, codes, False)
+    scores, gradients, _ = through_codes(h(x), h.derivative(x) * h.unit, codes, Complexification())
     centre = certified_radius(h._norms, torch.linalg.vector_norm(w, dim=1), scores, gradients) * h.unit
     assert bool((both >= centre).all())
     assert float(both.median()) > 1.5 * float(centre.median())
@@ -187,6 +187,24 @@ def test_radii_are_ordered_like_the_balls():
     one, two, most = (model.certified_radius(x, p=p) for p in (1.0, 2.0, math.inf))
     assert bool((one > two).all())  # more than the l_2 ball of the same radius, which holds the l_1 ball
     assert bool((two >= most).all())
+
+
+@pytest.mark.parametrize("solver", ["fock", "polynomial"])
+@pytest.mark.parametrize("p", [1.0, math.inf])
+def test_after_a_rotation_the_norm_is_that_of_the_inputs(solver, p):
+    """The lead changes along one rotated coordinate, which is many input coordinates: an l_inf ball goes far there."""
+    embedding = Pairing(rotation=random_rotation(16, 1))
+    x = torch.randn(60, 16, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    z, codes = embedding(x), make_codes("signs", 2)
+    targets = codes.real[(z[:, 0].real > 0).long()]
+    if solver == "fock":
+        h = FockKernel(1.0, 1e-3, 4.0).fit(z, targets)
+    else:
+        h = PolynomialHolomorphic(1, 0.0, 1e-3, embedding).fit(x, targets)
+    model = ExactClassifier(h, embedding, codes)
+    radius = model.certified_radius(x, p=p)
+    assert float(radius.median()) > 0.02
+    assert float(worst_margin(model, x, 0.99 * radius, p).min()) > 0
 
 
 def test_other_norms_are_refused():

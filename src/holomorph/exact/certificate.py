@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 
 from holomorph.errors import ConfigError
+from holomorph.nn.embedding import Embedding
 
 _BISECTIONS = 50
 
@@ -146,7 +147,7 @@ def certified_radius(
 
 
 def through_codes(
-    outputs: Tensor, derivative: Tensor, codes: Tensor, complex_inputs: bool
+    outputs: Tensor, derivative: Tensor, codes: Tensor, embedding: Embedding
 ) -> tuple[Tensor, Tensor, Callable[[Tensor], Tensor]]:
     r"""Scores $\mathrm{Re}\langle h, c_k\rangle - |c_k|^2/2$, highest for the nearest code, and their gradients.
 
@@ -158,8 +159,9 @@ def through_codes(
         The complex derivative, (batch, outputs, m).
     codes:
         (classes, outputs).
-    complex_inputs:
-        Whether real and imaginary parts of the m coordinates are inputs, or the real parts alone.
+    embedding:
+        That of the inputs; being an isometry, its inverse takes gradients back to the inputs' own coordinates, whose
+        sums and maxima the norms other than l_2 are.
 
     Returns
     -------
@@ -167,7 +169,7 @@ def through_codes(
     into those of the scores.
     """
     readout = codes.conj().mT
-    if bool((readout.imag == 0).all()):
+    if readout.is_complex() and bool((readout.imag == 0).all()):
         readout = readout.real
 
     def combine(coefficients: Tensor) -> Tensor:
@@ -176,7 +178,7 @@ def through_codes(
 
     scores = combine(outputs).real - codes.abs().square().sum(1) / 2
     slope = combine(derivative.mT).mT
-    gradients = torch.cat([slope.real, -slope.imag], dim=2) if complex_inputs else slope.real
+    gradients = torch.unflatten(embedding.inverse(slope.conj().flatten(0, 1)), 0, slope.shape[:2])
     return scores, gradients, combine
 
 

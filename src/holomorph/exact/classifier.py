@@ -69,7 +69,8 @@ class ExactClassifier(nn.Module):
         """Radius (batch,) below which no perturbation of the p-norm changes the decision; p is 1, 2, inf."""
         flat = x.flatten(1).double()
         if isinstance(self.solver, FockKernel):
-            return self.solver.certified_radius(self.embed(flat), self.codes, p=p, order=order)
+            z = self.embed(flat)
+            return self.solver.certified_radius(z, self.codes, p=p, order=order, embedding=self.embedding)
         if isinstance(self.solver, PolynomialHolomorphic):
             return self.solver.certified_radius(flat, self.codes, p=p, order=order)
         raise DomainError("There is a certificate for the Fock kernel and for polynomials only.")

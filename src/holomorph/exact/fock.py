@@ -14,6 +14,7 @@ from holomorph.exact.kernel import fock_kernel
 from holomorph.exact.margin import squared_hinge
 from holomorph.exact.recentred import recentred_radius
 from holomorph.exact.solve import orthonormal, solve_kernel
+from holomorph.nn.embedding import Complexification, Embedding, Pairing
 
 logger = logging.getLogger("holomorph")
 
@@ -152,7 +153,9 @@ class FockKernel(nn.Module):
         image = self._combine(fock_kernel(_inner(self.points, self.points), self.weight))
         return (self.coefficients.conj() * image).sum(0).real.clamp_min(0).sqrt()
 
-    def certified_radius(self, z: Tensor, codes: Tensor, *, p: float = 2.0, order: int = 1) -> Tensor:
+    def certified_radius(
+        self, z: Tensor, codes: Tensor, *, p: float = 2.0, order: int = 1, embedding: Embedding | None = None
+    ) -> Tensor:
         r"""Radius up to which the nearest code to h provably stays the nearest; (batch,), in the units of z.
 
         Scores are $\mathrm{Re}\langle h, c_k\rangle - |c_k|^2/2$, that is $-|h - c_k|^2/2$ up to what all share.
@@ -165,11 +168,15 @@ class FockKernel(nn.Module):
             (classes, outputs).
         p, order:
             See :func:`holomorph.exact.certificate.certified_radius`.
+        embedding:
+            That which made z: the norm is that of the inputs. None: of the real and imaginary parts of z.
         """
         w = self._fitted(z)
         if self.relative and not _one_length(codes):
             raise ConfigError("Relative values decide between codes of one length. Use one-hot, +-1 or roots of unity.")
-        scores, gradients, combine = through_codes(self(z), self.derivative(z) * self.unit, codes, z.is_complex())
+        if embedding is None:
+            embedding = Pairing() if z.is_complex() else Complexification()
+        scores, gradients, combine = through_codes(self(z), self.derivative(z) * self.unit, codes, embedding)
         if self._norms is None or self._norms.gram.shape[1] != len(codes):
             self._norms = degree_norms(self.points, combine(self.coefficients), self.weight)
         radius = certified_radius(self._norms, torch.linalg.vector_norm(w, dim=1), scores, gradients, p=p, order=order)

@@ -155,7 +155,7 @@ class PolynomialHolomorphic(nn.Module):
         slopes = [
             features.to(dtype) @ self.basis.differentiate(self.coefficients.to(dtype), j) for j in range(z.shape[1])
         ]
-        scores, gradients, combine = through_codes(self.hypothesis(z), torch.stack(slopes, 2), codes, z.is_complex())
+        scores, gradients, combine = through_codes(self.hypothesis(z), torch.stack(slopes, 2), codes, self.embedding)
         parts = torch.split(combine(self.coefficients), self.basis.sizes)
         mass = torch.zeros(len(codes), dtype=scores.dtype)
         norms = DegreeNorms(torch.stack([part.mH @ part for part in parts]), mass, 0.0, 0.0)
