@@ -207,6 +207,20 @@ def test_after_a_rotation_the_norm_is_that_of_the_inputs(solver, p):
     assert float(worst_margin(model, x, 0.99 * radius, p).min()) > 0
 
 
+def test_each_set_of_codes_is_certified_by_itself():
+    x, y = problem(2)
+    codes = make_codes("signs", 2)
+
+    def fit() -> FockKernel:
+        return FockKernel(0.5, 1e-2).fit(x, codes.real[y])
+
+    h = fit()
+    h.certified_radius(x, codes / 100)
+    radius = h.certified_radius(x, 100 * codes)  # the norms are 10,000 times larger
+    assert bool((radius == fit().certified_radius(x, 100 * codes)).all())
+    assert bool((fit().certified_radius(x, 100 * codes.real) == radius).all())
+
+
 def test_other_norms_are_refused():
     model, x = fitted("fock", Complexification(), "signs")
     with pytest.raises(ConfigError, match="p = 1, 2 or infinity"):

@@ -104,6 +104,7 @@ class FockKernel(nn.Module):
         self.coefficients: Tensor
         self.bias: Tensor
         self._norms: DegreeNorms | None = None
+        self._read_out = torch.empty(0)  # the codes that the norms are for
 
     def fit(self, z: Tensor, targets: Tensor) -> FockKernel:
         """Fit to samples (N, m), real or complex, and target codes (N, outputs)."""
@@ -177,8 +178,9 @@ class FockKernel(nn.Module):
         if embedding is None:
             embedding = Pairing() if z.is_complex() else Complexification()
         scores, gradients, combine = through_codes(self(z), self.derivative(z) * self.unit, codes, embedding)
-        if self._norms is None or self._norms.gram.shape[1] != len(codes):
+        if self._norms is None or not torch.equal(self._read_out, codes.to(torch.complex128)):
             self._norms = degree_norms(self.points, combine(self.coefficients), self.weight)
+            self._read_out = codes.to(torch.complex128, copy=True)
         radius = certified_radius(self._norms, torch.linalg.vector_norm(w, dim=1), scores, gradients, p=p, order=order)
         if order == 1 and not w.is_complex():
             offsets = combine(self.bias[None]).real[0] - codes.abs().square().sum(1) / 2
