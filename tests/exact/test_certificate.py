@@ -207,6 +207,18 @@ def test_after_a_rotation_the_norm_is_that_of_the_inputs(solver, p):
     assert float(worst_margin(model, x, 0.99 * radius, p).min()) > 0
 
 
+@pytest.mark.parametrize("embedding", [Complexification(), Pairing()])
+def test_there_is_a_certificate_where_the_powers_of_the_degrees_overflow(embedding):
+    x, y = problem(2)
+    codes = make_codes("signs", 2)
+    h = FockKernel(0.5, 1e-3, 0.15, relative=True)
+    model = ExactClassifier(h, embedding, codes)
+    h.fit(model.embed(x), codes[y].real)
+    radius = model.certified_radius(x)
+    assert float(radius.min()) > 1e-3
+    assert float(worst_margin(model, x, 0.99 * radius, 2.0).min()) > 0
+
+
 def test_each_set_of_codes_is_certified_by_itself():
     x, y = problem(2)
     codes = make_codes("signs", 2)

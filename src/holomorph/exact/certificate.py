@@ -83,15 +83,16 @@ def degree_norms(points: Tensor, coefficients: Tensor, weight: float) -> DegreeN
     for start in range(0, len(points), 1024):
         rows = slice(start, start + 1024)
         inner = points[rows] @ points.mH
-        power = torch.ones_like(inner)
+        term = torch.ones_like(inner)  # inner^k / k!, neither of which would stay finite alone
         for k in range(count):
-            part = coefficients[rows].mH @ (power.to(coefficients.dtype) @ coefficients)
-            grams[k] += part * _coefficient(k, weight)
-            power = power * inner
+            part = coefficients[rows].mH @ (term.to(coefficients.dtype) @ coefficients)
+            grams[k] += part / (1 + weight * k)
+            term = term * inner / (k + 1)
+    size = coefficients.abs()
     for k in range(count):
-        size = (coefficients.abs() * (lengths**k)[:, None]).sum(0)
-        allowance = 64 * torch.finfo(lengths.dtype).eps * _coefficient(k, weight) * size.square()
+        allowance = 64 * torch.finfo(lengths.dtype).eps * size.sum(0).square() / (1 + weight * k)
         grams[k] += torch.diag(allowance).to(grams.dtype)
+        size = size * (lengths / math.sqrt(k + 1))[:, None]
     return DegreeNorms(grams, coefficients.abs().sum(0), reach, weight)
 
 
@@ -186,21 +187,26 @@ def _remainder(norms: DegreeNorms, winner: Tensor, lengths: Tensor, order: int) 
     pairs = norms.differences()[:, winner, :]  # (degrees, batch, scores)
     whole = pairs.square().sum(0).sqrt()
     degrees = torch.arange(len(pairs), dtype=lengths.dtype)
-    c = torch.tensor([_coefficient(k, norms.weight) for k in range(len(pairs))], dtype=lengths.dtype)
+    energy = (1 + norms.weight * degrees).sqrt()
     a = lengths[:, None]
     mass = norms.mass[winner][:, None] + norms.mass[None, :]
 
+    def power(t: Tensor, exponents: Tensor) -> Tensor:
+        """The powers of t over the roots of k!, by logarithms: neither stays finite alone."""
+        return torch.exp(torch.xlogy(exponents, t) - torch.lgamma(degrees + 1) / 2)
+
     def beyond(r: Tensor) -> Tensor:
         b = a + r[:, None]
-        growth = b**degrees - a**degrees
+        growth = (power(b, degrees) - power(a, degrees)) / energy
         tail = mass * exponential_tail(norms.reach * b, len(degrees))
         if order == 0:
             tail_growth = exponential_tail(b * b, len(degrees))
-            distance = (c * growth.square()).sum(1, keepdim=True) + tail_growth
+            distance = growth.square().sum(1, keepdim=True) + tail_growth
             own_tail = mass * exponential_tail(torch.full_like(b, norms.reach**2), len(degrees)).sqrt()
             return (whole + own_tail) * distance.sqrt()
-        curve = growth - degrees * a ** (degrees - 1).clamp_min(0) * r[:, None]
-        return torch.einsum("bk,kbj->bj", c.sqrt() * curve.clamp_min(0), pairs) + tail
+        curve = growth - degrees * power(a, (degrees - 1).clamp_min(0)) / energy * r[:, None]
+        rounding = torch.finfo(a.dtype).eps * len(degrees) * power(b, degrees) / energy
+        return torch.einsum("bk,kbj->bj", curve.clamp_min(0) + rounding, pairs) + tail
 
     return beyond
 
@@ -225,10 +231,6 @@ def bisect(holds: Callable[[Tensor], Tensor], high: Tensor) -> Tensor:
         good = holds(middle)
         low, high = torch.where(good, middle, low), torch.where(good, high, middle)
     return low * (1 - 1e-9)
-
-
-def _coefficient(k: int, weight: float) -> float:
-    return math.exp(-math.lgamma(k + 1)) / (1 + weight * k)
 
 
 def _degrees(size: float) -> int:
