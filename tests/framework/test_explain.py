@@ -160,6 +160,16 @@ def test_normals_across_and_along_a_manifold():
     assert tangent_share(random, pool[:1].expand(4000, 5), pool, 2).mean() == pytest.approx(0.4, abs=0.02)
 
 
+def test_a_sample_is_no_neighbour_of_itself_in_single_precision():
+    """60 images on a plane of 3 dimensions: a normal that leaves the plane has no share in it."""
+    g = torch.Generator().manual_seed(0)
+    plane = torch.linalg.qr(torch.randn(784, 3, generator=g)).Q
+    pool = 0.5 + torch.randn(60, 3, generator=g) @ plane.T
+    leaves = torch.eye(784)[:1] - plane[:1] @ plane.T
+    share = tangent_share((leaves / leaves.norm()).expand(60, 784), pool, pool, 3)
+    assert share.max() < 1e-3
+
+
 def test_boundary_of_a_circle():
     x = torch.rand(40, 2, generator=torch.Generator().manual_seed(5), dtype=torch.float64) * 0.5 + 0.25
     centre = torch.tensor([0.5, 0.5], dtype=torch.float64)

@@ -130,7 +130,7 @@ def tangent_share(normal: Tensor, x: Tensor, pool: Tensor, neighbours: int) -> T
     tensor([0.3600])
     """
     flat, cloud = x.flatten(1), pool.flatten(1)
-    distance = torch.cdist(flat, cloud)
+    distance = torch.cdist(flat, cloud, compute_mode="donot_use_mm_for_euclid_dist")  # the quick way misses zeros
     distance = distance.masked_fill(distance <= 1e-6 * flat.shape[1] ** 0.5, torch.inf)  # x itself and its copies
     nearest = distance.topk(neighbours, dim=1, largest=False).indices
     differences = cloud[nearest] - flat[:, None]
