@@ -27,9 +27,18 @@ def norm(v: Tensor, p: float) -> Tensor:
         return flat.abs().sum(1)
     if p == math.inf:
         return flat.abs().amax(1)
+    size = _size(flat)
+    flat = flat / size[:, None]
     square = (flat.real.square() + flat.imag.square() if flat.is_complex() else flat.square()).sum(1)
-    safe = torch.where(square > 0, square, torch.ones_like(square))
-    return torch.where(square > 0, safe.sqrt(), torch.zeros_like(square))
+    safe = torch.where(square == 0, torch.ones_like(square), square)
+    return torch.where(square == 0, torch.zeros_like(square), safe.sqrt()) * size
+
+
+def _size(flat: Tensor) -> Tensor:
+    """A power of two near each row's largest modulus, without a graph; divided by it, exactly, no square overflows."""
+    largest = flat.detach().abs().amax(1)
+    usual = (largest > 0) & largest.isfinite()
+    return torch.where(usual, largest / (2 * torch.frexp(largest).mantissa), torch.ones_like(largest))
 
 
 def dual_direction(g: Tensor, p: float) -> Tensor:
@@ -48,8 +57,9 @@ def dual_direction(g: Tensor, p: float) -> Tensor:
     if p == 1:
         index = flat.abs().argmax(1, keepdim=True)
         return torch.zeros_like(flat).scatter(1, index, flat.gather(1, index).sign()).reshape(g.shape)
-    length = flat.norm(dim=1, keepdim=True)
-    return (flat / length.clamp_min(torch.finfo(g.dtype).tiny)).reshape(g.shape)
+    flat = flat / _size(flat)[:, None]
+    length = flat.norm(dim=1, keepdim=True)  # 0, or at least 1
+    return (flat / length.clamp_min(1)).reshape(g.shape)
 
 
 def random_in_ball(x: Tensor, p: float, radius: float, generator: torch.Generator) -> Tensor:
