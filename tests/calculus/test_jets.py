@@ -27,7 +27,9 @@ ANALYTIC = {
     "sinh cosh": lambda t: torch.sinh(t) * torch.cosh(t),
     "erf": torch.erf,
     "square": torch.square,
-    "powers": lambda t: t**3 + t.pow(2) + t**1,
+    "powers": lambda t: t**3 + t.pow(2) + t**1 + t**4 + t.pow(5.0) + t**-2 + t**0,
+    "other powers": lambda t: (1 + t * t) ** 1.5 + 2**t,
+    "attributes": lambda t: t.real * (t[:, None].mH @ t[:, None]).sum(1),
     "roots": lambda t: (2 + t.square()).sqrt() + (2 + t.square()).rsqrt(),
     "reciprocal": lambda t: (2 + t * t).reciprocal() + 1 / (3 + t.square()),
     "differences": lambda t: 1 - t + torch.sub(t * t, t, alpha=2) - (t - 2 * t.exp()),
@@ -42,6 +44,7 @@ ANALYTIC = {
     "stack": lambda t: torch.stack([t, t * t], 2).unbind(2)[1],
     "broadcast": lambda t: t.sum(1, keepdim=True) ** 2 + WEIGHT[0] + t[:, :1],
     "pad, flip, permute": lambda t: F.pad(t.flip(1).reshape(3, 2, 4).permute(0, 2, 1), (1, 1)).square(),
+    "pad with a constant": lambda t: F.pad(t, (1, 2), value=2.0).square(),
     "layer norm": nn.LayerNorm(8, elementwise_affine=False),
     "group norm": lambda t: nn.GroupNorm(2, 4).double()(t.reshape(3, 4, 2)),
     "instance norm": lambda t: nn.InstanceNorm1d(2)(t.reshape(3, 2, 4)),
@@ -57,6 +60,8 @@ REAL_ONLY = {
     "sorting": lambda t: t.sort(1).values[:, :2] ** 2,
     "norm": lambda t: t.norm(dim=1),
     "where": lambda t: torch.where(t > 0, t * t, t**3),
+    "rounding": lambda t: t * torch.div(t, 0.3, rounding_mode="floor") * (5 * t).to(torch.int64),
+    "layer norm without weight": lambda t: F.layer_norm(t, (8,), None, WEIGHT[0]).square(),
 }
 
 
@@ -191,6 +196,7 @@ def test_the_extension_is_the_native_complex_function():
         (lambda t: t.norm(), "norm"),
         (lambda t: t.max(), "max"),
         (lambda t: t.clamp(0, 1), "clamp"),
+        (lambda t: torch.div(t, 0.3, rounding_mode="floor"), "div"),
     ],
 )
 def test_non_holomorphic_operations_are_named(operation, name):
@@ -215,6 +221,8 @@ def test_bad_input():
         jets.dual(torch.sin, FLAT, ALONG[:2])
     with pytest.raises(ModelError, match="returns a new tensor"):
         jets.dual(lambda t: t.clone().__setitem__(0, 1.0), FLAT, ALONG)
+    with pytest.raises(ModelError, match="returns a new tensor"):
+        jets.dual(lambda t: torch.zeros_like(t).add_(t) + t, FLAT, ALONG)
     with pytest.raises(ModelError, match="shape"):
         jets.dual(lambda t: (t * 1).unsqueeze_(0), FLAT, ALONG)
     with pytest.raises(DomainError):

@@ -28,12 +28,12 @@ Call = Callable[..., Any]
 
 #: Operations linear in their first argument; the others are constants.
 LINEAR = frozenset(
-    """adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d avg_pool1d avg_pool2d avg_pool3d broadcast_to
-    chunk clone contiguous cumsum diagonal double dropout expand expand_as flatten flip float fold gather getitem
-    index_select interpolate mT T mean moveaxis movedim narrow neg pad permute pixel_shuffle pixel_unshuffle positive
-    ravel repeat repeat_interleave reshape reshape_as roll select split squeeze sum swapaxes swapdims t take_along_dim
-    tensor_split tile to trace transpose tril triu type_as unbind unflatten unfold unsqueeze upsample view
-    view_as""".split()  # noqa: SIM905
+    """adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d avg_pool1d avg_pool2d avg_pool3d broadcast_to chunk
+    clone contiguous cumsum diagonal double dropout expand expand_as flatten flip float fold gather getitem
+    index_select interpolate H mH mT T mean moveaxis movedim narrow neg pad permute pixel_shuffle pixel_unshuffle
+    positive ravel real repeat repeat_interleave reshape reshape_as roll select split squeeze sum swapaxes swapdims t
+    take_along_dim tensor_split tile to trace transpose tril triu type_as unbind unflatten unfold unsqueeze upsample
+    view view_as""".split()  # noqa: SIM905
 )
 #: Linear up to a bias, which only the value gets.
 AFFINE = frozenset("linear conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d".split())  # noqa: SIM905
@@ -49,6 +49,7 @@ INSPECTING = frozenset(
     storage_offset stride str zeros_like""".split()  # noqa: SIM905
 )
 _APPLY = torch.autograd.Function.apply.__func__.__code__  # type: ignore[attr-defined]
+_WRITING = frozenset({"setitem", "set", "copy", "requires_grad", "backward"})
 _INPLACE_OPERATORS = {"iadd": "add", "isub": "sub", "imul": "mul", "itruediv": "div", "imatmul": "matmul"}
 
 
@@ -83,7 +84,8 @@ class Carrier(Tensor, metaclass=_AbstractTensor):
         arguments, named = list(args), dict(kwargs or {})
         if name in INSPECTING or (is_property and name not in LINEAR):
             return func(*tree_map(_value, arguments), **tree_map(_value, named))
-        if name in {"setitem", "set", "copy", "requires_grad", "backward"} or named.get("out") is not None:
+        into_plain = _in_place(func) and not (arguments and isinstance(arguments[0], cls))  # keeps the value alone
+        if name in _WRITING or named.get("out") is not None or into_plain:
             raise ModelError(
                 f"{name} writes into a tensor inside a jet, which is not supported. Use an operation that "
                 f"returns a new tensor."
@@ -119,7 +121,10 @@ class Carrier(Tensor, metaclass=_AbstractTensor):
         if name in AFFINE and first_only:
             without = slots(func, _without_bias(args), {k: v for k, v in kwargs.items() if k != "bias"})[0]
             return carriers[0].push_affine(call, without)
-        if (name in LINEAR or name in QUOTIENTS) and first_only:
+        if name == "pad" and first_only:
+            without = slots(func, args[:3], {k: v for k, v in kwargs.items() if k != "value"})[0]
+            return carriers[0].push(call, without)
+        if (name in LINEAR or name in QUOTIENTS) and first_only and not _rounds(args, kwargs):
             return carriers[0].push(call, call)
         if name in PRODUCTS and len(carriers) == 1:
             return carriers[0].push(call, call)
@@ -272,15 +277,26 @@ def _value(leaf: Any) -> Any:
     return leaf.value if isinstance(leaf, Carrier) else leaf
 
 
+def _rounds(args: list[Any], kwargs: dict[str, Any]) -> bool:
+    """Whether the arguments of a cast or a division ask for whole numbers."""
+    kind = kwargs.get("dtype", args[-1])
+    return kwargs.get("rounding_mode") is not None or (isinstance(kind, torch.dtype) and not kind.is_floating_point)
+
+
 def _without_bias(args: list[Any]) -> list[Any]:
     return [*args[:2], None, *args[3:]] if len(args) > 2 else args
 
 
+def _in_place(func: Call) -> bool:
+    """Whether the operation's name says so: add_, not __add__."""
+    raw = getattr(func, "__name__", "")
+    return raw.endswith("_") and not raw.endswith("__")
+
+
 def _written_to(func: Call, name: str, args: list[Any], kwargs: dict[str, Any]) -> Carrier | None:
     """The carrier that an operation overwrites, if any."""
-    raw = getattr(func, "__name__", "")
     target = args[0] if args else None
-    inplace = (raw.endswith("_") and not raw.endswith("__")) or name in _INPLACE_OPERATORS or kwargs.get("inplace")
+    inplace = _in_place(func) or name in _INPLACE_OPERATORS or kwargs.get("inplace")
     return target if inplace and isinstance(target, Carrier) else None
 
 

@@ -18,6 +18,7 @@ from holomorph.calculus import special
 from holomorph.calculus.jets.carrier import PRODUCTS, QUOTIENTS, Call, Carrier
 from holomorph.errors import NotHolomorphicError
 
+_LARGEST_POWER = 64
 _HOLOMORPHIC_IN_TORCH = (
     PRODUCTS
     | QUOTIENTS
@@ -82,7 +83,7 @@ class ComplexJet(Carrier):
         if rule is not None:
             kwargs.pop("inplace", None)
             return _apart(rule(*(_together(a) for a in args), **{k: _together(a) for k, a in kwargs.items()}))
-        if name not in _HOLOMORPHIC_IN_TORCH:
+        if name not in _HOLOMORPHIC_IN_TORCH or kwargs.get("rounding_mode") is not None:
             raise NotHolomorphicError(
                 f"{name} is not complex differentiable (or has no complex form here). Use analytic activations such as "
                 f"GELU, SiLU, tanh, softplus, and average instead of maximum pooling."
@@ -107,6 +108,18 @@ def _apart(result: Any) -> Any:
     return ComplexJet.of(result) if isinstance(result, Tensor) and result.is_complex() else result
 
 
+def _power(z: Any, exponent: Any) -> Any:
+    """Whole powers by products: torch's logarithm puts the rounding of Re z into Im z^k, which may be far smaller."""
+    if not isinstance(exponent, int | float) or exponent != int(exponent) or abs(exponent) > _LARGEST_POWER:
+        return torch.pow(z, exponent)
+    k = abs(int(exponent))
+    result = torch.ones_like(z)
+    while k:
+        result = result * z if k % 2 else result
+        z, k = z * z, k // 2
+    return result if exponent >= 0 else result.reciprocal()
+
+
 def _softmax(z: Tensor, dim: int, *_: Any, **__: Any) -> Tensor:
     return special.softmax(z, dim)
 
@@ -116,6 +129,7 @@ def _log_softmax(z: Tensor, dim: int, *_: Any, **__: Any) -> Tensor:
 
 
 _RULES: dict[str, Callable[..., Any]] = {
+    "pow": _power,
     "gelu": special.gelu,
     "silu": special.silu,
     "sigmoid": special.sigmoid,

@@ -153,7 +153,8 @@ def _again(f: Any, inputs: tuple[Tensor | None, ...], settings: tuple[Any, ...],
 
 def _affine(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
     if weight is None or bias is None:
-        return x if weight is None else x * weight
+        x = x if weight is None else x * weight
+        return x if bias is None else x + bias
     return torch.addcmul(bias, x, weight)
 
 
