@@ -55,6 +55,17 @@ def test_gaussian_energy_is_differentiable_also_where_units_are_parallel():
     assert torch.autograd.gradcheck(energy, inputs)
 
 
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-10), (torch.float32, 1e-3)])
+@pytest.mark.parametrize("scale", [1e-6, 1e6])
+def test_gaussian_energy_does_not_depend_on_the_units_of_the_inputs(dtype, tolerance, scale):
+    first, last = two_layers(3, 4)
+    whole = gaussian_energy(first, torch.tanh, last).item()
+    first.weight.data *= scale
+    first, last = first.to(dtype), last.to(dtype)
+    found = gaussian_energy(first, torch.tanh, last, deviation=1 / scale).item()
+    assert found / scale**2 == pytest.approx(whole, rel=tolerance)
+
+
 def test_gaussian_energy_refuses():
     first, last = two_layers(2, 3)
     with pytest.raises(ModelError, match="do not fit"):

@@ -75,9 +75,9 @@ def _row(
     weights: Tensor,
 ) -> Tensor:
     r"""$\Sigma_{ij}$ for all j. R of the QR of $[w_i\; w_j]$ is (|w_i|, <w_i, w_j>/|w_i|; 0, rest)."""
-    length = _root(inner[i, i])
+    length = _root(inner[i, i], inner.new_zeros(()))
     along = inner[i] / length.clamp_min(torch.finfo(inner.dtype).tiny)
-    across = _root(inner.diagonal() - along.square())
+    across = _root(inner.diagonal() - along.square(), torch.finfo(inner.dtype).eps * inner.diagonal())
     a_i = centre[i] + deviation * length * points
     shift = points[:, None] * along[:, None, None] + points[None, :] * across[:, None, None]  # (hidden, nodes, nodes)
     a_j = centre[:, None, None] + deviation * shift
@@ -90,9 +90,9 @@ def _slope(activation: Callable[[Tensor], Tensor], a: Tensor) -> Tensor:
     return tangent if torch.is_grad_enabled() else tangent.detach()
 
 
-def _root(square: Tensor) -> Tensor:
-    """The square root with derivative zero at zero, where only even powers of it matter."""
-    positive = square > torch.finfo(square.dtype).eps
+def _root(square: Tensor, rounding: Tensor) -> Tensor:
+    """The square root with derivative zero where it is zero up to rounding, where only even powers of it matter."""
+    positive = square > rounding
     return torch.where(
         positive, torch.where(positive, square, torch.ones_like(square)).sqrt(), torch.zeros_like(square)
     )
