@@ -99,6 +99,13 @@ def test_coefficients_carry_gradients():
     assert torch.autograd.gradcheck(coefficients, (bias,))
 
 
+@pytest.mark.parametrize(("order", "points"), [(0, 2), (1, 4), (2, 6), (3, 8)])
+def test_the_fewest_points_give_their_coefficients(order, points):
+    found = taylor_coefficients(torch.exp, ZERO, ONE, order, radius=0.1, points=points)
+    exact = torch.tensor([1 / math.factorial(k) for k in range(order + 1)], dtype=torch.float64)
+    torch.testing.assert_close(found[0, :, 0], exact, rtol=0.1, atol=0)
+
+
 @pytest.mark.parametrize("radius", [1.5, 2.0])
 @pytest.mark.parametrize("point", [ZERO, as_complex(ZERO)])
 def test_a_pole_inside_the_circle_is_noticed(radius, point):

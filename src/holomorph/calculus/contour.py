@@ -65,7 +65,7 @@ def taylor_coefficients(
     if method != "contour":
         raise unknown_name("Taylor method", method, ["contour", "forward"])
     count = _count(points, order)
-    spectrum = _spectrum(on_circle(f, x, v, radius, count), count)
+    spectrum = _spectrum(on_circle(f, x, v, radius, count), count, whole=x.is_complex())
     _refuse_poles(spectrum.detach(), radius)
     powers = radius ** torch.arange(order + 1, dtype=x.real.dtype, device=x.device)
     return (spectrum[: order + 1] / powers[:, None, None]).movedim(0, 1)
@@ -185,9 +185,9 @@ def _weights(x: Tensor, points: int) -> Tensor:
     return weights
 
 
-def _spectrum(values: Tensor, points: int) -> Tensor:
+def _spectrum(values: Tensor, points: int, *, whole: bool) -> Tensor:
     """The Fourier coefficients c_k r^k, k = 0 ... points - 1, the upper half being the negative orders."""
-    if len(values) == points:
+    if whole:
         return torch.fft.fft(values, dim=0) / points
     return torch.fft.hfft(values, n=points, dim=0) / points
 
@@ -195,13 +195,14 @@ def _spectrum(values: Tensor, points: int) -> Tensor:
 def _refuse_poles(spectrum: Tensor, radius: float) -> None:
     """Analytic functions have no negative orders; a pole inside makes the spectrum rise again towards order -1."""
     size = spectrum.abs()
-    points = len(size)
-    last, middle = size[-points // 8 :].amax(0), size[points // 2 : points // 2 + points // 8].amax(0)
+    points, eighth = len(size), max(1, len(size) // 8)
+    last, middle = size[-eighth:].amax(0), size[points // 2 : points // 2 + eighth].amax(0)
     noise = math.sqrt(torch.finfo(size.dtype).eps) * size.amax(0)
     if bool(((last > noise) & (last > middle)).any()):
         raise DomainError(
             f"The function is not analytic on the disc of radius {radius:g}: its Fourier coefficients of negative "
-            f"order do not vanish. There is a pole or branch point inside; use a smaller radius."
+            f"order do not vanish. There is a pole or branch point inside, or {points} points are too few to tell; "
+            f"use a smaller radius or more points."
         )
 
 
