@@ -116,6 +116,15 @@ def test_the_extension_follows_the_forward_functions_of_containers():
         tube_width(extended)
 
 
+def test_a_layer_that_stands_in_two_places_is_extended_in_both():
+    layer, act = nn.Linear(4, 4), nn.GELU()
+    net = nn.Sequential(layer, act, layer, act, nn.Linear(4, 1)).double()
+    extended = complexify(net)
+    x = uniform(2, 4)
+    torch.testing.assert_close(extended(torch.complex(x, 0 * x)).real, net(x))
+    assert tube_width(extended) == math.inf
+
+
 def test_what_has_no_extension_is_named():
     with pytest.raises(NotHolomorphicError, match=r"Layer '1\.0' \(MaxPool2d\).*average pooling"):
         complexify(nn.Sequential(nn.Conv2d(1, 1, 3), nn.Sequential(nn.MaxPool2d(2))))

@@ -115,9 +115,9 @@ def complexify(model: nn.Module) -> nn.Module:
     if wrapped is not None:
         return wrapped
     for name, module in list(twin.named_modules()):
-        for child_name, child in list(module.named_children()):
+        for child_name, child in list(module._modules.items()):  # a layer may stand in several places
             path = f"{name}.{child_name}".lstrip(".")
-            extended = _extension(path, child) if not isinstance(module, Extension) else None
+            extended = _extension(path, child) if child is not None and not isinstance(module, Extension) else None
             if extended is not None:
                 setattr(module, child_name, extended)
     return twin
