@@ -4,6 +4,7 @@ import pickle
 
 import numpy as np
 import pytest
+import torch
 from sklearn.datasets import load_wine, make_moons
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
@@ -45,6 +46,15 @@ def test_the_rule_flattens_the_hypothesis_around_the_samples():
         return max(np.abs(clf.decision_function(X + step) - here).mean() for step in steps)
 
     assert change("dirichlet") < 0.8 * change("plain")
+
+
+def test_the_first_layer_standardises_features_far_from_zero():
+    X, y = make_moons(60, noise=0.1, random_state=0)
+    far = 0.01 * X + 1e6
+    clf = RobustClassifier("plain", eps=1e-4, width=4, epochs=1, random_state=0).fit(far, y)
+    unit = clf.model_[0](torch.tensor(far))
+    torch.testing.assert_close(unit.mean(0), torch.zeros(2).double(), rtol=0, atol=1e-6)
+    torch.testing.assert_close(unit.std(0, correction=0), torch.ones(2).double(), rtol=0, atol=1e-6)
 
 
 def test_works_in_pipelines_and_searches_and_survives_pickling():

@@ -98,7 +98,8 @@ class RobustClassifier(TorchClassifier):
 
     def _network(self, x: Tensor, seed: int) -> nn.Module:
         spread = x.std(0, correction=0)
-        first = Normalise(x.mean(0).tolist(), torch.where(spread > 0, spread, torch.ones_like(spread)).tolist())
+        unit = torch.where(spread > 0, spread, torch.ones_like(spread))
+        first = Normalise(x.mean(0).tolist(), unit.tolist(), dtype=torch.float64)
         with torch.random.fork_rng():
             torch.manual_seed(seed_for(seed, "weights"))
             network = MLP(
