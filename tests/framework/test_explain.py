@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from holomorph.calculus import Ball
 from holomorph.errors import ConfigError, DataError, ModelError
 from holomorph.evaluation.subject import Subject
 from holomorph.framework.boundary import boundary, curvatures, tangent_share
@@ -51,6 +52,16 @@ def test_harmonic_polynomials_have_no_gap_and_no_violations():
     for r, gap in zip(exact.radii, exact.mean_value_gap, strict=True):
         assert gap.value == pytest.approx(r**2 * 4 / 8 / (r * slope), rel=0.05)
     assert exact.laplacian_residual.value == pytest.approx(exact.mean_value_gap[-1].value, rel=0.05)
+
+
+@pytest.mark.parametrize("norm", ["inf", "1"])
+def test_the_spheres_are_those_of_the_threats_noise(norm):
+    x, y = _points(n=40)
+    threat = ThreatModel(norm, 0.3, box=(-1, 2))
+    draws = torch.Generator().manual_seed(0)
+    noise = Ball(threat).draw(x[:1].expand(4000, 40), draws) - x[:1]
+    found = harmonicity(HARMONIC, x, y, threat, directions=1, tests=1)
+    assert found.radii[-1] == pytest.approx(float(noise.square().sum(1).mean().sqrt()), rel=0.03)
 
 
 def test_peaks_are_counted_and_only_where_they_stand():

@@ -42,9 +42,10 @@ def harmonicity(
     r"""Measure the mean-value gap, the Laplacian, the maximum principle and the weak form.
 
     On spheres of Euclidean radius R, R/2, R/4, R that of the l_2 ball around which uniform noise of the threat
-    concentrates (eps for l_2, $\varepsilon\sqrt{n/3}$ for l_inf). The gap is relative to the first-order change along
-    a radius: $\mathrm{rms}(E_v h(x + rv) - h(x)) / (r \sqrt{D(h)/n})$; harmonic functions have 0. With few directions
-    noise of relative size about $1/\sqrt{2\,\text{directions}}$ of the second-order term remains.
+    concentrates (eps for l_2, $\varepsilon\sqrt{n/3}$ for l_inf, $\varepsilon\sqrt{2n/((n+1)(n+2))}$ for l_1). The gap
+    is relative to the first-order change along a radius: $\mathrm{rms}(E_v h(x + rv) - h(x)) / (r \sqrt{D(h)/n})$;
+    harmonic functions have 0. With few directions noise of relative size about $1/\sqrt{2\,\text{directions}}$ of the
+    second-order term remains.
 
     Parameters
     ----------
@@ -147,7 +148,8 @@ def _least(a: Array, b: Array) -> tuple[float, float]:
 
 def _sphere(x: Tensor, threat: ThreatModel) -> float:
     n = x[0].numel()
-    return threat.radius * (math.sqrt(n / 3) if threat.norm == "inf" else 1.0)
+    shares = {"inf": math.sqrt(n / 3), "2": 1.0, "1": math.sqrt(2 * n / ((n + 1) * (n + 2)))}
+    return threat.radius * shares[threat.norm]
 
 
 def _array(parts: Sequence[Tensor]) -> Array:
