@@ -6,7 +6,7 @@ import pytest
 import torch
 from lightning_fabric import Fabric
 from torch import nn
-from torch.utils.data import DataLoader, IterableDataset, RandomSampler, TensorDataset
+from torch.utils.data import DataLoader, DistributedSampler, IterableDataset, RandomSampler, TensorDataset
 
 from holomorph.errors import CheckpointError, ConfigError, DataError, HolomorphWarning, ModelError, TrainingError
 from holomorph.records.training import TrainRecord
@@ -111,7 +111,7 @@ def test_an_interrupted_run_resumes_to_the_same_numbers(task, make_model, tmp_pa
     assert [e.loss for e in record.history] == [e.loss for e in expected.history]
 
 
-@pytest.mark.parametrize("place", ["loader", "sampler"])
+@pytest.mark.parametrize("place", ["loader", "sampler", "distributed"])
 def test_an_interrupted_run_on_a_loader_with_its_own_generator_resumes_to_the_same_numbers(
     task, make_model, tmp_path, place
 ):
@@ -119,6 +119,8 @@ def test_an_interrupted_run_on_a_loader_with_its_own_generator_resumes_to_the_sa
         data, own = TensorDataset(*task), torch.Generator().manual_seed(3)
         if place == "loader":
             return DataLoader(data, 20, shuffle=True, generator=own), own
+        if place == "distributed":
+            return DataLoader(data, 20, sampler=DistributedSampler(data, num_replicas=1, rank=0)), own
         return DataLoader(data, 20, sampler=RandomSampler(data, generator=own)), own
 
     whole, resumed = make_model(), make_model(seed=5)

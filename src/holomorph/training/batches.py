@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, DistributedSampler
+from torch.utils.data import DataLoader, Dataset
 
 from holomorph.data import Splits, check_labels
 from holomorph.errors import DataError
@@ -106,9 +106,7 @@ class LoaderBatches:
 
     def epoch(self, number: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the loader's batches; its own shuffling is seeded by the epoch, its generator restored afterwards."""
-        sampler = getattr(self.loader, "sampler", None)
-        if isinstance(sampler, DistributedSampler):
-            sampler.set_epoch(number)
+        self.loader._num_iter_calls = number - 1  # by its own count the engine sets the epoch of distributed samplers
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed_for(self.seed, f"shuffle/{number}"))
             batches = iter(self.loader)  # draws the seed of its order here, and leaves the global stream alone
