@@ -107,7 +107,8 @@ def fold(
 
 
 def summary(folds: dict[str, list[dict[str, Any]]], rule: str, baseline: str = "plain") -> dict[str, float]:
-    """Against plain training on the same folds."""
+    """Against plain training on the same folds, of which a rule may have fewer."""
+    folds = {key: folds[key][: len(folds[rule])] for key in (rule, baseline)}
     clean = np.array([row["clean"] for row in folds[rule]]) - np.array([row["clean"] for row in folds[baseline]])
     medians = {key: np.array([median(row) for row in folds[key]]) for key in (rule, baseline)}
     ratio = medians[rule] / medians[baseline]
@@ -141,7 +142,7 @@ def main() -> None:
                 if k >= len(rows):
                     rows.append(fold(name, rule, asked(name, rule, folds), data, train, test, seed=k))
                     write_atomically(path, (json.dumps(known, indent=1) + "\n").encode())
-            if "plain" in folds and len(folds["plain"]) == len(rows):
+            if len(folds.get("plain", [])) >= len(rows):
                 known.setdefault("summary", {}).setdefault(name, {})[rule] = summary(folds, rule)
                 found = {key: round(value, 3) for key, value in known["summary"][name][rule].items()}
                 print(name, rule, found, flush=True)
