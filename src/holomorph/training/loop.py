@@ -217,6 +217,7 @@ class Loop:
         newest = checkpoint.latest(self.folder) if self.folder is not None and self.guard.restore else None
         if newest is not None:
             self.restore(newest)
+            self.fabric.barrier()  # the first process is about to write it anew
             self.rule.strengthen()
 
     def restore(self, path: Path) -> None:
