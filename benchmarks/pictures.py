@@ -41,7 +41,7 @@ def where_the_energy_is_measured() -> Picture:
 #: Rules in the picture of the frontier: mark, colour, and what the legend calls them.
 MARKS = {
     "finite": ("o-", MODEL, "finite energy"),
-    "finite, longer path": ("v", MODEL, "three segments, late"),
+    "finite, five segments for a third": ("v", MODEL, "five for a third"),
     "finite, five segments": ("D", MODEL, "five throughout"),
     "N-FGSM k=1": ("s-", TWIN, "N-FGSM"),
     "PGD-10": ("^", TWIN, "PGD-10"),
@@ -69,7 +69,8 @@ def frontier() -> Picture:
             axes.errorbar(clean, robust, yerr=[robust - low, high - robust], fmt=mark, color=colour, label=name,
                           capsize=2, linewidth=0.8)  # fmt: skip
             for x, y, _, _, passes in trainings:
-                axes.annotate(str(passes), (100 * x, 100 * y), textcoords="offset points", xytext=(5, 4), fontsize=7)
+                place = {"o-": (-14, 4), "v": (6, 1)}.get(mark, (5, -10) if colour == TWIN else (5, 4))
+                axes.annotate(str(passes), (100 * x, 100 * y), textcoords="offset points", xytext=place, fontsize=7)
                 said.append(f"{name}: {100 * x:.1f} clean, {100 * y:.1f} robust, {passes} passes")
         figure.figure.legend(loc="outside upper center", ncols=3, handletextpad=0.1, columnspacing=1.2)
         axes.xaxis.set_major_locator(MaxNLocator(5))
