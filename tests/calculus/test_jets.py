@@ -223,6 +223,8 @@ def test_bad_input():
         jets.dual(lambda t: t.clone().__setitem__(0, 1.0), FLAT, ALONG)
     with pytest.raises(ModelError, match="returns a new tensor"):
         jets.dual(lambda t: torch.zeros_like(t).add_(t) + t, FLAT, ALONG)
+    with pytest.raises(ModelError, match="cannot follow the complex tensors"):
+        jets.dual(lambda t: t + torch.complex(t, t).abs(), FLAT, ALONG)
     with pytest.raises(ModelError, match="shape"):
         jets.dual(lambda t: (t * 1).unsqueeze_(0), FLAT, ALONG)
     with pytest.raises(DomainError):

@@ -17,6 +17,7 @@ from holomorph.calculus.elementary import forward_mode
 from holomorph.calculus.jets.activations import Activation, activation_of, dual_activation
 from holomorph.calculus.jets.carrier import PRODUCTS, Call, Carrier, slots
 from holomorph.calculus.jets.normalisation import dual_group_norm, dual_layer_norm, dual_softmax
+from holomorph.errors import ModelError
 
 _FUSED: dict[str, Callable[..., tuple[Tensor, Tensor]]] = {"layer_norm": dual_layer_norm, "group_norm": dual_group_norm}
 _SMOOTH = object()  # stands for an output that has derivatives
@@ -145,6 +146,11 @@ def _forward_mode(call: Call, jets: list[Jet]) -> Any:
 
     def floats(*tensors: Tensor) -> tuple[tuple[Tensor, ...], list[Any]]:
         leaves, shape = tree_flatten(call(*tensors))
+        if any(isinstance(leaf, Tensor) and leaf.is_complex() for leaf in leaves):
+            raise ModelError(
+                "A jet of real numbers cannot follow the complex tensors inside this function. Use input_gradient, "
+                "jacobian or another energy method."
+            )
         spec[:] = [shape]
         smooth = tuple(leaf for leaf in leaves if _is_float(leaf))
         return smooth, [_SMOOTH if _is_float(leaf) else leaf for leaf in leaves]
