@@ -60,6 +60,7 @@ REAL_ONLY = {
     "sorting": lambda t: t.sort(1).values[:, :2] ** 2,
     "norm": lambda t: t.norm(dim=1),
     "where": lambda t: torch.where(t > 0, t * t, t**3),
+    "softplus with a low threshold": lambda t: F.softplus(t, 1.5, 0.5),
     "rounding": lambda t: t * torch.div(t, 0.3, rounding_mode="floor") * (5 * t).to(torch.int64),
     "layer norm without weight": lambda t: F.layer_norm(t, (8,), None, WEIGHT[0]).square(),
 }

@@ -133,13 +133,16 @@ def _silu() -> Activation:
 
 
 def _softplus(beta: float = 1.0, threshold: float = 20.0) -> Activation:
+    def slope(a: Tensor, y: Tensor) -> Tensor:  # 1 beyond the threshold, where torch's softplus is the identity
+        return torch.where(beta * a > threshold, torch.ones_like(a), torch.sigmoid(beta * a))
+
     def bend(a: Tensor, y: Tensor) -> Tensor:
-        s = torch.sigmoid(beta * a)
+        s = slope(a, y)
         return beta * s * (1 - s)
 
     return Activation(
         lambda a: F.softplus(a, beta, threshold),
-        lambda a, y: torch.sigmoid(beta * a),
+        slope,
         bend,
         lambda t, a, y: _aten.softplus_backward(t, a, beta, threshold),
     )
