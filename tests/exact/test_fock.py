@@ -10,6 +10,7 @@ from sklearn.svm import SVC
 from holomorph.calculus.wirtinger import cauchy_riemann_residual, wirtinger
 from holomorph.errors import ConfigError, DataError, DomainError
 from holomorph.exact import FockKernel
+from holomorph.exact.margin import squared_hinge
 from holomorph.exact.monomials import Monomials
 
 
@@ -112,6 +113,14 @@ def test_hinge_is_scikit_learns_machine_on_our_kernel():
     svc = SVC(kernel="precomputed", C=1 / (2 * 50 * 1e-3)).fit(h.gram(z, z).numpy(), y.numpy())
     torch.testing.assert_close(h(z)[:, 0], torch.as_tensor(svc.decision_function(h.gram(z, z).numpy())))
     assert float(((h(z)[:, 0] > 0) == (y > 0)).double().mean()) > 0.9
+
+
+def test_the_squared_hinge_stops_at_the_rounding_of_single_precision():
+    draws = torch.Generator().manual_seed(0)
+    points, signs = torch.randn(60, 20, generator=draws), torch.randn(60, 2, generator=draws).sign()
+    gram = points @ points.mT
+    exact = squared_hinge(gram.double(), signs.double(), 1e-3)
+    torch.testing.assert_close(squared_hinge(gram, signs, 1e-3).double(), exact, rtol=0, atol=0.1)  # of about 20
 
 
 @pytest.mark.parametrize(("relative", "complex_points"), [(False, True), (True, False)])
