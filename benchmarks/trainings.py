@@ -44,6 +44,7 @@ def budgets() -> Iterator[tuple[str, Row]]:
         yield f"finite, longer path, 6 epochs, seed {seed}", longer
         deeper = row(lambda: finite(segments=5, late=1.0, followed=1 / 3), 6, seed)  # as much
         yield f"finite, five segments for a third, 6 epochs, seed {seed}", deeper
+        yield f"finite, all of the noise kept, 6 epochs, seed {seed}", row(lambda: finite(kept=1.0), 6, seed)
         yield f"finite, defaults, 5 epochs, seed {seed}", row(lambda: FiniteEnergy(INF), 5, seed)
         yield f"PGD-10, 6 epochs, seed {seed}", row(lambda: PGD(INF), 6, seed)
 
@@ -84,7 +85,6 @@ FINALISTS: dict[str, Row] = {
     **dict(large()),
     "finite, weight 0, 5 epochs, seed 0": row(lambda: finite(weight=0.0), 5),
     "finite, five segments, 6 epochs, seed 0": row(lambda: finite(segments=5, late=1.0)),
-    "finite, all of the noise kept, 6 epochs, seed 0": row(lambda: finite(kept=1.0)),
     "finite, one segment, 6 epochs, seed 0": row(lambda: finite(segments=1)),
     **dict(other_norms()),
 }
