@@ -100,7 +100,7 @@ def compare(
     >>> record = compare(load("digits"), ["plain", "nfgsm"], ThreatModel("inf", 0.1),
     ...                  budget="1epochs", seeds=1, out=tmp_path, model="mlp", n=50)  # doctest: +SKIP
     """
-    at_least_one(batch_size=batch_size, **({} if n is None else {"n": n}))
+    at_least_one(batch_size=batch_size, n=1 if n is None else n)
     plan = _Plan(
         data=data,
         threats=(threats,) if isinstance(threats, ThreatModel) else tuple(threats),
