@@ -22,7 +22,7 @@ def measure(kept: bool) -> dict[str, float]:
     from common import network
     from holomorph.cli.allocator import keep_memory
     from holomorph.rules import NFGSM, Plain
-    from holomorph.types import ThreatModel
+    from holomorph.threats import ThreatModel
 
     if kept:
         keep_memory()
@@ -48,7 +48,7 @@ def main() -> None:
         print(json.dumps(measure(wanted.once == "kept")))
         return
     from common import RESULTS
-    from holomorph.types import write_atomically
+    from holomorph._utils.io import write_atomically
 
     found: dict[str, list[dict[str, float]]] = {"kept": [], "returned": []}
     for _ in range(wanted.turns):

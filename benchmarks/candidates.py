@@ -25,11 +25,13 @@ import torch
 from torch import Tensor, nn
 
 from common import RESULTS, Row, clean_accuracy, pgd_survivors, rival_margin, train_row
+from holomorph._utils.io import write_atomically
+from holomorph.calculus.input_gradient import input_gradient
 from holomorph.calculus.norms import dual_direction, random_in_ball
 from holomorph.data import load
 from holomorph.rules import NFGSM, PGD, Cost, Rule
-from holomorph.rules.gradients import input_gradient, spend
-from holomorph.types import ThreatModel, write_atomically
+from holomorph.rules.gradients import spend
+from holomorph.threats import ThreatModel
 from sampling import inclusion, systematic
 
 THREAT = ThreatModel("inf", 0.1)

@@ -19,10 +19,11 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
+from holomorph._utils.io import write_atomically
 from holomorph.data import Splits, load
 from holomorph.evaluation.evaluate import evaluate
 from holomorph.records.evaluation import EvaluationRecord
-from holomorph.types import ThreatModel, write_atomically
+from holomorph.threats import ThreatModel
 
 import common  # isort: skip
 import crosscheck  # isort: skip
@@ -34,7 +35,7 @@ DIGITS, FASHION = 100, int(os.environ.get("SAMPLES", "300"))
 #: A row of the quick evaluation, where there is no time for the full one; the table says so.
 QUICK = os.environ.get("QUICK") == "1"
 #: The undefended network of Fashion-MNIST; ``holomorph run --data fashion-mnist`` makes it.
-TWIN = Path("runs/fashion/twin.safetensors")
+TWIN = Path("runs/fashion/baseline.safetensors")
 
 
 def row(record: EvaluationRecord) -> dict[str, Any]:
@@ -45,7 +46,7 @@ def row(record: EvaluationRecord) -> dict[str, Any]:
         "samples": record.samples,
         "clean": record.clean,
         "robust": {str(result.threat): result.robust for result in record.threats},
-        "twin": None if record.twin is None else record.twin.robust,
+        "baseline": None if record.baseline is None else record.baseline.robust,
         "seconds": record.seconds,
         "verdicts": {check.name: check.verdict for check in record.checks},
         "figures": {check.name: check.figure for check in record.checks},
@@ -53,17 +54,19 @@ def row(record: EvaluationRecord) -> dict[str, Any]:
     }
 
 
-def evaluated(name: str, model: nn.Module, twin: nn.Module, data: Splits, samples: int) -> EvaluationRecord:
-    """The full evaluation with the twin, resumable."""
+def evaluated(name: str, model: nn.Module, baseline: nn.Module, data: Splits, samples: int) -> EvaluationRecord:
+    """The full evaluation with the baseline, resumable."""
     kept = common.RUNS / "checks" / name
     x, y = data.x_test[:samples], data.y_test[:samples]
-    return evaluate(model, x, y, THREAT, twin=twin, quick=QUICK, batch_size=100, resume=kept, name=name, data=data.name)
+    return evaluate(
+        model, x, y, THREAT, baseline=baseline, quick=QUICK, batch_size=100, resume=kept, name=name, data=data.name
+    )
 
 
 def digits(name: str) -> EvaluationRecord:
     """An MLP trained by the rule of this name, beside one trained plainly."""
-    model, twin = crosscheck.trained(name), crosscheck.trained("plain")
-    return evaluated(f"digits {name}", model, twin, load("digits"), DIGITS)
+    model, baseline = crosscheck.trained(name), crosscheck.trained("plain")
+    return evaluated(f"digits {name}", model, baseline, load("digits"), DIGITS)
 
 
 def fashion(name: str, folder: Path) -> EvaluationRecord:
@@ -89,11 +92,13 @@ def rogues() -> dict[str, Any]:
 
     scene = conftest.staged()
     few, labels = scene.x[: gallery.SAMPLES], scene.y[: gallery.SAMPLES]
-    found = {"the honest network": evaluate(scene.honest, few, labels, THREAT, quick=True, twin=scene.twin)}
+    found = {"the honest network": evaluate(scene.honest, few, labels, THREAT, quick=True, baseline=scene.baseline)}
     for name, (rogue, _, _) in gallery.GALLERY.items():
         found[name] = evaluate(rogue(scene.honest), few, labels, THREAT, quick=True)
-    wide, twin = ThreatModel("inf", THREAT.eps, (0.0, 255.0)), gallery.WrongRange(scene.twin)
-    found["wrong range"] = evaluate(gallery.WrongRange(scene.honest), 255 * few, labels, wide, quick=True, twin=twin)
+    wide, baseline = ThreatModel("inf", THREAT.eps, (0.0, 255.0)), gallery.WrongRange(scene.baseline)
+    found["wrong range"] = evaluate(
+        gallery.WrongRange(scene.honest), 255 * few, labels, wide, quick=True, baseline=baseline
+    )
     return {name: rogue_row(record) for name, record in found.items()}
 
 
@@ -119,15 +124,15 @@ def rogue_table(rows: dict[str, Any]) -> str:
 
 def table(rows: dict[str, Any]) -> str:
     """One line a model."""
-    lines = ["| model | samples | clean | robust | undefended twin | passed | did not pass |",
+    lines = ["| model | samples | clean | robust | undefended baseline | passed | did not pass |",
              "|---|---|---|---|---|---|---|"]  # fmt: skip
     for name, found in rows.items():
         odd = "; ".join(f"{check} ({found['verdicts'][check]})" for check in found["reasons"])
         passed = sum(verdict == "pass" for verdict in found["verdicts"].values())
         robust = ", ".join(f"{100 * value:.1f}" for value in found["robust"].values())
-        twin = "" if found["twin"] is None else f"{100 * found['twin']:.1f}"
+        baseline = "" if found["baseline"] is None else f"{100 * found['baseline']:.1f}"
         quick = " (quick)" if found.get("quick") else ""
-        lines.append(f"| {name}{quick} | {found['samples']} | {100 * found['clean']:.1f} | {robust} | {twin} | "
+        lines.append(f"| {name}{quick} | {found['samples']} | {100 * found['clean']:.1f} | {robust} | {baseline} | "
                      f"{passed} of {len(found['verdicts'])} | {odd or 'none'} |")  # fmt: skip
     return "\n".join(lines)
 

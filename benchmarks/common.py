@@ -14,15 +14,16 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
+from holomorph._utils.io import write_atomically
+from holomorph._utils.seeding import generator, seed_for
+from holomorph._utils.versions import versions
+from holomorph.calculus.ascent import ascend
 from holomorph.calculus.norms import random_in_ball
 from holomorph.data import Splits, load
 from holomorph.nn.classifiers import CNN
 from holomorph.rules import Rule
-from holomorph.rules.ascent import ascend
-from holomorph.seeding import generator, seed_for
+from holomorph.threats import ThreatModel
 from holomorph.training.fit import fit
-from holomorph.types import ThreatModel, write_atomically
-from holomorph.versions import versions
 
 RESULTS = Path(__file__).parent / "results"
 RUNS = Path(os.environ.get("HOLOMORPH_RUNS", Path(__file__).parent.parent / "runs" / "benchmarks"))

@@ -14,11 +14,11 @@ import torch
 from torch import nn
 
 from holomorph.data import Splits, load
-from holomorph.framework.convergence import convergence
 from holomorph.nn.classifiers import MLP
+from holomorph.research.convergence import convergence
 from holomorph.rules import parse
+from holomorph.threats import ThreatModel
 from holomorph.training.fit import fit
-from holomorph.types import ThreatModel
 from keeping import keep
 
 RESULTS = Path(__file__).parent / "results" / "convergence.json"

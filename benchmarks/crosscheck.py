@@ -16,12 +16,13 @@ import torch
 from pyautoattack import AutoAttack
 from torch import nn
 
+from holomorph._utils.io import write_atomically
+from holomorph._utils.versions import versions
 from holomorph.data import load
 from holomorph.evaluation.evaluate import evaluate
 from holomorph.nn.classifiers import build
 from holomorph.rules import parse
-from holomorph.types import ThreatModel, write_atomically
-from holomorph.versions import versions
+from holomorph.threats import ThreatModel
 
 import common  # isort: skip
 
@@ -92,11 +93,11 @@ def _script(model: nn.Module, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
 
 def _chain_only(model: nn.Module, x: torch.Tensor, y: torch.Tensor) -> None:
     """AutoAttack's own attacks as the evaluation runs them."""
-    from holomorph.evaluation.autoattack import standard
+    from holomorph.attacks.autoattack import standard
+    from holomorph.contract.guest import Subject, under_attack
     from holomorph.evaluation.evaluate import run_attack
-    from holomorph.evaluation.ledger import Ledger
-    from holomorph.evaluation.stage import Runner
-    from holomorph.evaluation.subject import Subject, under_attack
+    from holomorph.evaluation.results import Ledger
+    from holomorph.evaluation.runner import Runner
 
     with under_attack(model):
         subject = Subject(model)

@@ -19,9 +19,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from holomorph._utils.io import write_atomically
 from holomorph.nn.activations import HolomorphicActivation
 from holomorph.nn.networks import HolomorphicMLP
-from holomorph.types import write_atomically
 from ladder import RATES, RESULTS, SEEDS, accuracy, network, sine
 
 Trace = dict[str, list[float]]

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from holomorph.report.images import MODEL, TWIN, Picture, canvas
-from holomorph.types import write_atomically
+from holomorph._utils.io import write_atomically
+from holomorph.reporting.images import MODEL, TWIN, Picture, canvas
 from holomorphic import KINDS, RESULTS, measure
 from pictures import save
 

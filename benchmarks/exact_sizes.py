@@ -14,14 +14,14 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 
+from holomorph._utils.io import write_atomically
+from holomorph._utils.versions import versions
 from holomorph.exact import FockKernel, PolynomialHolomorphic
 from holomorph.exact.certificate import certified_radius, degree_norms, through_codes
 from holomorph.exact.monomials import count
 from holomorph.nn.embedding import Complexification
 from holomorph.nn.layers import gauss_linear
 from holomorph.sklearn import HolomorphicClassifier
-from holomorph.types import write_atomically
-from holomorph.versions import versions
 from holomorphic import split
 
 RESULTS = Path(__file__).parent / "results"

@@ -17,16 +17,18 @@ import torch
 from sklearn.datasets import make_circles, make_moons
 from torch import Tensor, nn
 
+from holomorph._utils.agreement import bootstrap
+from holomorph._utils.io import write_atomically
+from holomorph.contract.guest import Subject, under_attack
 from holomorph.data import load
-from holomorph.evaluation.subject import Subject, under_attack
-from holomorph.framework.agreement import bootstrap
-from holomorph.framework.experts import MixtureOfExperts
-from holomorph.framework.proposals import StrongestAPGD
 from holomorph.nn.classifiers import MLP
+from holomorph.records.base import Interval
 from holomorph.records.explanation import ExpertRow
+from holomorph.research.experts import MixtureOfExperts
 from holomorph.rules import parse
+from holomorph.threats import ThreatModel
 from holomorph.training.fit import fit
-from holomorph.types import Interval, ThreatModel, write_atomically
+from holomorph.transferability.examples import StrongestAPGD
 from keeping import keep
 
 RESULTS = Path(__file__).parent / "results"

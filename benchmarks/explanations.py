@@ -20,20 +20,21 @@ from pathlib import Path
 
 import torch
 
+from holomorph._utils.cache import Shelf
+from holomorph._utils.fingerprint import fingerprint
+from holomorph._utils.io import write_atomically
+from holomorph._utils.versions import versions
+from holomorph.attacks.foolbox import FoolboxAttack
+from holomorph.contract.guest import Subject, under_attack
 from holomorph.data import Splits, load
-from holomorph.evaluation.foolbox import FoolboxAttack
-from holomorph.evaluation.subject import Subject, under_attack
-from holomorph.framework.explain import explain
-from holomorph.framework.fingerprint import fingerprint
-from holomorph.framework.foretelling import foretell
-from holomorph.framework.margins import analytic, first_order
-from holomorph.framework.shelf import Shelf
-from holomorph.framework.transfer import transfer
+from holomorph.explanation.explain import explain
+from holomorph.explanation.margins import analytic, first_order
+from holomorph.explanation.validation import foretell
 from holomorph.records.explanation import ExpertRow, ExplanationRecord, Gap
 from holomorph.records.transfer import TransferRecord
-from holomorph.report import report
-from holomorph.types import ThreatModel, write_atomically
-from holomorph.versions import versions
+from holomorph.reporting import report
+from holomorph.threats import ThreatModel
+from holomorph.transferability.transfer import transfer
 from zoo import RUNS, ZOO, trained
 
 RESULTS = Path(__file__).parent / "results" / "explanations"

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import spearmanr
 
-from holomorph.types import write_atomically
+from holomorph._utils.io import write_atomically
 from holomorphic import split
 
 RESULTS = Path(__file__).parent / "results"

@@ -8,11 +8,11 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from holomorph._utils.progress import shown
 from holomorph.comparison import compare, frontiers, table
 from holomorph.data import load
-from holomorph.progress import shown
 from holomorph.rules import RULES
-from holomorph.types import ThreatModel
+from holomorph.threats import ThreatModel
 
 RESULTS = Path(__file__).parent / "results"
 RUNS = Path(os.environ.get("HOLOMORPH_RUNS", Path(__file__).parent.parent / "runs" / "benchmarks"))

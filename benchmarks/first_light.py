@@ -19,7 +19,7 @@ from holomorph.calculus.measures import Ball, Samples
 from holomorph.rules import Dirichlet, Plain, Rule
 from holomorph.rules.passes import Passes
 from holomorph.rules.schedule import ramped
-from holomorph.types import ThreatModel
+from holomorph.threats import ThreatModel
 
 THREAT = ThreatModel("inf", 0.1)
 

@@ -28,12 +28,12 @@ import torch
 from torch import Tensor, nn
 
 from common import RESULTS, Row, clean_accuracy, folder, pgd_survivors, rival_margin, train_row
+from holomorph.attacks.autoattack import AutoAttackStage
+from holomorph.contract.guest import Subject
 from holomorph.data import Splits, load
-from holomorph.evaluation.autoattack import AutoAttackStage
 from holomorph.evaluation.evaluate import evaluate
 from holomorph.evaluation.intervals import paired_bootstrap, wilson
-from holomorph.evaluation.subject import Subject
-from holomorph.types import ThreatModel
+from holomorph.threats import ThreatModel
 from ledger import Facts, Ledger, seeds, survivors
 from trainings import FINALISTS, TRIALS
 

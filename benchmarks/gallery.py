@@ -24,10 +24,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from holomorph.data.planar import NAMES, planar
-from holomorph.framework.geometry import crossing_angles, decision_boundary
+from holomorph._utils.io import write_atomically
 from holomorph.records.geometry import GeometryRecord
-from holomorph.types import write_atomically
+from holomorph.research.geometry import crossing_angles, decision_boundary
+from holomorph.research.planar import NAMES, planar
 from holomorphic import split
 from rivals import networks
 

@@ -15,9 +15,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from holomorph.data.planar import NAMES, planar
+from holomorph._utils.io import write_atomically
 from holomorph.exact.monomials import Monomials
-from holomorph.types import write_atomically
+from holomorph.research.planar import NAMES, planar
 
 RESULTS = Path(__file__).parent / "results"
 SEEDS, RIDGES = 5, (1e-9, 1e-7, 1e-5, 1e-3)

@@ -31,9 +31,9 @@ from sklearn.preprocessing import StandardScaler
 
 import rivals
 import tuning
-from holomorph.data.planar import NAMES, planar
-from holomorph.framework.geometry import crossing_angles
-from holomorph.types import write_atomically
+from holomorph._utils.io import write_atomically
+from holomorph.research.geometry import crossing_angles
+from holomorph.research.planar import NAMES, planar
 from holomorphic_table import DATA, SEPARABLE, markdown
 from rivals import ACCURATE, AS_FAR, FARTHEST, TENFOLD, Method
 from tuning import Round, boundary, smallest, tune
@@ -161,11 +161,11 @@ def main() -> None:
         if key not in known:
             keep(key, again(known, key) or choose(method, name, label))
         for seed in range(SEEDS):
-            twin = known.get(f"{base(key)} | {seed}")
+            baseline = known.get(f"{base(key)} | {seed}")
             if f"{key} | {seed}" in known:
                 continue
-            if twin and known[base(key)]["chosen"] == known[key]["chosen"]:
-                keep(f"{key} | {seed}", twin)
+            if baseline and known[base(key)]["chosen"] == known[key]["chosen"]:
+                keep(f"{key} | {seed}", baseline)
             else:
                 attacked = ATTACKED // 2 if slow(name, label) else ATTACKED
                 keep(f"{key} | {seed}", measure(method, known[key]["chosen"], name, seed, attacked))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from holomorph.types import write_atomically
+from holomorph._utils.io import write_atomically
 
 
 def keep(path: Path, rows: Mapping[str, Callable[[], Any]]) -> dict[str, Any]:

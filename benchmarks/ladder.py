@@ -22,14 +22,15 @@ import numpy as np
 import torch
 from torch import nn
 
+from holomorph._utils.io import write_atomically
 from holomorph.calculus.measures import Samples
 from holomorph.errors import HolomorphError
 from holomorph.nn.classifiers import MLP
 from holomorph.nn.networks import HolomorphicMLP
 from holomorph.rules import build
 from holomorph.rules.holomorphic import Holomorphic
+from holomorph.threats import ThreatModel
 from holomorph.training.fit import fit
-from holomorph.types import ThreatModel, write_atomically
 from holomorphic import measure, split
 from rivals import RADIUS, Method, Standardised, box, real_network, schedule
 

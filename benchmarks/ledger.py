@@ -15,9 +15,9 @@ import numpy as np
 from torch import Tensor
 
 from common import RUNS
+from holomorph._utils.io import write_atomically
+from holomorph._utils.versions import versions
 from holomorph.evaluation.intervals import wilson
-from holomorph.types import write_atomically
-from holomorph.versions import versions
 
 Facts = dict[str, Any]
 

@@ -13,7 +13,7 @@ import numpy as np
 from matplotlib.ticker import MaxNLocator
 
 from holomorph.evaluation.intervals import wilson
-from holomorph.report.images import MODEL, TWIN, Picture, canvas
+from holomorph.reporting.images import MODEL, TWIN, Picture, canvas
 from ledger import seeds, survivors
 
 HERE = Path(__file__).parent

@@ -17,13 +17,14 @@ import torch
 from torch import Tensor, nn
 
 from common import RESULTS, cross_entropy, folder, network
+from holomorph._utils.io import write_atomically
+from holomorph._utils.versions import versions
+from holomorph.calculus.ascent import ascend
+from holomorph.contract.guest import under_attack
 from holomorph.data import load
-from holomorph.evaluation.subject import under_attack
 from holomorph.rules import NFGSM, PGD, FiniteEnergy, Rule
-from holomorph.rules.ascent import ascend
+from holomorph.threats import ThreatModel
 from holomorph.training.checkpoint import load_tensors
-from holomorph.types import ThreatModel, write_atomically
-from holomorph.versions import versions
 from trainings import FINALISTS
 
 PATH = RESULTS / "reach.json"

@@ -25,8 +25,8 @@ from torch import Tensor, nn
 from holomorph.nn.networks import HolomorphicMLP
 from holomorph.rules.holomorphic import Holomorphic
 from holomorph.sklearn import HolomorphicClassifier, RobustClassifier
+from holomorph.threats import ThreatModel
 from holomorph.training.fit import fit
-from holomorph.types import ThreatModel
 
 Settings = dict[str, Any]
 

@@ -20,13 +20,14 @@ from torch.nn.functional import interpolate
 
 from common import RESULTS, RUNS, clean_accuracy
 from frontier import whitebox
+from holomorph._utils.io import write_atomically
+from holomorph._utils.seeding import seed_for
+from holomorph._utils.versions import versions
 from holomorph.data import load
 from holomorph.evaluation.intervals import paired_bootstrap, wilson
 from holomorph.rules import NFGSM, PGD, FiniteEnergy, Growing, Plain, Rule
-from holomorph.seeding import seed_for
+from holomorph.threats import ThreatModel
 from holomorph.training.fit import fit
-from holomorph.types import ThreatModel, write_atomically
-from holomorph.versions import versions
 from steps_networks import resnet8
 
 PATH, SIDE = RESULTS / "scale.json", 32

@@ -34,11 +34,12 @@ from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 
 from common import RESULTS
-from holomorph.evaluation.foolbox import FoolboxAttack
-from holomorph.evaluation.subject import Subject
+from holomorph._utils.io import write_atomically
+from holomorph._utils.versions import versions
+from holomorph.attacks.foolbox import FoolboxAttack
+from holomorph.contract.guest import Subject
 from holomorph.sklearn import RobustClassifier
-from holomorph.types import ThreatModel, write_atomically
-from holomorph.versions import versions
+from holomorph.threats import ThreatModel
 
 FOLDS, HELD = 5, 100
 EPS = {"digits": 0.1}  # in grey levels of [0, 1]; elsewhere in deviations of a feature

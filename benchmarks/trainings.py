@@ -11,7 +11,7 @@ from typing import Any
 
 from common import Row
 from holomorph.rules import NFGSM, PGD, FiniteEnergy, Growing, Rule
-from holomorph.types import ThreatModel
+from holomorph.threats import ThreatModel
 
 INF, L2, L1 = ThreatModel("inf", 0.1), ThreatModel(2, 1.5), ThreatModel(1, 12.0)
 

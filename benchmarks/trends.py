@@ -20,17 +20,18 @@ import torch
 from torch import Tensor, nn
 
 from common import cross_entropy, network, pgd_survivors, rival_margin
+from holomorph._utils.agreement import bootstrap, spearman
+from holomorph._utils.io import write_atomically
 from holomorph.calculus.laplacian import laplacian
+from holomorph.contract.guest import Subject, under_attack
 from holomorph.data import Splits, load
-from holomorph.evaluation.subject import Subject, under_attack
-from holomorph.framework.agreement import bootstrap, spearman
-from holomorph.framework.harmonicity import harmonicity
-from holomorph.framework.spikes import spikes
+from holomorph.explanation.harmonicity import harmonicity
 from holomorph.nn.classifiers import MLP
+from holomorph.research.spikes import spikes
 from holomorph.rules import Rule, parse
+from holomorph.threats import ThreatModel
 from holomorph.training.checkpoint import load_into, load_tensors
 from holomorph.training.fit import fit
-from holomorph.types import ThreatModel, write_atomically
 from keeping import keep
 
 RESULTS = Path(__file__).parent / "results"

@@ -15,11 +15,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from holomorph.attacks.foolbox import FoolboxAttack
+from holomorph.contract.guest import Subject
 from holomorph.errors import HolomorphError
-from holomorph.evaluation.foolbox import FoolboxAttack
-from holomorph.evaluation.subject import Subject
-from holomorph.framework.geometry import Boundary, decision_boundary
-from holomorph.types import ThreatModel
+from holomorph.research.geometry import Boundary, decision_boundary
+from holomorph.threats import ThreatModel
 from rivals import Method, Settings
 from walk import walk
 

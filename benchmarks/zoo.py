@@ -10,14 +10,14 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from holomorph._utils.seeding import seed_for
 from holomorph.calculus.measures import Samples
 from holomorph.data import Splits
 from holomorph.nn.classifiers import CNN, MLP
 from holomorph.rules import Dirichlet, Rule, parse
-from holomorph.seeding import seed_for
+from holomorph.threats import ThreatModel
 from holomorph.training.checkpoint import load_into, load_tensors
 from holomorph.training.fit import fit
-from holomorph.types import ThreatModel
 
 RUNS = Path(os.environ.get("HOLOMORPH_RUNS", Path(__file__).parent.parent / "runs")) / "explanations"
 THREAT = ThreatModel("inf", 0.1)

@@ -9,14 +9,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from holomorph import calculus, data, errors, exact, framework, nn, rules, sklearn
+    from holomorph import calculus, data, errors, exact, explanation, nn, rules, sklearn
     from holomorph.comparison import compare
     from holomorph.evaluation.attack import attack
     from holomorph.evaluation.audit import audit
     from holomorph.evaluation.evaluate import evaluate
-    from holomorph.framework.explain import explain
-    from holomorph.framework.transfer import transfer
-    from holomorph.report.render import report
+    from holomorph.explanation.explain import explain
+    from holomorph.reporting.render import report
     from holomorph.rules import (
         AWP,
         CURE,
@@ -38,12 +37,13 @@ if TYPE_CHECKING:
         Sum,
         WeaklyHarmonic,
     )
+    from holomorph.threats import ThreatModel
     from holomorph.training.fit import fit
-    from holomorph.types import ThreatModel
+    from holomorph.transferability.transfer import transfer
 
 #: Where each public name lives.
 _HOMES = {
-    "ThreatModel": "holomorph.types",
+    "ThreatModel": "holomorph.threats",
     "attack": "holomorph.evaluation.attack",
     "audit": "holomorph.evaluation.audit",
     "compare": "holomorph.comparison",
@@ -67,12 +67,12 @@ _HOMES = {
     "Sum": "holomorph.rules",
     "TRADES": "holomorph.rules",
     "WeaklyHarmonic": "holomorph.rules",
-    "explain": "holomorph.framework.explain",
-    "transfer": "holomorph.framework.transfer",
+    "explain": "holomorph.explanation.explain",
+    "transfer": "holomorph.transferability.transfer",
     "fit": "holomorph.training.fit",
-    "report": "holomorph.report.render",
+    "report": "holomorph.reporting.render",
 }
-_PACKAGES = ("calculus", "data", "errors", "exact", "framework", "nn", "rules", "sklearn")
+_PACKAGES = ("calculus", "data", "errors", "exact", "explanation", "nn", "rules", "sklearn")
 
 __all__ = [
     "AWP",
@@ -104,8 +104,8 @@ __all__ = [
     "evaluate",
     "exact",
     "explain",
+    "explanation",
     "fit",
-    "framework",
     "nn",
     "report",
     "rules",

@@ -142,14 +142,14 @@ def test_fused_activations_pass_gradcheck_and_gradgradcheck(activation):
 
 def test_batch_norm_in_training_has_fixed_statistics_and_learns_them_once():
     norm = nn.BatchNorm1d(8).double()
-    twin = nn.BatchNorm1d(8).double()
-    expected = twin(FLAT)
+    baseline = nn.BatchNorm1d(8).double()
+    expected = baseline(FLAT)
     value, jv = jets.dual(norm, FLAT, ALONG)
     torch.testing.assert_close(value, expected)
     scale = (FLAT.var(0, correction=0) + norm.eps).rsqrt()
     torch.testing.assert_close(jv, ALONG * scale)
-    torch.testing.assert_close(norm.running_var, twin.running_var)
-    torch.testing.assert_close(norm.running_mean, twin.running_mean)
+    torch.testing.assert_close(norm.running_var, baseline.running_var)
+    torch.testing.assert_close(norm.running_mean, baseline.running_mean)
 
 
 def test_dropout_has_one_mask():

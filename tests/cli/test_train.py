@@ -39,27 +39,27 @@ def test_train_writes_a_run_with_a_twin_of_the_same_start(folder, capsys):
     assert record.rule == "finite"
     assert record.model == "mlp"
     assert record.measured_cost > 0
-    assert len(record.twin.history) == 2
+    assert len(record.baseline.history) == 2
     untrained = run.config.build_model()
-    twin = run.load_model("twin")
-    Plain()(twin, torch.rand(4, 2), torch.tensor([0, 1, 0, 1]))
-    assert [p.shape for p in twin.parameters()] == [p.shape for p in untrained.parameters()]
-    assert not torch.equal(twin[1].weight, run.load_model()[1].weight)
+    baseline = run.load_model("baseline")
+    Plain()(baseline, torch.rand(4, 2), torch.tensor([0, 1, 0, 1]))
+    assert [p.shape for p in baseline.parameters()] == [p.shape for p in untrained.parameters()]
+    assert not torch.equal(baseline[1].weight, run.load_model()[1].weight)
 
 
-def test_no_twin(folder):
-    assert _status(arguments(folder, "--no-twin")) == 0
-    assert not RunFolder.open(folder / "run").has_twin
+def test_no_baseline(folder):
+    assert _status(arguments(folder, "--no-baseline")) == 0
+    assert not RunFolder.open(folder / "run").has_baseline
     assert TrainRecord.load(folder / "run" / "train.json").measured_cost is None
 
 
 def test_the_same_seed_gives_the_same_weights_and_force_replaces(folder):
-    assert _status(arguments(folder, "--no-twin")) == 0
+    assert _status(arguments(folder, "--no-baseline")) == 0
     first = (folder / "run" / "model.safetensors").read_bytes()
-    assert _status(arguments(folder, "--no-twin")) == 2
-    assert _status(arguments(folder, "--no-twin", "--force")) == 0
+    assert _status(arguments(folder, "--no-baseline")) == 2
+    assert _status(arguments(folder, "--no-baseline", "--force")) == 0
     assert (folder / "run" / "model.safetensors").read_bytes() == first
-    assert _status(arguments(folder, "--no-twin", "--force", "--seed", "1")) == 0
+    assert _status(arguments(folder, "--no-baseline", "--force", "--seed", "1")) == 0
     assert (folder / "run" / "model.safetensors").read_bytes() != first
 
 
@@ -93,7 +93,7 @@ def test_bad_input_is_one_sentence_and_nothing_is_written(folder, capsys, more, 
 
 
 def test_bad_input_does_not_destroy_an_earlier_run(folder):
-    assert _status(arguments(folder, "--no-twin")) == 0
+    assert _status(arguments(folder, "--no-baseline")) == 0
     before = (folder / "run" / "model.safetensors").read_bytes()
     assert _status(arguments(folder, "--force", "--rule", "nonsense")) == 2
     assert _status(arguments(folder, "--force", "--lr", "-1")) == 2
@@ -103,7 +103,7 @@ def test_bad_input_does_not_destroy_an_earlier_run(folder):
 def test_a_users_own_model(folder, capsys):
     (folder / "mine.py").write_text("from torch import nn\ndef make(shape, classes):\n    return nn.Linear(2, 2)\n"
                                     "def wrong():\n    return 3\n")  # fmt: skip
-    assert _status(arguments(folder, "--model", "mine:make", "--no-twin")) == 0
+    assert _status(arguments(folder, "--model", "mine:make", "--no-baseline")) == 0
     assert isinstance(RunFolder.open(folder / "run").load_model(), nn.Linear)
     assert _status(arguments(folder, "--model", "mine:wrong", "--force")) == 2
     assert "returned int, not a torch.nn.Module" in capsys.readouterr().err
@@ -111,7 +111,7 @@ def test_a_users_own_model(folder, capsys):
 
 def test_a_run_that_is_not_there_or_not_finished(folder, capsys):
     assert _status(["evaluate", "nowhere", "--data", "digits"]) == 2
-    assert _status(arguments(folder, "--no-twin")) == 0
+    assert _status(arguments(folder, "--no-baseline")) == 0
     (folder / "run" / "model.safetensors").unlink()
     assert _status(["evaluate", str(folder / "run"), "--quiet"]) == 2
     assert "the training was not finished" in capsys.readouterr().err
@@ -124,7 +124,7 @@ def test_our_own_mistakes_exit_with_1_and_ask_for_a_report(folder, capsys, monke
 
 
 def test_interrupting_leaves_a_checkpoint_that_resumes_to_the_same_weights(folder):
-    whole = arguments(folder, "--no-twin", "--batch-size", "8")
+    whole = arguments(folder, "--no-baseline", "--batch-size", "8")
     assert _status(whole) == 0
     expected = (folder / "run" / "model.safetensors").read_bytes()
     code = (
@@ -158,9 +158,9 @@ def contents(folder):
     ],
 )
 def test_resuming_with_other_settings_is_refused_and_changes_nothing(folder, capsys, more, difference):
-    assert _status(arguments(folder, "--no-twin")) == 0
+    assert _status(arguments(folder, "--no-baseline")) == 0
     before = contents(folder / "run")
-    assert _status(arguments(folder, "--no-twin", "--resume", *more)) == 2
+    assert _status(arguments(folder, "--no-baseline", "--resume", *more)) == 2
     heard = capsys.readouterr().err
     assert f"was started with {difference}" in heard
     assert "Resume with the same settings, or give --force to start anew." in heard
@@ -169,10 +169,10 @@ def test_resuming_with_other_settings_is_refused_and_changes_nothing(folder, cap
 
 def test_resuming_takes_everything_from_the_run(folder, capsys):
     assert _status(arguments(folder)) == 0
-    weights = (folder / "run" / "twin.safetensors").read_bytes()
-    (folder / "run" / "twin.safetensors").unlink()
+    weights = (folder / "run" / "baseline.safetensors").read_bytes()
+    (folder / "run" / "baseline.safetensors").unlink()
     assert _status(["train", "--resume", "--out", str(folder / "run"), "--quiet"]) == 0
-    assert (folder / "run" / "twin.safetensors").read_bytes() == weights
+    assert (folder / "run" / "baseline.safetensors").read_bytes() == weights
     assert _status(["train", "--resume", "--out", str(folder / "data.npz"), "--quiet"]) == 2
     assert _status(["train", "--resume", "--out", str(folder), "--quiet"]) == 2
     assert "is no run folder: it has no config.json" in capsys.readouterr().err

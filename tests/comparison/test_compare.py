@@ -12,7 +12,7 @@ from holomorph.comparison import attacks, compare, frontiers, table
 from holomorph.data import Splits
 from holomorph.errors import ConfigError
 from holomorph.records.comparison import ComparisonRecord
-from holomorph.types import ThreatModel
+from holomorph.threats import ThreatModel
 
 THREATS = [ThreatModel("inf", 0.1), ThreatModel(2, 0.1)]
 RULES = ["plain", "nfgsm", "finite(weight=0.3)"]

@@ -1,4 +1,4 @@
-"""A small honest classifier, its undefended twin, and samples: the digits in float32, labels 0 to 9."""
+"""A small honest classifier, its undefended baseline, and samples: the digits in float32, labels 0 to 9."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
-from holomorph.types import ThreatModel
+from holomorph.threats import ThreatModel
 
 THREAT = ThreatModel("inf", 0.1)
 
@@ -18,7 +18,7 @@ class Scene(NamedTuple):
     """What most tests attack."""
 
     honest: nn.Module
-    twin: nn.Module
+    baseline: nn.Module
     x: Tensor
     y: Tensor
 
@@ -57,7 +57,7 @@ def digits(rows: slice) -> tuple[Tensor, Tensor]:
 
 
 def staged() -> Scene:
-    """Train the honest network and its twin."""
+    """Train the honest network and its baseline."""
     seen = digits(slice(1400))
     return Scene(train(*seen, 0.1), train(*seen, 0.0), *digits(slice(1400, 1440)))
 

@@ -17,7 +17,7 @@ from holomorph.errors import DataError
 from holomorph.evaluation.audit import audit
 from holomorph.evaluation.evaluate import evaluate
 from holomorph.records.evaluation import EvaluationRecord
-from holomorph.types import ThreatModel
+from holomorph.threats import ThreatModel
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,7 @@ def test_models_in_half_precision_are_kept_and_stand(dtype: torch.dtype, scene: 
 
 
 def test_another_model_does_not_pass_for_the_recorded_one(kept: tuple[EvaluationRecord, Path], scene: Scene) -> None:
-    assert not audit(kept[0], scene.twin, kept[1]).passed
+    assert not audit(kept[0], scene.baseline, kept[1]).passed
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ def folder(scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
     monkeypatch.syspath_prepend(str(tmp_path))
     Path("disguised_models.py").write_text(FACTORY)
     save_file(scene.honest.state_dict(), "honest.safetensors")
-    torch.save(scene.twin.state_dict(), "twin.pt")
+    torch.save(scene.baseline.state_dict(), "baseline.pt")
     x, y = scene.x.numpy(), scene.y.numpy()
     np.savez("data.npz", x_train=x, y_train=y, x_val=x, y_val=y, x_test=x, y_test=y)
     return tmp_path
@@ -59,18 +59,18 @@ COMMON = ("--data", "npz:data.npz", "--box", "0", "1", "--n", "12", "--quick", "
 
 
 def test_a_users_model_is_evaluated_and_audited(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    model = ("evaluate", "disguised_models:small", "--weights", "honest.safetensors", "--twin", "twin.pt")
+    model = ("evaluate", "disguised_models:small", "--weights", "honest.safetensors", "--baseline", "baseline.pt")
     assert status(*model, "--threat", "inf:0.1,2:0.5", "--strict", *COMMON) == 0
     said = capsys.readouterr().err
     assert "Robust accuracy under all of them at once" in said
     assert "This is an upper bound. A quick evaluation" in said
     record = EvaluationRecord.load("evaluation.json")
     assert record.samples == 12
-    assert record.twin is not None
+    assert record.baseline is not None
     assert not Path("evaluation.state").exists()
     assert status("audit", "evaluation.json") == 0
     assert "The record stands." in capsys.readouterr().err
-    assert status("audit", "evaluation.json", "--weights", "twin.pt") == 3
+    assert status("audit", "evaluation.json", "--weights", "baseline.pt") == 3
 
 
 def test_what_belongs_to_a_record_has_its_whole_name(folder: Path) -> None:
@@ -126,7 +126,7 @@ def test_one_output_and_features_of_their_own_go_through_every_command(
 def run(folder: Path) -> Path:
     """A finished run on the user's data."""
     options = ("--data", "npz:data.npz", "--box", "0", "1", "--rule", "plain", "--model", "mlp", "--epochs", "1")
-    assert status("train", *options, "--no-twin", "--quiet", "--out", "run") == 0
+    assert status("train", *options, "--no-baseline", "--quiet", "--out", "run") == 0
     return folder / "run"
 
 
@@ -144,11 +144,11 @@ def test_a_run_has_its_own_model_and_data(run: Path, capsys: pytest.CaptureFixtu
     before = written(run)
     options = ("--weights", "honest.safetensors", "--data", "npz:data.npz", "--box", "0", "1")
     for command, needless in (
-        ("evaluate", "--weights, --twin, --data, --box"),
+        ("evaluate", "--weights, --baseline, --data, --box"),
         ("explain", "--weights, --data, --box"),
     ):
-        twin = ("--twin", "twin.pt") if command == "evaluate" else ()
-        assert status(command, "run", *options, *twin) == 2
+        baseline = ("--baseline", "baseline.pt") if command == "evaluate" else ()
+        assert status(command, "run", *options, *baseline) == 2
         assert f"The run run has its own model and data. Leave out {needless}." in capsys.readouterr().err
     assert written(run) == before
 

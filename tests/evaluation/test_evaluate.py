@@ -9,18 +9,18 @@ import torch
 from conftest import THREAT, Scene, X, Y, halves
 from torch import Tensor, nn
 
+from holomorph.attacks.autoattack import AutoAttackStage
+from holomorph.contract.guest import Subject
 from holomorph.errors import ConfigError, DataError, HolomorphWarning, ModelError
-from holomorph.evaluation import stage
+from holomorph.evaluation import runner as stage
 from holomorph.evaluation.attack import attack
-from holomorph.evaluation.autoattack import AutoAttackStage
 from holomorph.evaluation.evaluate import evaluate, prepare
-from holomorph.evaluation.export import robustbench
-from holomorph.evaluation.ledger import Ledger
-from holomorph.evaluation.stage import Runner, Store
-from holomorph.evaluation.subject import Subject
-from holomorph.evaluation.traits import examine
+from holomorph.evaluation.inspection import examine
+from holomorph.evaluation.results import Ledger
+from holomorph.evaluation.robustbench import robustbench
+from holomorph.evaluation.runner import Runner, Store
 from holomorph.records.evaluation import EvaluationRecord
-from holomorph.types import ThreatModel
+from holomorph.threats import ThreatModel
 
 DISTANCE = [0.4, 0.1, 0.02, 0.2, 0.0]
 
@@ -68,11 +68,11 @@ def test_what_is_found_under_one_threat_is_tried_under_the_others_as_what_it_was
 
 def test_a_check_fails_when_it_fails_under_any_threat() -> None:
     threats = [ThreatModel("inf", 0.5), ThreatModel("inf", 0.001)]
-    record = evaluate(halves, X, Y, threats, quick=True, twin=halves)
-    twin = record.checks[21]
-    assert (twin.name, twin.verdict, twin.figure) == ("undefended twin", "fail", 1.0)
-    assert "At inf:0.5: 0.0 %" in twin.reason
-    assert "At inf:0.001: 100.0 %" in twin.reason
+    record = evaluate(halves, X, Y, threats, quick=True, baseline=halves)
+    baseline = record.checks[21]
+    assert (baseline.name, baseline.verdict, baseline.figure) == ("undefended baseline", "fail", 1.0)
+    assert "At inf:0.5: 0.0 %" in baseline.reason
+    assert "At inf:0.001: 100.0 %" in baseline.reason
 
 
 def test_probabilities_from_one_output_are_told_from_logits() -> None:
@@ -153,7 +153,7 @@ def test_resuming_uses_what_is_there_and_ends_with_the_same_numbers(
 def test_a_kept_batch_of_another_model_is_not_used(tmp_path: Path, scene: Scene) -> None:
     store = Store(tmp_path, stage.fingerprint(scene.honest))
     store.put("key", torch.ones(2))
-    assert Store(tmp_path, stage.fingerprint(scene.twin)).get("key") is None
+    assert Store(tmp_path, stage.fingerprint(scene.baseline)).get("key") is None
     kept = store.get("key")
     assert kept is not None
     assert kept.tolist() == [1, 1]

@@ -10,10 +10,10 @@ from scipy.stats import binomtest
 from holomorph.errors import DataError
 from holomorph.evaluation.curves import accuracy_curve
 from holomorph.evaluation.evaluate import evaluate
-from holomorph.evaluation.features import Features
 from holomorph.evaluation.intervals import paired_bootstrap, wilson
-from holomorph.evaluation.versus import versus
-from holomorph.types import ThreatModel
+from holomorph.evaluation.paired import versus
+from holomorph.threats import ThreatModel
+from holomorph.threats.features import Features
 
 
 @pytest.mark.parametrize(("successes", "samples"), [(0, 10), (3, 10), (500, 1000), (999, 1000), (7, 7)])
@@ -57,7 +57,7 @@ def test_the_curve_starts_at_clean_accuracy_and_falls() -> None:
 
 def test_records_on_the_same_samples_are_paired() -> None:
     threats = [ThreatModel("inf", 0.05), ThreatModel("inf", 0.15)]
-    better = evaluate(lambda x: halves(x.flip(1).flip(1)), X, Y, threats, quick=True, checks=False, twin=halves)
+    better = evaluate(lambda x: halves(x.flip(1).flip(1)), X, Y, threats, quick=True, checks=False, baseline=halves)
     assert {gap.figure for gap in better.differences} == {"clean", "inf:0.05", "inf:0.15", "union"}
     assert all(gap.interval.value == 0 and not gap.clear for gap in better.differences)
     worse = evaluate(lambda x: halves(x.flip(1)), X, Y, threats[0], quick=True, checks=False)

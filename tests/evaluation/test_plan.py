@@ -7,14 +7,14 @@ import torch
 from conftest import THREAT, X, Y, halves
 from torch import Tensor, nn
 
+from holomorph._utils.memory import halving
+from holomorph.attacks.autoattack import AutoAttackStage
+from holomorph.attacks.numerical import NumericalPgd
 from holomorph.errors import ConfigError
-from holomorph.evaluation.adaptive import NumericalPgd
-from holomorph.evaluation.autoattack import AutoAttackStage
 from holomorph.evaluation.evaluate import evaluate
-from holomorph.evaluation.memory import halving
+from holomorph.evaluation.inspection import Traits
 from holomorph.evaluation.plan import QUICK_GRADIENTS, plan, quick_samples
-from holomorph.evaluation.traits import Traits
-from holomorph.types import ThreatModel
+from holomorph.threats import ThreatModel
 
 
 class Counted(nn.Module):
@@ -33,11 +33,11 @@ class Counted(nn.Module):
 def test_a_quick_evaluation_keeps_to_its_count_of_passes(threats: str) -> None:
     y = torch.arange(200) % 10
     x = nn.functional.pad(0.1 + 0.8 * nn.functional.one_hot(y, 10).float(), (0, 54))
-    model, twin = Counted(), Counted()
-    record = evaluate(model, x, y, ThreatModel.parse_many(threats), quick=True, twin=twin)
+    model, baseline = Counted(), Counted()
+    record = evaluate(model, x, y, ThreatModel.parse_many(threats), quick=True, baseline=baseline)
     assert record.robust == 1.0
     assert record.samples == quick_samples(len(record.threats))
-    assert 0.5 * QUICK_GRADIENTS < model.passes + twin.passes < QUICK_GRADIENTS
+    assert 0.5 * QUICK_GRADIENTS < model.passes + baseline.passes < QUICK_GRADIENTS
 
 
 def test_the_full_plan_begins_with_autoattack_undisturbed() -> None:

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 from holomorph.cli.evaluate import Asked, Named, attack
 from holomorph.errors import WorkerError
-from holomorph.evaluation.workers import share
+from holomorph.evaluation.processes import share
 
 class Mortal(nn.Sequential):
     passes = 0

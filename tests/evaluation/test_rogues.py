@@ -21,10 +21,10 @@ from rogues import (
 )
 from torch import nn
 
+from holomorph.contract.guest import Subject
 from holomorph.evaluation.evaluate import evaluate
-from holomorph.evaluation.subject import Subject
 from holomorph.records.evaluation import EvaluationRecord
-from holomorph.types import ThreatModel
+from holomorph.threats import ThreatModel
 
 SAMPLES = 32
 
@@ -46,7 +46,7 @@ GALLERY: dict[str, tuple[type[nn.Module], set[int], float]] = {
 
 @pytest.fixture(scope="module")
 def honest(scene: Scene) -> EvaluationRecord:
-    return evaluate(scene.honest, scene.x[:SAMPLES], scene.y[:SAMPLES], THREAT, quick=True, twin=scene.twin)
+    return evaluate(scene.honest, scene.x[:SAMPLES], scene.y[:SAMPLES], THREAT, quick=True, baseline=scene.baseline)
 
 
 def tripped(record: EvaluationRecord) -> set[int]:
@@ -72,7 +72,7 @@ def test_a_rogue_trips_its_check_and_is_bounded(name: str, scene: Scene, honest:
 def test_a_wrong_range_leaves_the_twin_unbroken(scene: Scene) -> None:
     threat = ThreatModel("inf", THREAT.eps, (0.0, 255.0))
     x, y = 255 * scene.x[:SAMPLES], scene.y[:SAMPLES]
-    record = evaluate(WrongRange(scene.honest), x, y, threat, quick=True, twin=WrongRange(scene.twin))
+    record = evaluate(WrongRange(scene.honest), x, y, threat, quick=True, baseline=WrongRange(scene.baseline))
     assert tripped(record) == {22}
     assert record.robust == record.clean
 

@@ -11,7 +11,7 @@ from holomorph.errors import ConfigError, DomainError
 from holomorph.exact import FockKernel, PolynomialHolomorphic
 from holomorph.exact.monomials import Monomials, count
 from holomorph.nn.embedding import Complexification, Pairing
-from holomorph.types import ThreatModel
+from holomorph.threats import ThreatModel
 
 BALL = Ball(ThreatModel(2, 0.1, (-9.0, 9.0)))
 

@@ -3,10 +3,10 @@ import json
 import pytest
 
 from holomorph.errors import ConfigError, DataError
+from holomorph.records.base import Interval
 from holomorph.records.evaluation import EvaluationRecord
 from holomorph.records.reading import KINDS, read, read_folder
 from holomorph.records.training import TrainRecord
-from holomorph.types import Interval
 
 
 def a_run() -> TrainRecord:

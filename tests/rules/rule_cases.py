@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from holomorph.calculus.measures import Samples
 from holomorph.rules import RULES, Rule, build
-from holomorph.types import ThreatModel
+from holomorph.threats import ThreatModel
 
 THREATS = [ThreatModel("inf", 0.1), ThreatModel(2, 0.5), ThreatModel(1, 1.0)]
 

@@ -11,7 +11,7 @@ from holomorph.calculus.norms import norm
 from holomorph.errors import ConfigError
 from holomorph.rules import PGD, Ascent, Dirichlet, FiniteEnergy, FreeAT, Growing, Plain, Sum, parse
 from holomorph.rules.registry import COMPLEX, RULES
-from holomorph.types import ThreatModel
+from holomorph.threats import ThreatModel
 
 THREAT = ThreatModel("inf", 0.1)
 

@@ -11,8 +11,8 @@ from rule_cases import ADVERSARIAL, IDLE, STILL, THREATS, batch, make, network
 
 from holomorph.errors import ConfigError, DataError, HolomorphWarning, ModelError
 from holomorph.rules import RULES, Plain
+from holomorph.threats import ThreatModel
 from holomorph.training.fit import fit
-from holomorph.types import ThreatModel
 
 every_rule = pytest.mark.parametrize("name", sorted(RULES))
 LINF = THREATS[0]

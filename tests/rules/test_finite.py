@@ -8,15 +8,15 @@ from rule_cases import THREATS, batch, network
 from torch import nn
 from torch.nn.functional import cross_entropy
 
+from holomorph.calculus.ascent import direction
 from holomorph.calculus.measures import Ball, Samples
 from holomorph.calculus.norms import into_threat, norm
 from holomorph.errors import ConfigError, NotDifferentiableError
 from holomorph.nn.classifiers import Sine
 from holomorph.rules import NFGSM, FiniteEnergy, Plain
-from holomorph.rules.ascent import direction
 from holomorph.rules.gradients import spend
 from holomorph.rules.passes import Passes
-from holomorph.types import ThreatModel
+from holomorph.threats import ThreatModel
 
 SETTINGS = {"weight": 0.7, "linear": 0.9, "squared": 1.3, "measure": Samples(), "clip": False, "segments": 1}
 

@@ -9,7 +9,7 @@ from holomorph.nn.classifiers import Sine
 from holomorph.nn.complexify import complexify
 from holomorph.rules import Hardy, Plain
 from holomorph.rules.probes import corner
-from holomorph.types import ThreatModel
+from holomorph.threats import ThreatModel
 
 THREAT = ThreatModel("inf", 0.2)
 

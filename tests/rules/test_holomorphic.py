@@ -16,7 +16,7 @@ from holomorph.nn.readout import ModulusReadout, RealReadout
 from holomorph.rules.cauchy_riemann import CauchyRiemann
 from holomorph.rules.holomorphic import Holomorphic, MaximumMargin
 from holomorph.rules.registry import COMPLEX, build, parse
-from holomorph.types import ThreatModel
+from holomorph.threats import ThreatModel
 
 L2 = ThreatModel(2, 0.1, (-3.0, 3.0))
 LINF = ThreatModel("inf", 0.1, (-3.0, 3.0))

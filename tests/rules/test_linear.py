@@ -12,7 +12,7 @@ from torch.nn.functional import cross_entropy, logsigmoid, softplus
 from holomorph import rules
 from holomorph.calculus.measures import Samples
 from holomorph.calculus.norms import norm
-from holomorph.types import ThreatModel
+from holomorph.threats import ThreatModel
 
 WIDE = (-10.0, 10.0)
 THREATS = [ThreatModel("inf", 0.3, WIDE), ThreatModel(2, 0.3, WIDE), ThreatModel(1, 0.3, WIDE)]

@@ -10,7 +10,7 @@ from torch.nn.functional import cross_entropy, kl_div
 
 from holomorph import rules
 from holomorph.calculus.norms import random_in_ball
-from holomorph.types import ThreatModel
+from holomorph.threats import ThreatModel
 
 THREAT = ThreatModel("inf", 0.1)
 

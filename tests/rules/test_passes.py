@@ -9,11 +9,11 @@ import torch
 from rule_cases import batch, network
 from torch import nn
 
+from holomorph.calculus.input_gradient import input_gradient
 from holomorph.errors import NotDifferentiableError
 from holomorph.rules import NFGSM
-from holomorph.rules.gradients import input_gradient
 from holomorph.rules.passes import Passes
-from holomorph.types import ThreatModel
+from holomorph.threats import ThreatModel
 
 
 def test_again_is_the_same_function():

@@ -12,11 +12,11 @@ from holomorph.errors import CheckpointError, ConfigError, DataError, HolomorphW
 from holomorph.records.training import TrainRecord
 from holomorph.rules import NFGSM, Dirichlet, Plain
 from holomorph.rules.registry import parse
+from holomorph.threats import ThreatModel
 from holomorph.training.checkpoint import load_tensors, save_tensors
 from holomorph.training.fit import fit
 from holomorph.training.folder import prepare_folder
 from holomorph.training.loop import Mixed, is_mixed
-from holomorph.types import ThreatModel
 
 THREAT = ThreatModel("inf", 0.1)
 
@@ -213,7 +213,7 @@ def test_what_is_no_run_is_left_alone(task, make_model, tmp_path, how, content):
 
 
 def test_force_leaves_no_empty_folders(task, make_model, tmp_path):
-    for place in (tmp_path / "run", tmp_path / "run" / "twin"):
+    for place in (tmp_path / "run", tmp_path / "run" / "baseline"):
         fit(make_model(), task, Plain(), epochs=1, out=place)
     prepare_folder(tmp_path / "run", resume=False, force=True)
     assert list((tmp_path / "run").iterdir()) == []
@@ -223,7 +223,7 @@ def test_a_users_files_in_a_run_are_kept(task, make_model, tmp_path):
     out = tmp_path / "run"
     fit(make_model(), task, Plain(), epochs=3, out=out)
     written = files(out)
-    mine = {"thesis.tex", "checkpoints/mine.pt", "twin/notes.txt"}
+    mine = {"thesis.tex", "checkpoints/mine.pt", "baseline/notes.txt"}
     for name in mine:
         (out / name).parent.mkdir(exist_ok=True)
         (out / name).write_text("years of work")

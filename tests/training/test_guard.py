@@ -14,9 +14,9 @@ from holomorph.errors import ConfigError, HolomorphWarning, TrainingError
 from holomorph.records.training import Epoch
 from holomorph.rules import NFGSM, PGD, Dirichlet, FiniteEnergy, Growing, Plain, Rule, Sum
 from holomorph.rules.base import Cost
+from holomorph.threats import ThreatModel
 from holomorph.training.fit import fit
 from holomorph.training.guard import DOUBLINGS, Guard
-from holomorph.types import ThreatModel
 
 THREAT = ThreatModel("inf", 0.3)
 SETTINGS = {"epochs": 6, "batch_size": 20, "lr": 3e-2}

@@ -16,8 +16,8 @@ from holomorph.calculus import jets
 from holomorph.calculus.derivatives import check_direction, check_finite, output_of
 from holomorph.calculus.elementary import forward_mode
 from holomorph.calculus.where import at_complex
+from holomorph.contract import Differentiable, check_batch
 from holomorph.errors import ConfigError, DomainError, unknown_name
-from holomorph.types import Differentiable, check_batch
 
 
 def taylor_coefficients(

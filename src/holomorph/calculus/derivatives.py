@@ -18,8 +18,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from holomorph.calculus.elementary import forward_mode
 from holomorph.calculus.where import at_complex
+from holomorph.contract import Differentiable, check_batch
 from holomorph.errors import ConfigError, DomainError, ModelError, NotDifferentiableError
-from holomorph.types import Differentiable, check_batch
 
 _LARGEST_DENSE = 8  # below this dimension the Hessian is formed, for Lanczos needs room to iterate
 

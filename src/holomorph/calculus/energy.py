@@ -13,18 +13,10 @@ import torch
 from torch import Tensor
 
 from holomorph.calculus import jets
-from holomorph.calculus.derivatives import (
-    jacobian,
-    jvp,
-    leaf,
-    output_of,
-    probe,
-    pull_back,
-    scalar_output,
-)
+from holomorph.calculus.derivatives import jacobian, jvp, leaf, output_of, probe, pull_back, scalar_output
 from holomorph.calculus.norms import dual_direction, norm
+from holomorph.contract import Differentiable, check_batch
 from holomorph.errors import ConfigError, unknown_name
-from holomorph.types import Differentiable, check_batch
 
 
 class Estimate(NamedTuple):

@@ -7,8 +7,8 @@ from torch import Tensor
 
 from holomorph.calculus import jets
 from holomorph.calculus.derivatives import basis, leaf, output_of, probe, pull_back, unit_directions
+from holomorph.contract import Differentiable, check_batch
 from holomorph.errors import ConfigError, unknown_name
-from holomorph.types import Differentiable, check_batch
 
 
 def laplacian(

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from holomorph.calculus.norms import per_sample, random_in_ball
+from holomorph.contract import check_batch
 from holomorph.errors import ConfigError, DataError
-from holomorph.types import ThreatModel, check_batch
+from holomorph.threats import ThreatModel
 
 #: A loss of each sample: (batch, ...) -> (batch,).
 SampleLoss = Callable[[Tensor], Tensor]

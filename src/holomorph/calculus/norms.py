@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from holomorph.errors import ConfigError
-from holomorph.types import ThreatModel
+from holomorph.threats import ThreatModel
 
 
 def per_sample(v: Tensor, like: Tensor) -> Tensor:

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from holomorph.calculus.derivatives import leaf, output_of, probe, pull_back
 from holomorph.calculus.norms import dual_direction, per_sample
+from holomorph.contract import Differentiable, check_batch
 from holomorph.errors import ConfigError, DomainError, HolomorphWarning
-from holomorph.types import Differentiable, check_batch
 
 _HARNACK_DIMENSION = 10
 

@@ -6,8 +6,8 @@ from types import TracebackType
 
 from torch import Tensor, nn
 
+from holomorph.contract import Differentiable
 from holomorph.errors import NotHolomorphicError
-from holomorph.types import Differentiable
 
 
 def module_of(traceback: TracebackType | None, model: Differentiable) -> str | None:

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from holomorph.calculus.derivatives import leaf, output_of
+from holomorph.contract import Differentiable
 from holomorph.errors import DataError, NotDifferentiableError
-from holomorph.types import Differentiable
 
 
 def wirtinger(f: Differentiable, z: Tensor) -> tuple[Tensor, Tensor]:

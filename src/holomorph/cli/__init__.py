@@ -8,21 +8,11 @@ from typing import Annotated
 
 import typer
 
-from holomorph.cli import (  # each with a function of the same name
-    audit,
-    compare,
-    evaluate,
-    explain,
-    geometry,
-    report,
-    run,
-    train,
-    transfer,
-)
+from holomorph._utils.versions import versions
+from holomorph.cli import audit, compare, evaluate, explain, geometry, report, run, train, transfer
 from holomorph.cli.allocator import keep_memory
 from holomorph.cli.common import say, sentence
 from holomorph.errors import HolomorphError, HolomorphWarning
-from holomorph.versions import versions
 
 app = typer.Typer(
     name="holomorph",

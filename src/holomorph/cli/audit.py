@@ -35,7 +35,7 @@ def audit(
 
 
 def _model(record: EvaluationRecord, path: Path, weights: Path | None) -> nn.Module:
-    from holomorph.evaluation.loading import load_model, load_weights
+    from holomorph.integrations.loading import load_model, load_weights
     from holomorph.training.folder import RunFolder
 
     source = record.model_source

@@ -7,9 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from holomorph import progress
+from holomorph._utils import progress
 from holomorph.cli.common import Quiet, Threats, check_output, parse_box, say
-from holomorph.types import ThreatModel
+from holomorph.threats import ThreatModel
 
 
 def compare(

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from torch import nn
 
-from holomorph import progress
+from holomorph._utils import progress
+from holomorph._utils.io import beside, write_atomically
 from holomorph.cli.common import Quiet, Seed, check_output, evaluation_file, parse_box, percent, say
 from holomorph.data import Splits, load
 from holomorph.errors import ConfigError
 from holomorph.records.evaluation import EvaluationRecord
 from holomorph.records.training import TrainRecord
-from holomorph.types import ThreatModel, beside, write_atomically
+from holomorph.threats import ThreatModel
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -30,7 +31,7 @@ def evaluate(
         str | None, typer.Option("--threat", help="NORM:EPS, several with commas; a run has its own by default.")
     ] = None,
     weights: Annotated[Path | None, typer.Option(help="Weights of a factory's model; they run no code.")] = None,
-    twin: Annotated[Path | None, typer.Option(help="Weights of an undefended model of the same factory.")] = None,
+    baseline: Annotated[Path | None, typer.Option(help="Weights of an undefended model of the same factory.")] = None,
     data: Annotated[str, typer.Option("--data", help="digits, fashion-mnist or npz:PATH (a run has its own).")] = "",
     data_dir: Annotated[Path | None, typer.Option(help="Folder with the IDX files of Fashion-MNIST.")] = None,
     box: Annotated[tuple[float, float] | None, typer.Option(help="LOW HIGH of the inputs of an npz file.")] = None,
@@ -57,21 +58,21 @@ def evaluate(
     if robustbench is not None:
         check_output(robustbench, "--robustbench")
     against = None if against is None else evaluation_file(against)
-    asked = Asked(Named(model, weights, twin, data, data_dir, box), threat, features, target, n, batch_size, seed,
+    asked = Asked(Named(model, weights, baseline, data, data_dir, box), threat, features, target, n, batch_size, seed,
                   quick=quick, thorough=thorough, shown=not quiet)  # fmt: skip
     _spare(target, [Path(data.removeprefix("npz:")), features, against])
     found, other = asked.named.find(), EvaluationRecord.load(against) if against else None
     if not resume:
         shutil.rmtree(beside(target, ".state"), ignore_errors=True)
     if devices > 1 or accelerator != "cpu":
-        from holomorph.evaluation.workers import share
+        from holomorph.evaluation.processes import share
 
         share(attack, asked, devices=devices, accelerator=accelerator)
     else:
         attack(None, asked, found)
     record = EvaluationRecord.load(target)
     if other is not None:
-        from holomorph.evaluation.versus import versus
+        from holomorph.evaluation.paired import versus
 
         record = record.model_copy(update={"differences": record.differences + versus(record, other)})
         record.save(target)
@@ -79,7 +80,7 @@ def evaluate(
         _diagnose(found, Path(model), seed)
     shutil.rmtree(beside(target, ".state"), ignore_errors=True)
     if robustbench is not None:
-        from holomorph.evaluation.export import robustbench as export
+        from holomorph.evaluation.robustbench import robustbench as export
 
         write_atomically(robustbench, (json.dumps(export(record), indent=1) + "\n").encode())
     for line in summary(record, len(found.splits.y_test), n):
@@ -117,7 +118,7 @@ def attack(fabric: Fabric | None, asked: Asked, found: Found | None = None) -> N
     Finished batches lie beside the record meanwhile.
     """
     from holomorph.evaluation.evaluate import evaluate as run
-    from holomorph.evaluation.features import Features
+    from holomorph.threats.features import Features
 
     found = found or asked.named.find()
     first, target, (x, y) = fabric is None or fabric.global_rank == 0, asked.target, found.splits.part("test")
@@ -133,7 +134,7 @@ def attack(fabric: Fabric | None, asked: Asked, found: Found | None = None) -> N
             ThreatModel.parse_many(asked.threat, box) if asked.threat else default,
             quick=asked.quick,
             thorough=asked.thorough,
-            twin=None if found.twin is None else move(found.twin),
+            baseline=None if found.baseline is None else move(found.baseline),
             features=features,
             seed=asked.seed,
             n=min(asked.n, len(y)),
@@ -155,11 +156,11 @@ DIAGNOSED = 500
 
 
 def _diagnose(found: Found, folder: Path, seed: int) -> None:
-    """Measure the input gradients of a run's model beside its twin's, for the report."""
-    from holomorph.framework.diagnostics import diagnose
+    """Measure the input gradients of a run's model beside its baseline's, for the report."""
+    from holomorph.explanation.energy_profile import diagnose
 
     x, y = found.splits.x_test[:DIAGNOSED], found.splits.y_test[:DIAGNOSED]
-    record = diagnose(found.model, x, y, threat=found.threats[0], twin=found.twin, seed=seed)
+    record = diagnose(found.model, x, y, threat=found.threats[0], baseline=found.baseline, seed=seed)
     record.save(folder / "diagnostics.json")
 
 
@@ -169,14 +170,14 @@ class Named:
 
     model: str
     weights: Path | None = None
-    twin: Path | None = None
+    baseline: Path | None = None
     data: str = ""
     data_dir: Path | None = None
     box: tuple[float, float] | None = None
 
     def find(self) -> Found:
         """Load them."""
-        return find(self.model, weights=self.weights, twin=self.twin, data=self.data, data_dir=self.data_dir,
+        return find(self.model, weights=self.weights, baseline=self.baseline, data=self.data, data_dir=self.data_dir,
                     box=self.box)  # fmt: skip
 
 
@@ -186,7 +187,7 @@ class Found:
 
     name: str
     model: nn.Module
-    twin: nn.Module | None
+    baseline: nn.Module | None
     splits: Splits
     threats: list[ThreatModel]
     training_cost: float | None
@@ -197,7 +198,7 @@ def find(
     model: str,
     *,
     weights: Path | None = None,
-    twin: Path | None = None,
+    baseline: Path | None = None,
     data: str = "",
     data_dir: Path | None = None,
     box: tuple[float, float] | None = None,
@@ -210,8 +211,8 @@ def find(
         For a name that is none of these, and for a run folder with options that it answers itself.
     """
     if not Path(model).is_dir():
-        return _other(model, weights, twin, data, data_dir, box)
-    given = {"--weights": weights, "--twin": twin, "--data": data, "--box": parse_box(box)}
+        return _other(model, weights, baseline, data, data_dir, box)
+    given = {"--weights": weights, "--baseline": baseline, "--data": data, "--box": parse_box(box)}
     if needless := [option for option, value in given.items() if value]:
         raise ConfigError(f"The run {model} has its own model and data. Leave out {', '.join(needless)}.")
     return _run(model, data_dir)
@@ -222,19 +223,19 @@ def _run(path: str, data_dir: Path | None) -> Found:
 
     folder = RunFolder.open(path)
     config = folder.config if data_dir is None else folder.config.model_copy(update={"data_dir": str(data_dir)})
-    twin = folder.load_model("twin") if folder.has_twin else None
+    baseline = folder.load_model("baseline") if folder.has_baseline else None
     cost = None
     if (folder.path / "train.json").is_file():
         cost = TrainRecord.load(folder.path / "train.json").cost
     name = f"{config.model} by {config.rule} ({path})"
-    return Found(name, folder.load_model(), twin, config.load_data(), [config.threat], cost, {"run": str(path)})
+    return Found(name, folder.load_model(), baseline, config.load_data(), [config.threat], cost, {"run": str(path)})
 
 
 def _other(
-    source: str, weights: Path | None, twin: Path | None, data: str, data_dir: Path | None,
+    source: str, weights: Path | None, baseline: Path | None, data: str, data_dir: Path | None,
     box: tuple[float, float] | None,
 ) -> Found:  # fmt: skip
-    from holomorph.evaluation.loading import load_model
+    from holomorph.integrations.loading import load_model
 
     if ":" not in source and not source.endswith(".onnx"):
         raise ConfigError(f"{source} is neither a run folder, nor package.module:factory, nor a file *.onnx.")
@@ -243,7 +244,7 @@ def _other(
     splits = load(data, data_dir=data_dir, box=parse_box(box))
     shape = tuple(splits.shape)
     model = load_model(source, weights, shape=shape, classes=splits.classes)
-    other = load_model(source, twin, shape=shape, classes=splits.classes) if twin is not None else None
+    other = load_model(source, baseline, shape=shape, classes=splits.classes) if baseline is not None else None
     how = {"factory": source, "weights": str(weights or ""), "shape": ",".join(map(str, shape)),
            "classes": str(splits.classes)}  # fmt: skip
     name = f"{source} with {weights}" if weights else source
@@ -269,8 +270,10 @@ def summary(record: EvaluationRecord, total: int, asked: int) -> list[str]:
         lines.append(f"Robust accuracy at {result.threat}: {percent(result.robust)} ({low} to {high}).")
     if len(record.threats) > 1:
         lines.append(f"Robust accuracy under all of them at once: {percent(record.robust)}.")
-    if record.twin is not None:
-        lines.append(f"Undefended twin: {percent(record.twin.robust)} robust, {percent(record.twin.clean)} clean.")
+    if record.baseline is not None:
+        lines.append(
+            f"Undefended baseline: {percent(record.baseline.robust)} robust, {percent(record.baseline.clean)} clean."
+        )
     for gap in record.differences:
         figure, v = gap.figure if gap.figure == "clean" else f"robust at {gap.figure}", gap.interval
         rest = f"{points(v.value)} points ({points(v.low)} to {points(v.high)})."

@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
-from holomorph import progress
+from holomorph._utils import progress
 from holomorph.cli.common import Quiet, Seed, check_output, percent, say
 from holomorph.cli.evaluate import find
 from holomorph.records.explanation import ExplanationRecord
-from holomorph.types import ThreatModel
+from holomorph.threats import ThreatModel
 
 
 def explain(
@@ -32,7 +32,7 @@ def explain(
     quiet: Quiet = False,
 ) -> None:
     """Measure margins, energies, harmonicity and the boundary of a model beside what attacks really do."""
-    from holomorph.framework.explain import explain as measure
+    from holomorph.explanation.explain import explain as measure
 
     folder = Path(model)
     target = out or (folder / "explanation.json" if folder.is_dir() else Path("explanation.json"))

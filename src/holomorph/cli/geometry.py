@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from holomorph import progress
+from holomorph._utils import progress
 from holomorph.cli.common import Quiet, Seed, check_output, say
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from holomorph.data.planar import Planar
     from holomorph.records.geometry import PlanarResult
+    from holomorph.research.planar import Planar
     from holomorph.rules.base import Rule
 
 HOLOMORPHIC, PLAIN, PGD, DIRICHLET = "holomorphic network", "real network, plain", "real, PGD", "real, Dirichlet rule"
@@ -32,8 +32,8 @@ def geometry(
     quiet: Quiet = False,
 ) -> None:
     """Train a holomorphic network and three real ones on data in the plane; draw them and measure their angles."""
-    from holomorph.data.planar import NAMES, planar
     from holomorph.records.geometry import GeometryRecord
+    from holomorph.research.planar import NAMES, planar
 
     check_output(out, folder=True)
     names = list(NAMES) if data == "all" else [name.strip() for name in data.split(",")]
@@ -51,11 +51,11 @@ def geometry(
 def _one(data: Planar, out: Path, epochs: int, eps: float, seed: int) -> PlanarResult:
     import torch
 
-    from holomorph.framework.gallery import draw
-    from holomorph.framework.geometry import crossing_angles, decision_boundary, disc_image
-    from holomorph.framework.separability import can_separate
     from holomorph.nn.networks import HolomorphicMLP
     from holomorph.records.geometry import PlanarModel, PlanarResult
+    from holomorph.research.gallery import draw
+    from holomorph.research.geometry import crossing_angles, decision_boundary, disc_image
+    from holomorph.research.separability import can_separate
 
     models, angles, rows = {}, {}, []
     for name, (model, rule) in _candidates(data, eps, seed).items():
@@ -90,7 +90,7 @@ def _candidates(data: Planar, eps: float, seed: int) -> dict[str, tuple[nn.Modul
     from holomorph.nn.classifiers import MLP
     from holomorph.nn.networks import HolomorphicMLP
     from holomorph.rules import build
-    from holomorph.types import ThreatModel
+    from holomorph.threats import ThreatModel
 
     threat = ThreatModel(2, eps, (-4.0, 4.0))
     with torch.random.fork_rng():

@@ -19,7 +19,7 @@ def report(
     title: Annotated[str | None, typer.Option(help="Title of the page.")] = None,
 ) -> None:
     """Write one HTML page about a run, readable without a network."""
-    from holomorph.report import report as write
+    from holomorph.reporting import report as write
 
     target = out or (sources[0] if sources[0].is_dir() else Path()) / "report.html"
     check_output(target)

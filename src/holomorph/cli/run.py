@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from holomorph import progress
+from holomorph._utils import progress
 from holomorph.cli.common import (
     ActivationName,
     Box,
@@ -44,7 +44,7 @@ def run(
     activation: ActivationName = "gelu",
     epochs: Epochs = 0,
     n: Annotated[int, typer.Option("--n", help="Test samples to attack.", min=1)] = 1000,
-    twin: WithTwin = True,
+    baseline: WithTwin = True,
     data_dir: DataDir = None,
     box: Box = None,
     seed: Seed = 0,
@@ -52,7 +52,7 @@ def run(
     resume: Resume = False,
     quiet: Quiet = False,
 ) -> None:
-    """Train a robust classifier and its undefended twin, attack both, and write the report."""
+    """Train a robust classifier and its undefended baseline, attack both, and write the report."""
     with progress.shown(enabled=not quiet):
         train(
             context,
@@ -63,7 +63,7 @@ def run(
             model=model,
             activation=activation,
             epochs=epochs,
-            twin=twin,
+            baseline=baseline,
             data_dir=data_dir,
             box=box,
             seed=seed,
@@ -81,12 +81,13 @@ def summary(out: Path) -> list[str]:
     """Four lines on what was found, and where the report lies."""
     training = TrainRecord.load(out / "train.json")
     found = EvaluationRecord.load(out / "evaluation.json")
-    twin = found.twin
+    baseline = found.baseline
     verdicts = [check.verdict for check in found.checks]
-    beside = f", undefended twin {percent(twin.robust)}" if twin else ""
+    beside = f", undefended baseline {percent(baseline.robust)}" if baseline else ""
     clock = f", {training.measured_cost:.1f} times by wall time" if training.measured_cost else ""
     return [
-        f"Clean accuracy   {percent(found.clean)}" + (f", undefended twin {percent(twin.clean)}" if twin else ""),
+        f"Clean accuracy   {percent(found.clean)}"
+        + (f", undefended baseline {percent(baseline.clean)}" if baseline else ""),
         f"Robust accuracy  {percent(found.robust)}{beside}, worst of all attacks at {found.threats[0].threat} "
         f"on {found.samples} test samples",
         f"Training cost    {training.cost:.1f} times plain training by passes{clock}",

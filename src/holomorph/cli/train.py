@@ -1,4 +1,4 @@
-"""``holomorph train``: a classifier trained by a rule and, beside it, its undefended twin."""
+"""``holomorph train``: a classifier trained by a rule and, beside it, its undefended baseline."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from holomorph import progress
+from holomorph._utils import progress
 from holomorph.cli.common import (
     ActivationName,
     Box,
@@ -29,9 +29,9 @@ from holomorph.cli.common import (
 from holomorph.data import Splits, load
 from holomorph.records.training import TrainRecord, TwinSummary
 from holomorph.rules import DEFAULT, Plain
+from holomorph.threats import ThreatModel
 from holomorph.training.folder import RunConfig, RunFolder, check_same, prepare_folder
 from holomorph.training.settings import Settings
-from holomorph.types import ThreatModel
 
 #: Epochs that bring the two known data sets to rest; small data needs more passes.
 EPOCHS = {"digits": 40, "fashion-mnist": 6}
@@ -58,7 +58,7 @@ def train(
     guard: Annotated[
         bool, typer.Option("--guard", help="After catastrophic overfitting go back and double the weight.")
     ] = False,
-    twin: WithTwin = True,
+    baseline: WithTwin = True,
     data_dir: DataDir = None,
     box: Box = None,
     seed: Seed = 0,
@@ -66,7 +66,7 @@ def train(
     resume: Resume = False,
     quiet: Quiet = False,
 ) -> None:
-    """Train a classifier by a rule, and an undefended twin of the same shape."""
+    """Train a classifier by a rule, and an undefended baseline of the same shape."""
     settings = {
         "epochs": epochs or EPOCHS.get(data, 20),
         "batch_size": batch_size,
@@ -80,7 +80,7 @@ def train(
     if before is not None and _given(context) <= APART:
         splits, config = before.load_data(), before
     else:
-        splits, config = _plan(data, data_dir, box, rule, threat, model, activation, settings, seed, twin)
+        splits, config = _plan(data, data_dir, box, rule, threat, model, activation, settings, seed, baseline)
     if before is not None:
         noted = before.asked  # what an older version did not know is not compared
         check_same(noted, {key: config.asked.get(key) for key in noted}, out)
@@ -115,7 +115,7 @@ def _plan(
     activation: str,
     settings: dict[str, Any],
     seed: int,
-    twin: bool,
+    baseline: bool,
 ) -> tuple[Splits, RunConfig]:
     """Check everything that was asked for before a single file is written."""
     splits = load(name, data_dir=data_dir, box=box)
@@ -134,7 +134,7 @@ def _plan(
         threat=ThreatModel.parse(threat, splits.box),
         training=settings,
         seed=seed,
-        twin=twin,
+        baseline=baseline,
     )
     config.build_rule()
     config.build_model()
@@ -147,14 +147,14 @@ def _train_both(folder: RunFolder, splits: Splits, config: RunConfig) -> TrainRe
 
     record = fit(config.build_model(), splits, config.build_rule(), out=folder.path, resume=True, seed=config.seed,
                  **config.training)  # fmt: skip
-    if config.twin:
-        twin_path = folder.path / "twin"
-        plain = fit(config.build_model(), splits, Plain(seed=config.seed), out=twin_path, resume=True,
+    if config.baseline:
+        baseline_path = folder.path / "baseline"
+        plain = fit(config.build_model(), splits, Plain(seed=config.seed), out=baseline_path, resume=True,
                     seed=config.seed, **{**config.training, "guard": False})  # fmt: skip
-        (twin_path / "model.safetensors").replace(folder.path / "twin.safetensors")
+        (baseline_path / "model.safetensors").replace(folder.path / "baseline.safetensors")
         record = record.model_copy(
             update={
-                "twin": TwinSummary(history=plain.history, seconds=plain.seconds),
+                "baseline": TwinSummary(history=plain.history, seconds=plain.seconds),
                 "measured_cost": record.seconds / plain.seconds,
             }
         )

@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
-from holomorph import progress
+from holomorph._utils import progress
 from holomorph.cli.common import Quiet, Seed, check_output, percent, say
 from holomorph.errors import ConfigError
 from holomorph.records.transfer import TransferRecord
-from holomorph.types import ThreatModel
+from holomorph.threats import ThreatModel
 
 
 def transfer(
@@ -25,8 +25,8 @@ def transfer(
     quiet: Quiet = False,
 ) -> None:
     """Make adversarial examples on each run, try them on each other, and score the gradients' prediction."""
-    from holomorph.framework.transfer import transfer as measure
     from holomorph.training.folder import RunFolder
+    from holomorph.transferability.transfer import transfer as measure
 
     check_output(out)
     folders = {str(path): RunFolder.open(path) for path in runs}

@@ -11,13 +11,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from holomorph._utils.progress import track
+from holomorph._utils.seeding import generator
+from holomorph.calculus.ascent import attack
 from holomorph.calculus.measures import SampleLoss
-from holomorph.nn.contract import evaluating
-from holomorph.progress import track
+from holomorph.contract.outputs import evaluating
 from holomorph.records.comparison import UNION
-from holomorph.rules.ascent import attack
-from holomorph.seeding import generator
-from holomorph.types import ThreatModel
+from holomorph.threats import ThreatModel
 
 #: What stands in the record.
 NAMES = {"val": "PGD, 40 steps, 2 restarts: for tuning, not a claim", "test": "the full evaluation (AutoAttack, FMN)"}

@@ -16,20 +16,23 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import nn
 
+from holomorph._utils.io import write_atomically
+from holomorph._utils.progress import track
+from holomorph._utils.seeding import seed_for
+from holomorph._utils.versions import versions
 from holomorph.comparison import attacks
 from holomorph.comparison.budget import Budget
 from holomorph.comparison.statistics import with_figures
+from holomorph.contract import at_least_one
 from holomorph.data import Splits
 from holomorph.errors import ConfigError
 from holomorph.nn import classifiers
-from holomorph.progress import track
+from holomorph.records.base import Record
 from holomorph.records.comparison import ComparisonRecord, RunResult
 from holomorph.rules import Rule, parse
-from holomorph.seeding import seed_for
+from holomorph.threats import ThreatModel
 from holomorph.training.fit import fit
 from holomorph.training.folder import check_same
-from holomorph.types import Record, ThreatModel, at_least_one, write_atomically
-from holomorph.versions import versions
 
 _ELSEWHERE = "Use another folder."
 

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from holomorph.errors import DataError
+from holomorph.records.base import Interval
 from holomorph.records.comparison import ComparisonRecord, Difference, RuleResult, RunResult
 from holomorph.rules import Rule
-from holomorph.types import Interval
 
 Matrix = NDArray[np.float64]
 

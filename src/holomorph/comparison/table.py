@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from holomorph.records.base import Interval
 from holomorph.records.comparison import UNION, ComparisonRecord
-from holomorph.types import Interval
 
 
 def table(record: ComparisonRecord) -> str:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from holomorph.contract import as_long, check_batch
 from holomorph.errors import DataError
-from holomorph.types import as_long, check_batch
 
 
 @dataclass(frozen=True)

@@ -7,18 +7,19 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from holomorph.attacks.autoattack import AutoAttackStage
+from holomorph.attacks.base import Attack
+from holomorph.attacks.foolbox import FoolboxAttack
+from holomorph.attacks.numerical import NumericalPgd
+from holomorph.attacks.pgd import Pgd
+from holomorph.contract import Differentiable
+from holomorph.contract.guest import Subject, in_single, under_attack
 from holomorph.errors import ConfigError, unknown_name
-from holomorph.evaluation.adaptive import NumericalPgd
-from holomorph.evaluation.autoattack import AutoAttackStage
-from holomorph.evaluation.base import Attack
 from holomorph.evaluation.evaluate import prepare
-from holomorph.evaluation.features import Features, InUnits
-from holomorph.evaluation.foolbox import FoolboxAttack
-from holomorph.evaluation.ledger import Ledger
-from holomorph.evaluation.pgd import Pgd
-from holomorph.evaluation.stage import Runner
-from holomorph.evaluation.subject import Subject, in_single, under_attack
-from holomorph.types import Differentiable, ThreatModel
+from holomorph.evaluation.results import Ledger
+from holomorph.evaluation.runner import Runner
+from holomorph.threats import ThreatModel
+from holomorph.threats.features import Features, InUnits
 
 #: Every attack by name.
 ATTACKS: dict[str, Callable[[ThreatModel, int], Attack]] = {

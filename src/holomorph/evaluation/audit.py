@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 from holomorph.calculus.norms import norm
+from holomorph.contract import Differentiable
+from holomorph.contract.guest import Subject, in_single, under_attack
 from holomorph.errors import DataError
-from holomorph.evaluation.ledger import SLACK
-from holomorph.evaluation.subject import Subject, in_single, under_attack
+from holomorph.evaluation.results import SLACK
 from holomorph.records.evaluation import EvaluationRecord, ThreatResult
-from holomorph.types import Differentiable
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from holomorph.records.evaluation import Curve
-from holomorph.types import ThreatModel
+from holomorph.threats import ThreatModel
 
 
 def accuracy_curve(smallest: Tensor, threat: ThreatModel, attacks: tuple[str, ...], points: int = 41) -> Curve:

@@ -11,19 +11,20 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from holomorph.attacks.base import Attack
+from holomorph.attacks.numerical import NumericalPgd
+from holomorph.contract import Differentiable, as_long, check_batch
+from holomorph.contract.guest import Subject, in_single, suited, under_attack
 from holomorph.errors import ConfigError, DataError, HolomorphWarning
-from holomorph.evaluation.adaptive import NumericalPgd
-from holomorph.evaluation.base import Attack
-from holomorph.evaluation.collect import Facts, to_record
-from holomorph.evaluation.evaluated import Evaluated
-from holomorph.evaluation.features import Features, InUnits
-from holomorph.evaluation.ledger import Ledger
+from holomorph.evaluation.inspection import examine
+from holomorph.evaluation.outcome import Evaluated
 from holomorph.evaluation.plan import Effort, plan, quick_samples
-from holomorph.evaluation.stage import Processes, Runner, Store, fingerprint
-from holomorph.evaluation.subject import Subject, in_single, suited, under_attack
-from holomorph.evaluation.traits import examine
+from holomorph.evaluation.results import Ledger
+from holomorph.evaluation.runner import Processes, Runner, Store, fingerprint
+from holomorph.evaluation.summary import Facts, to_record
 from holomorph.records.evaluation import AttackResult, EvaluationRecord
-from holomorph.types import Differentiable, ThreatModel, as_long, check_batch
+from holomorph.threats import ThreatModel
+from holomorph.threats.features import Features, InUnits
 
 
 def evaluate(
@@ -34,7 +35,7 @@ def evaluate(
     *,
     quick: bool = False,
     thorough: bool = False,
-    twin: Differentiable | None = None,
+    baseline: Differentiable | None = None,
     features: Features | None = None,
     seed: int = 0,
     n: int | None = None,
@@ -67,7 +68,7 @@ def evaluate(
         several); the record says that it is one.
     thorough:
         Further attacks: ten starts, numerical gradients on every sample, and the boundary attack.
-    twin:
+    baseline:
         An undefended model of the same shape, attacked likewise: attacks that do not break it prove nothing. The
         record also holds the paired differences to it.
     features:
@@ -113,20 +114,24 @@ def evaluate(
     threats = [threat] if isinstance(threat, ThreatModel) else list(threat)
     effort, runner = _effort(quick=quick, thorough=thorough), Runner(seed, batch_size, fabric=fabric)
     n = min(quick_samples(len(threats)), len(x) if n is None else n) if quick and threats else n
-    name, model, twin = name or type(model).__name__, in_single(model), None if twin is None else in_single(twin)
+    name, model, baseline = (
+        name or type(model).__name__,
+        in_single(model),
+        None if baseline is None else in_single(baseline),
+    )
     x, y = prepare(model, x, y, threats, n=n, features=features)
     facts = Facts(name, data, training_cost, source or {}, features, x.dtype)
     if features is not None:
         threats = [features.threat(t) for t in threats]
         model = InUnits(model, features, x.dtype)
-        twin = None if twin is None else InUnits(twin, features, x.dtype)
+        baseline = None if baseline is None else InUnits(baseline, features, x.dtype)
         x = features.encode(x)
     if resume is not None:
-        runner = replace(runner, store=Store(Path(resume), fingerprint(model) + fingerprint(twin)))
-    with under_attack(model), under_attack(twin or model):
+        runner = replace(runner, store=Store(Path(resume), fingerprint(model) + fingerprint(baseline)))
+    with under_attack(model), under_attack(baseline or model):
         torch.manual_seed(seed)
-        found = attack_all(model, x, y, threats, runner, effort=effort, twin=twin)
-        other = attack_all(twin, x, y, threats, runner, effort=effort) if twin is not None else None
+        found = attack_all(model, x, y, threats, runner, effort=effort, baseline=baseline)
+        other = attack_all(baseline, x, y, threats, runner, effort=effort) if baseline is not None else None
         return to_record(found, other, facts, run_checks=checks, keep=Path(keep) if keep else None, started=started)
 
 
@@ -168,19 +173,19 @@ def attack_all(
     runner: Runner,
     *,
     effort: Effort = "full",
-    twin: Differentiable | None = None,
+    baseline: Differentiable | None = None,
 ) -> Evaluated:
     """Run every planned attack under every threat on one model, and keep the account."""
     white, before = getattr(model, "differentiable", True), fingerprint(model)
     traits = examine(Subject(model, differentiable=white), x, y)
     subject = Subject(model, differentiable=traits.differentiable, draws=8 if traits.randomised else 1)
-    source = Subject(twin) if twin is not None and getattr(twin, "differentiable", True) else None
+    source = Subject(baseline) if baseline is not None and getattr(baseline, "differentiable", True) else None
     answers = subject.answers(x)
     ledgers = [Ledger(subject, x, y, threat, answers) for threat in threats]
     found = Evaluated(subject, traits, x, y, answers, ledgers, runner, before, effort)
     raw = Subject(model, differentiable=traits.differentiable)
     for ledger in ledgers:
-        for attack in plan(ledger.threat, traits, effort=effort, twin=source, samples=quick_samples(len(threats))):
+        for attack in plan(ledger.threat, traits, effort=effort, baseline=source, samples=quick_samples(len(threats))):
             target = raw if attack.settings().get("draws") else subject  # those average over draws themselves
             result = run_attack(attack, ledger, target, runner)
             found.attacks.append(result)

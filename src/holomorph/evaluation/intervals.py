@@ -8,7 +8,7 @@ from statistics import NormalDist
 import numpy as np
 
 from holomorph.errors import DataError
-from holomorph.types import Interval
+from holomorph.records.base import Interval
 
 
 def wilson(successes: int, samples: int, level: float = 0.95) -> Interval:

@@ -5,20 +5,20 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Literal
 
-from holomorph.evaluation.adaptive import Bisected, NumericalPgd, Transferred
-from holomorph.evaluation.autoattack import AutoAttackStage, randomised, standard
-from holomorph.evaluation.base import Attack
-from holomorph.evaluation.foolbox import FoolboxAttack, minimal_norm
-from holomorph.evaluation.pgd import Pgd
-from holomorph.evaluation.space import FeatureThreat
-from holomorph.evaluation.subject import Subject
-from holomorph.evaluation.traits import Traits
-from holomorph.types import ThreatModel
+from holomorph.attacks.autoattack import AutoAttackStage, randomised, standard
+from holomorph.attacks.base import Attack
+from holomorph.attacks.foolbox import FoolboxAttack, minimal_norm
+from holomorph.attacks.numerical import Bisected, NumericalPgd, Transferred
+from holomorph.attacks.pgd import Pgd
+from holomorph.contract.guest import Subject
+from holomorph.evaluation.inspection import Traits
+from holomorph.threats import ThreatModel
+from holomorph.threats.constraints import FeatureThreat
 
 #: How much is run: an upper bound in under a minute, what a claim rests on, or everything there is.
 Effort = Literal["quick", "full", "thorough"]
 
-#: Gradients that a quick evaluation takes at most, attacks, twin and checks together; an output counts as 0.4 of one.
+#: Gradients that a quick evaluation takes at most, attacks, baseline and checks together; an output is 0.4 of one.
 #: A small CNN (0.45 ms a gradient) needs 45 s of one core for them.
 QUICK_GRADIENTS = 100_000
 
@@ -36,7 +36,7 @@ def quick_samples(threats: int) -> int:
 
 
 def plan(
-    threat: ThreatModel, traits: Traits, *, effort: Effort = "full", twin: Subject | None = None, samples: int = 0
+    threat: ThreatModel, traits: Traits, *, effort: Effort = "full", baseline: Subject | None = None, samples: int = 0
 ) -> list[Attack]:
     """Choose the attacks.
 
@@ -46,7 +46,7 @@ def plan(
     attacks and the numerical gradient only, a randomised one AutoAttack's randomised version. ``samples`` limits
     what a quick evaluation spends on numerical gradients.
     """
-    transfer: list[Attack] = [Transferred(threat, twin)] if twin is not None else []
+    transfer: list[Attack] = [Transferred(threat, baseline)] if baseline is not None else []
     if isinstance(threat, FeatureThreat):
         return _for_features(threat, traits, effort, transfer)
     if not traits.differentiable:

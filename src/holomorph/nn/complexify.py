@@ -110,17 +110,17 @@ def complexify(model: nn.Module) -> nn.Module:
     >>> complexify(net)(torch.zeros(1, 2, dtype=torch.complex64)).shape
     torch.Size([1, 1])
     """
-    twin = copy.deepcopy(model)
-    wrapped = _extension("", twin)
+    baseline = copy.deepcopy(model)
+    wrapped = _extension("", baseline)
     if wrapped is not None:
         return wrapped
-    for name, module in list(twin.named_modules()):
+    for name, module in list(baseline.named_modules()):
         for child_name, child in list(module._modules.items()):  # a layer may stand in several places
             path = f"{name}.{child_name}".lstrip(".")
             extended = _extension(path, child) if child is not None and not isinstance(module, Extension) else None
             if extended is not None:
                 setattr(module, child_name, extended)
-    return twin
+    return baseline
 
 
 def tube_width(extended: nn.Module) -> float:

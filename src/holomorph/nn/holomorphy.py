@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from holomorph.calculus.wirtinger import cauchy_riemann_residual
+from holomorph.contract.outputs import evaluating
 from holomorph.errors import NotDifferentiableError
-from holomorph.nn.contract import evaluating
 from holomorph.nn.networks import HolomorphicNetwork
 
 #: Layers that are not complex differentiable, with what to put in their place.

@@ -7,7 +7,8 @@ from typing import Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from holomorph.errors import DataError
-from holomorph.types import Interval, Record, ThreatModel
+from holomorph.records.base import Interval, Record
+from holomorph.threats import ThreatModel
 
 #: The name under which the figures of all threats at once stand.
 UNION = "union"

@@ -6,7 +6,8 @@ from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from holomorph.types import Interval, Record, ThreatModel
+from holomorph.records.base import Interval, Record
+from holomorph.threats import ThreatModel
 
 
 class Energy(BaseModel):
@@ -29,7 +30,7 @@ class Gradients(BaseModel):
 
 
 class DiagnosticsRecord(Record):
-    """The outcome of :func:`holomorph.framework.diagnostics.diagnose`.
+    """The outcome of :func:`holomorph.explanation.energy_profile.diagnose`.
 
     >>> DiagnosticsRecord.KIND
     'diagnostics'
@@ -41,4 +42,4 @@ class DiagnosticsRecord(Record):
     samples: int
     seed: int
     model: Gradients
-    twin: Gradients | None = Field(default=None, description="the undefended model of the same shape")
+    baseline: Gradients | None = Field(default=None, description="the undefended model of the same shape")

@@ -6,7 +6,8 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from holomorph.types import Interval, Record, ThreatModel
+from holomorph.records.base import Interval, Record
+from holomorph.threats import ThreatModel
 
 #: What a check can say. "not run" always comes with its reason.
 Verdict = Literal["pass", "warn", "fail", "not run"]
@@ -85,8 +86,8 @@ class Example(_Part):
     adversarial: tuple[float, ...]
     answer: int
     answer_adversarial: int
-    twin_answer: int | None = None
-    twin_answer_adversarial: int | None = None
+    baseline_answer: int | None = None
+    baseline_answer_adversarial: int | None = None
 
 
 class FeatureRanges(_Part):
@@ -146,8 +147,10 @@ class EvaluationRecord(Record):
     labels: tuple[int, ...] = Field(default=(), description="the true label of each sample")
     answers: tuple[int, ...] = Field(default=(), description="the model's answer on each clean sample")
     gallery: tuple[Example, ...] = ()
-    twin: EvaluationRecord | None = Field(default=None, description="the undefended twin under the same attacks")
-    differences: tuple[PairedDifference, ...] = Field(default=(), description="against the twin, or another record")
+    baseline: EvaluationRecord | None = Field(
+        default=None, description="the undefended baseline under the same attacks"
+    )
+    differences: tuple[PairedDifference, ...] = Field(default=(), description="against the baseline, or another record")
     adversarial_file: str | None = Field(default=None, description="npz beside the record: inputs, labels, attacks")
     training_cost: float | None = Field(default=None, description="cost of training relative to plain training")
     versions: dict[str, str] = Field(default_factory=dict)

@@ -6,7 +6,8 @@ from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from holomorph.types import Interval, Record, ThreatModel
+from holomorph.records.base import Interval, Record
+from holomorph.threats import ThreatModel
 
 Where = Literal["samples", "balls", "segments"]
 

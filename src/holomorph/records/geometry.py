@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
-from holomorph.types import Record
+from holomorph.records.base import Record
 
 
 class PlanarModel(BaseModel):

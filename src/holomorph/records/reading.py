@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 
 from holomorph.errors import DataError, unknown_name
-from holomorph.types import Record
+from holomorph.records.base import Record
 
 #: kind -> (module, class)
 KINDS = {

@@ -6,7 +6,8 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from holomorph.types import Record, ThreatModel
+from holomorph.records.base import Record
+from holomorph.threats import ThreatModel
 
 
 class Epoch(BaseModel):
@@ -59,8 +60,8 @@ class TrainRecord(Record):
     history: tuple[Epoch, ...]
     seconds: float = Field(description="wall time of all epochs, validation left out")
     cost: float = Field(description="passes a sample and epoch relative to plain training, by the rule's own count")
-    measured_cost: float | None = Field(default=None, description="wall time relative to the undefended twin's")
-    twin: TwinSummary | None = None
+    measured_cost: float | None = Field(default=None, description="wall time relative to the undefended baseline's")
+    baseline: TwinSummary | None = None
     versions: dict[str, str] = Field(default_factory=dict)
     device: str = "cpu"
     processes: int = 1

@@ -6,7 +6,8 @@ from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from holomorph.types import Interval, Record, ThreatModel
+from holomorph.records.base import Interval, Record
+from holomorph.threats import ThreatModel
 
 #: Rows are sources, on which the examples are made; columns are targets, on which they are tried.
 Matrix = tuple[tuple[float, ...], ...]

@@ -1,6 +1,6 @@
 """Learning rules: callables (model, x, y) -> scalar, one file each."""
 
-from holomorph.rules.ascent import Ascent
+from holomorph.calculus.ascent import Ascent
 from holomorph.rules.awp import AWP
 from holomorph.rules.base import Cost, Rule
 from holomorph.rules.cauchy_riemann import CauchyRiemann

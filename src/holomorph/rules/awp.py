@@ -33,7 +33,7 @@ class AWP(PGD):
 
     Examples
     --------
-    >>> from holomorph.types import ThreatModel
+    >>> from holomorph.threats import ThreatModel
     >>> rule = AWP(ThreatModel("inf", 0.1), steps=2)
     >>> rule(nn.Linear(2, 3), torch.rand(4, 2), torch.tensor([0, 1, 2, 0])).backward()
     """

@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from holomorph.calculus.measures import SampleLoss
+from holomorph.contract import as_long, at_least_one, check_batch
+from holomorph.contract.outputs import evaluating
 from holomorph.errors import ConfigError, ModelError
-from holomorph.nn.contract import evaluating
-from holomorph.types import ThreatModel, as_long, at_least_one, check_batch
+from holomorph.threats import ThreatModel
 
 
 class Cost(NamedTuple):

@@ -12,7 +12,7 @@ from holomorph.errors import ConfigError
 from holomorph.rules.base import Cost, Rule
 from holomorph.rules.holomorphic import require_hypothesis
 from holomorph.rules.schedule import ramped
-from holomorph.types import ThreatModel
+from holomorph.threats import ThreatModel
 
 
 @dataclass

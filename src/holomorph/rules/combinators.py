@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from holomorph.errors import ConfigError
 from holomorph.rules.base import Cost, Rule
 from holomorph.rules.schedule import ramped, scaled
-from holomorph.types import ThreatModel
+from holomorph.threats import ThreatModel
 
 
 @dataclass

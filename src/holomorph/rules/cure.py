@@ -6,12 +6,13 @@ from dataclasses import KW_ONLY, dataclass
 
 from torch import Tensor, nn
 
+from holomorph.calculus.input_gradient import input_gradient
 from holomorph.calculus.norms import dual_direction
 from holomorph.rules.base import Cost, Rule
-from holomorph.rules.gradients import input_gradient, require_double_backward
+from holomorph.rules.gradients import require_double_backward
 from holomorph.rules.passes import Passes
 from holomorph.rules.schedule import ramped
-from holomorph.types import ThreatModel
+from holomorph.threats import ThreatModel
 
 
 @dataclass

@@ -9,16 +9,17 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from holomorph.calculus.input_gradient import input_gradient
 from holomorph.calculus.measures import Ball, Measure, Samples
 from holomorph.calculus.norms import dual_direction, dual_gain
 from holomorph.calculus.observables import SCALAR, observable
+from holomorph.contract.outputs import evaluating
 from holomorph.errors import ConfigError, HolomorphWarning, unknown_name
-from holomorph.nn.contract import evaluating
 from holomorph.rules.base import Cost, Rule
-from holomorph.rules.gradients import input_gradient, require_double_backward
+from holomorph.rules.gradients import require_double_backward
 from holomorph.rules.passes import Passes
 from holomorph.rules.schedule import ramped
-from holomorph.types import ThreatModel
+from holomorph.threats import ThreatModel
 
 ESTIMATORS = ("auto", "double-backward", "finite-difference", "random-projection")
 

@@ -10,15 +10,16 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from holomorph.calculus.ascent import ascend, direction
+from holomorph.calculus.input_gradient import input_gradient
 from holomorph.calculus.measures import Ball, Measure
 from holomorph.calculus.norms import into_threat, norm
 from holomorph.errors import ConfigError
-from holomorph.rules.ascent import ascend, direction
 from holomorph.rules.base import Cost, Rule
-from holomorph.rules.gradients import input_gradient, is_compiled, spend
+from holomorph.rules.gradients import is_compiled, spend
 from holomorph.rules.passes import Passes
 from holomorph.rules.schedule import Pace, scaled
-from holomorph.types import ThreatModel
+from holomorph.threats import ThreatModel
 
 #: Of the steps of a path, in radii; those of its second half shrink.
 _STEP = 0.75

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from holomorph.calculus.ascent import direction
 from holomorph.calculus.norms import project
-from holomorph.rules.ascent import direction
 from holomorph.rules.base import Cost, Rule
-from holomorph.types import ThreatModel
+from holomorph.threats import ThreatModel
 
 
 @dataclass

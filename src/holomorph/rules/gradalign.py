@@ -7,13 +7,14 @@ from dataclasses import KW_ONLY, dataclass
 import torch
 from torch import Tensor, nn
 
+from holomorph.calculus.ascent import direction
+from holomorph.calculus.input_gradient import alignment, input_gradient
 from holomorph.calculus.norms import random_in_ball
 from holomorph.errors import ConfigError
-from holomorph.rules.ascent import direction
 from holomorph.rules.base import Cost, Rule
-from holomorph.rules.gradients import alignment, input_gradient, require_double_backward
+from holomorph.rules.gradients import require_double_backward
 from holomorph.rules.passes import Passes
-from holomorph.types import ThreatModel
+from holomorph.threats import ThreatModel
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""Input gradients of a rule's risk that stay part of the graph."""
+"""Gradients of a rule's risk by points and parameters at once, and what compiled networks cannot do."""
 
 from __future__ import annotations
 
@@ -7,55 +7,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cosine_similarity
 
+from holomorph.calculus.input_gradient import CUT_OFF
 from holomorph.errors import ConfigError, NotDifferentiableError
-
-
-def input_gradient(risk: Tensor, x: Tensor, *, graph: bool = False) -> Tensor:
-    r"""$\nabla_x \ell$ of each sample, from the risks (batch,) of the points x that gave them.
-
-    ``graph`` says whether the gradient will itself be differentiated.
-
-    Raises
-    ------
-    NotDifferentiableError
-        For a network whose output is cut off from its input.
-
-    >>> x = torch.ones(1, 2, requires_grad=True)
-    >>> input_gradient(x.square().sum(1), x)
-    tensor([[2., 2.]])
-    """
-    try:
-        (gradient,) = torch.autograd.grad(risk.sum(), x, create_graph=graph, retain_graph=True)
-    except RuntimeError as error:
-        if "does not require grad" not in str(error) and "not have been used" not in str(error):
-            raise
-        raise NotDifferentiableError(_CUT_OFF) from None
-    return gradient
-
-
-def alignment(here: Tensor, there: Tensor, *, floor: float = 0.0) -> Tensor:
-    r"""Mean cosine of each sample's gradients at two points, however small they are.
-
-    Samples with no entry above ``floor`` in one of them are left out; without any the mean is 1.
-
-    >>> here, there = torch.tensor([[1e-20, 0.0], [0.0, 0.0]]), torch.tensor([[3e-20, 4e-20], [1.0, 0.0]])
-    >>> alignment(here, there)
-    tensor(0.6000)
-    """
-    pair = [g.flatten(1) for g in (here, there)]
-    sizes = [g.detach().abs().amax(1, keepdim=True) for g in pair]
-    a, b = (g / s.clamp_min(torch.finfo(g.dtype).tiny) for g, s in zip(pair, sizes, strict=True))
-    known = torch.minimum(*sizes).squeeze(1) > floor
-    count = known.sum()
-    return ((cosine_similarity(a, b, dim=1) * known).sum() + (count == 0)) / count.clamp_min(1)
-
-
-_CUT_OFF = (
-    "The loss does not depend differentiably on the input, so there is no gradient to follow. "
-    "Look for detach(), no_grad() or integer operations inside the model."
-)
 
 
 def spend(risk: Tensor, x: Tensor, parameters: Iterable[nn.Parameter], *, keep: bool = False) -> tuple[Tensor, Tensor]:
@@ -77,10 +31,10 @@ def spend(risk: Tensor, x: Tensor, parameters: Iterable[nn.Parameter], *, keep: 
     """
     trained = [parameter for parameter in parameters if parameter.requires_grad]
     if not risk.requires_grad:
-        raise NotDifferentiableError(_CUT_OFF)
+        raise NotDifferentiableError(CUT_OFF)
     gradient, *known = torch.autograd.grad(risk.sum(), [x, *trained], allow_unused=True, retain_graph=keep)
     if gradient is None:
-        raise NotDifferentiableError(_CUT_OFF)
+        raise NotDifferentiableError(CUT_OFF)
     return gradient, _Spent.apply(risk.detach().mean(), len(risk), known, *trained)  # type: ignore[no-untyped-call]
 
 

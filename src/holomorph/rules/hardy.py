@@ -9,15 +9,15 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from holomorph.calculus.input_gradient import input_gradient
 from holomorph.calculus.measures import Ball, Measure
 from holomorph.calculus.norms import dual_direction
 from holomorph.errors import ConfigError, NotHolomorphicError
 from holomorph.rules.base import Cost, Rule
-from holomorph.rules.gradients import input_gradient
 from holomorph.rules.passes import Passes
 from holomorph.rules.probes import corner
 from holomorph.rules.schedule import ramped
-from holomorph.types import ThreatModel
+from holomorph.threats import ThreatModel
 
 
 @dataclass

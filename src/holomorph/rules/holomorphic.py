@@ -13,7 +13,7 @@ from holomorph.calculus.norms import norm
 from holomorph.errors import ConfigError, ModelError, unknown_name
 from holomorph.rules.base import Cost, Rule
 from holomorph.rules.schedule import ramped
-from holomorph.types import ThreatModel
+from holomorph.threats import ThreatModel
 
 
 @dataclass

@@ -7,9 +7,10 @@ from dataclasses import KW_ONLY, dataclass
 import torch
 from torch import Tensor, nn
 
+from holomorph.calculus.input_gradient import input_gradient
 from holomorph.rules.base import Cost, Rule
-from holomorph.rules.gradients import input_gradient, require_double_backward
-from holomorph.types import ThreatModel
+from holomorph.rules.gradients import require_double_backward
+from holomorph.threats import ThreatModel
 
 
 @dataclass

@@ -6,12 +6,12 @@ from dataclasses import KW_ONLY, dataclass
 
 from torch import Tensor, nn
 
+from holomorph.calculus.ascent import direction
+from holomorph.calculus.input_gradient import input_gradient
 from holomorph.calculus.norms import random_in_ball
-from holomorph.nn.contract import evaluating
-from holomorph.rules.ascent import direction
+from holomorph.contract.outputs import evaluating
 from holomorph.rules.base import Cost, Rule
-from holomorph.rules.gradients import input_gradient
-from holomorph.types import ThreatModel
+from holomorph.threats import ThreatModel
 
 
 @dataclass

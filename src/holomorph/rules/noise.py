@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from holomorph.errors import ConfigError
 from holomorph.rules.base import Cost, Rule
-from holomorph.types import ThreatModel
+from holomorph.threats import ThreatModel
 
 
 @dataclass

@@ -6,10 +6,10 @@ from dataclasses import KW_ONLY, dataclass
 
 from torch import Tensor, nn
 
-from holomorph.nn.contract import evaluating
-from holomorph.rules.ascent import attack
+from holomorph.calculus.ascent import attack
+from holomorph.contract.outputs import evaluating
 from holomorph.rules.base import Cost, Rule
-from holomorph.types import ThreatModel
+from holomorph.threats import ThreatModel
 
 
 @dataclass

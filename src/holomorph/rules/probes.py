@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from holomorph.types import ThreatModel
+from holomorph.threats import ThreatModel
 
 
 def corner(x: Tensor, threat: ThreatModel, generator: torch.Generator) -> Tensor:

@@ -7,9 +7,9 @@ import dataclasses
 from numbers import Integral, Real
 from typing import Any, get_args, get_type_hints
 
+from holomorph.calculus.ascent import Ascent
 from holomorph.calculus.measures import Ball, Samples
 from holomorph.errors import ConfigError, unknown_name
-from holomorph.rules.ascent import Ascent
 from holomorph.rules.awp import AWP
 from holomorph.rules.base import Rule
 from holomorph.rules.cauchy_riemann import CauchyRiemann
@@ -30,7 +30,7 @@ from holomorph.rules.pgd import PGD
 from holomorph.rules.plain import Plain
 from holomorph.rules.trades import TRADES
 from holomorph.rules.weakly_harmonic import WeaklyHarmonic
-from holomorph.types import ThreatModel
+from holomorph.threats import ThreatModel
 
 #: The learning rules of the analytic framework.
 OURS: tuple[type[Rule], ...] = (

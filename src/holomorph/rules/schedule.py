@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from holomorph.types import ThreatModel
+from holomorph.threats import ThreatModel
 
 #: A network follows while its loss is less than this part of a constant answer's.
 _FOLLOWS = 0.6

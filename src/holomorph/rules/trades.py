@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import log_softmax
 
-from holomorph.nn.contract import evaluating
-from holomorph.rules.ascent import ascend
+from holomorph.calculus.ascent import ascend
+from holomorph.contract.outputs import evaluating
 from holomorph.rules.base import Cost, Rule
 from holomorph.rules.passes import Passes
-from holomorph.types import ThreatModel
+from holomorph.threats import ThreatModel
 
 
 def divergence(reference: Tensor, other: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from holomorph.errors import ConfigError
 from holomorph.rules.base import Cost, Rule
 from holomorph.rules.passes import Passes
 from holomorph.rules.schedule import ramped
-from holomorph.types import ThreatModel
+from holomorph.threats import ThreatModel
 
 
 @dataclass

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from holomorph.records.training import TrainRecord
 from holomorph.rules.base import Rule
+from holomorph.threats import ThreatModel
 from holomorph.training.fit import fit
-from holomorph.types import ThreatModel
 
 
 class TorchClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn is untyped

@@ -11,6 +11,7 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 from torch import Tensor, nn
 
+from holomorph._utils.seeding import seed_for
 from holomorph.calculus.measures import Ball, Samples
 from holomorph.errors import ConfigError, unknown_name
 from holomorph.exact import FockKernel, PolynomialHolomorphic
@@ -21,7 +22,6 @@ from holomorph.nn.embedding import embedding as make_embedding
 from holomorph.nn.networks import HolomorphicMLP
 from holomorph.nn.readout import CodeReadout, make_codes
 from holomorph.rules.holomorphic import Holomorphic
-from holomorph.seeding import seed_for
 from holomorph.sklearn.common import TorchClassifier, learned_threat, train
 
 SOLVERS = ("fock", "polynomial", "network")

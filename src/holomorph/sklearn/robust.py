@@ -7,11 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from holomorph._utils.seeding import seed_for
+from holomorph.contract import check_batch
 from holomorph.nn.classifiers import MLP, Normalise
 from holomorph.rules import parse
-from holomorph.seeding import seed_for
 from holomorph.sklearn.common import TorchClassifier, learned_threat, train
-from holomorph.types import ThreatModel, check_batch
+from holomorph.threats import ThreatModel
 
 
 class RobustClassifier(TorchClassifier):

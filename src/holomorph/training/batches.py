@@ -13,10 +13,10 @@ from lightning_fabric import Fabric
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from holomorph._utils.seeding import generator, seed_for
+from holomorph.contract import as_long, check_batch
 from holomorph.data import Splits, check_labels
 from holomorph.errors import DataError
-from holomorph.seeding import generator, seed_for
-from holomorph.types import as_long, check_batch
 
 #: What ``fit`` takes: tensors (x, y), splits (their training part), a data set, or a loader.
 Training = tuple[Tensor, Tensor] | Splits | Dataset[Any] | DataLoader[Any]

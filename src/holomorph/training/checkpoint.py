@@ -12,8 +12,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
+from holomorph._utils.io import write_atomically
 from holomorph.errors import CheckpointError
-from holomorph.types import write_atomically
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor]) -> str:

@@ -12,20 +12,22 @@ from typing import Any
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from holomorph import progress
+from holomorph._utils import progress
+from holomorph._utils.io import write_atomically
+from holomorph._utils.versions import versions
+from holomorph.contract import check_batch
+from holomorph.contract.outputs import check_logits
 from holomorph.data import Splits, check_labels
 from holomorph.errors import ConfigError
-from holomorph.nn.contract import check_logits
 from holomorph.records.training import Epoch, TrainRecord
 from holomorph.rules.base import Rule
+from holomorph.threats import ThreatModel
 from holomorph.training import checkpoint
 from holomorph.training.batches import Training, make_batches
 from holomorph.training.folder import check_same, prepare_folder
 from holomorph.training.guard import make_guard
 from holomorph.training.loop import Loop
 from holomorph.training.settings import Settings
-from holomorph.types import ThreatModel, check_batch, write_atomically
-from holomorph.versions import versions
 
 
 def fit(

@@ -11,14 +11,15 @@ import torch
 from pydantic import Field
 from torch import nn
 
+from holomorph._utils.seeding import seed_for
 from holomorph.data import Splits, load
 from holomorph.errors import ConfigError, DataError
 from holomorph.nn import classifiers
+from holomorph.records.base import Record
 from holomorph.records.training import TrainRecord
 from holomorph.rules import Rule, parse
-from holomorph.seeding import seed_for
+from holomorph.threats import ThreatModel
 from holomorph.training import checkpoint
-from holomorph.types import Record, ThreatModel
 
 
 class RunConfig(Record):
@@ -42,7 +43,7 @@ class RunConfig(Record):
     threat: ThreatModel
     training: dict[str, Any] = Field(default_factory=dict, description="epochs, batch_size, lr, optimizer, ema, ...")
     seed: int = 0
-    twin: bool = True
+    baseline: bool = True
 
     @property
     def asked(self) -> dict[str, Any]:
@@ -93,12 +94,12 @@ class RunFolder:
         return RunConfig.load(self.path / "config.json")
 
     @property
-    def has_twin(self) -> bool:
-        """Whether an undefended twin was trained."""
-        return (self.path / "twin.safetensors").is_file()
+    def has_baseline(self) -> bool:
+        """Whether an undefended baseline was trained."""
+        return (self.path / "baseline.safetensors").is_file()
 
     def load_model(self, name: str = "model") -> nn.Module:
-        """Load the trained ``"model"`` or its ``"twin"``, in evaluation mode.
+        """Load the trained ``"model"`` or its ``"baseline"``, in evaluation mode.
 
         Raises
         ------
@@ -115,9 +116,10 @@ class RunFolder:
         return model.eval()
 
 
-#: What this package leaves in a run folder, and in that of its twin.
+#: What this package leaves in a run folder, and in that of its baseline.
 WRITTEN = (
-    "config.json", "train.json", "model.safetensors", "twin.safetensors", "events.out.tfevents.*", "logs/metrics.csv",
+    "config.json", "train.json", "model.safetensors", "baseline.safetensors", "events.out.tfevents.*",
+    "logs/metrics.csv",
     "checkpoints/settings.json", "checkpoints/epoch-*.json", "checkpoints/epoch-*.safetensors",
     "evaluation.json", "evaluation.npz", "evaluation.state/*", "diagnostics.json", "explanation.json",
     "explanation.parts/*", "report.html", "run-val.json", "run-test.json", "attacks/*.safetensors",
@@ -185,7 +187,7 @@ def _content(path: Path) -> dict[str, Any]:
 
 def _clear(folder: Path) -> None:
     """Remove what we wrote, and the folders that are empty then."""
-    places = (folder, folder / "twin")
+    places = (folder, folder / "baseline")
     ours = [path for place in places for pattern in WRITTEN for path in place.glob(pattern) if path.is_file()]
     for path in ours:
         path.unlink()

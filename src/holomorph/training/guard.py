@@ -8,15 +8,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from holomorph._utils.seeding import generator
+from holomorph.calculus.input_gradient import alignment, input_gradient
 from holomorph.calculus.norms import norm, random_in_ball
 from holomorph.calculus.observables import loss, margin
+from holomorph.contract.outputs import evaluating
 from holomorph.errors import ConfigError, HolomorphWarning, TrainingError
-from holomorph.nn.contract import evaluating
 from holomorph.records.training import Epoch
 from holomorph.rules import Rule
-from holomorph.rules.gradients import alignment, input_gradient
-from holomorph.seeding import generator
-from holomorph.types import ThreatModel
+from holomorph.threats import ThreatModel
 
 #: Samples looked at after each epoch.
 SAMPLES = 128

@@ -15,12 +15,12 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import OneCycleLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from holomorph import progress
+from holomorph._utils import progress
+from holomorph._utils.seeding import seed_for
+from holomorph.contract.outputs import evaluating
 from holomorph.errors import ConfigError, TrainingError
-from holomorph.nn.contract import evaluating
 from holomorph.records.training import Epoch
 from holomorph.rules.base import Rule
-from holomorph.seeding import seed_for
 from holomorph.training import checkpoint
 from holomorph.training.batches import Batches
 from holomorph.training.guard import Guard

@@ -15,8 +15,8 @@ from holomorph.calculus.derivatives import check_direction, check_finite, unit_d
 from holomorph.calculus.jets.imaginary import ComplexJet
 from holomorph.calculus.jets.real import Jet
 from holomorph.calculus.where import module_of
+from holomorph.contract import Differentiable, check_batch
 from holomorph.errors import NotDifferentiableError, NotHolomorphicError
-from holomorph.types import Differentiable, check_batch
 
 __all__ = ["complex", "complexify", "dual", "push_forward", "second", "value_gradient_laplacian"]
 

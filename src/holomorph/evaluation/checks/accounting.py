@@ -9,9 +9,9 @@ from torch import nn
 
 from holomorph.calculus.norms import norm
 from holomorph.evaluation.checks.base import Evidence, Finding, NotApplicableError, graded, percent
-from holomorph.evaluation.ledger import SLACK
-from holomorph.evaluation.space import clip
-from holomorph.evaluation.stage import fingerprint
+from holomorph.evaluation.results import SLACK
+from holomorph.evaluation.runner import fingerprint
+from holomorph.threats.constraints import clip
 
 
 class WhiteAgainstBlackBox:
@@ -138,19 +138,19 @@ class UndefendedTwin:
 
     per_threat: ClassVar[bool] = True
     number: ClassVar[int] = 22
-    name: ClassVar[str] = "undefended twin"
+    name: ClassVar[str] = "undefended baseline"
     guards: ClassVar[str] = "attacks that break nothing, and threats too small to matter"
     source: ClassVar[str] = "Carlini et al. 2019"
 
     def look(self, e: Evidence) -> Finding:
-        """Take the share of the twin's right answers that survive."""
-        if e.twin is None:
-            raise NotApplicableError("there is no undefended twin; give one")
-        right = int((e.twin.answers == e.twin.y).sum())
+        """Take the share of the baseline's right answers that survive."""
+        if e.baseline is None:
+            raise NotApplicableError("there is no undefended baseline; give one")
+        right = int((e.baseline.answers == e.baseline.y).sum())
         if right == 0:
-            raise NotApplicableError("the twin answers no sample rightly")
-        share = int(e.twin.ledgers[e.index].robust.sum()) / right
-        return Finding(graded(share, 0.7, 0.9), share, f"{percent(share)} of the twin's right answers survive.")
+            raise NotApplicableError("the baseline answers no sample rightly")
+        share = int(e.baseline.ledgers[e.index].robust.sum()) / right
+        return Finding(graded(share, 0.7, 0.9), share, f"{percent(share)} of the baseline's right answers survive.")
 
 
 #: Attacks that run on every sample for the sake of the accuracy-eps curve.

@@ -11,17 +11,17 @@ from typing import ClassVar, Protocol
 import torch
 from torch import Tensor
 
+from holomorph._utils.memory import halving_with
+from holomorph._utils.seeding import generator
+from holomorph.attacks.pgd import Ascent, Loss, ascend
 from holomorph.calculus.norms import per_sample, random_in_ball
+from holomorph.contract.guest import Subject
 from holomorph.errors import HolomorphError
-from holomorph.evaluation.evaluated import Evaluated
-from holomorph.evaluation.ledger import Ledger
-from holomorph.evaluation.memory import halving_with
-from holomorph.evaluation.pgd import Ascent, Loss, ascend
-from holomorph.evaluation.space import movable
-from holomorph.evaluation.subject import Subject
+from holomorph.evaluation.outcome import Evaluated
+from holomorph.evaluation.results import Ledger
 from holomorph.records.evaluation import AttackResult, Check, Verdict
-from holomorph.seeding import generator
-from holomorph.types import ThreatModel
+from holomorph.threats import ThreatModel
+from holomorph.threats.constraints import movable
 
 log = logging.getLogger("holomorph")
 
@@ -34,7 +34,7 @@ class Evidence:
     """
 
     found: Evaluated
-    twin: Evaluated | None
+    baseline: Evaluated | None
     training_cost: float | None
     size: int = 64
     index: int = 0

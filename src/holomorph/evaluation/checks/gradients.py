@@ -7,10 +7,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from holomorph._utils.memory import halving
 from holomorph.calculus.norms import norm
 from holomorph.evaluation.checks.base import Evidence, Finding, NotApplicableError, graded, percent
-from holomorph.evaluation.memory import halving
-from holomorph.evaluation.space import clip
+from holomorph.threats.constraints import clip
 
 
 def loss_gradient(e: Evidence, x: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 
 from holomorph.calculus.norms import random_in_ball
 from holomorph.evaluation.checks.base import Evidence, Finding, graded, percent
-from holomorph.evaluation.space import into, resized
+from holomorph.threats.constraints import into, resized
 
 
 class OneStepAgainstMany:

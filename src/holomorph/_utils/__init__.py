@@ -1,0 +1,1 @@
+"""Small tools that several packages share and that know nothing of robustness."""

@@ -1,0 +1,13 @@
+"""Errors of pydantic as one sentence."""
+
+from __future__ import annotations
+
+from pydantic import ValidationError
+
+
+def first_sentence(error: ValidationError) -> str:
+    """Say the first thing that pydantic found wrong."""
+    first = error.errors()[0]
+    message = first["msg"].removeprefix("Value error, ")
+    where = ".".join(str(part) for part in first["loc"])
+    return message if message.endswith(".") else f"{where}: {message}."

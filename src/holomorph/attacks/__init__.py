@@ -1,0 +1,1 @@
+"""Attacks: callables that propose adversarial inputs, with their needs as data."""

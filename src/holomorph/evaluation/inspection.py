@@ -1,0 +1,106 @@
+"""What has to be known of a model before attacks are chosen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from holomorph._utils.memory import halving
+from holomorph.contract.guest import Subject
+from holomorph.errors import DataError, ModelError
+
+#: Samples looked at.
+FEW = 128
+
+
+@dataclass(frozen=True)
+class Traits:
+    """Number of classes, and how the model behaves on a few samples.
+
+    ``spread`` is the largest relative change of a sample's logits between five passes, ``zero_gradients`` the
+    share of samples whose cross-entropy gradient is exactly zero in every coordinate (None: no gradient at all).
+    """
+
+    classes: int
+    spread: float
+    zero_gradients: float | None
+
+    @property
+    def randomised(self) -> bool:
+        """Passes differ by more than rounding."""
+        return self.spread > 1e-4
+
+    @property
+    def differentiable(self) -> bool:
+        """Whether the output depends differentiably on the input."""
+        return self.zero_gradients is not None
+
+    @property
+    def masked(self) -> bool:
+        """Whether gradient attacks have nothing to go by on more than one sample in a hundred."""
+        return self.zero_gradients is None or self.zero_gradients > 0.01
+
+
+def examine(subject: Subject, x: Tensor, y: Tensor) -> Traits:
+    """Look at a few samples.
+
+    Raises
+    ------
+    ModelError
+        For outputs that are not finite.
+    DataError
+        For labels that the model has no output for.
+    """
+    few, labels = x[:FEW], y[:FEW]
+    passes = [subject.logits(few) for _ in range(5)]
+    first = passes[0]
+    if not first.isfinite().all():
+        raise ModelError("The model returns NaN or infinite logits on clean samples. Check its weights and scaling.")
+    if first.shape[1] < 2:
+        raise ModelError("The model has one class only.")
+    check_labels(y, first.shape[1])
+    scale = first.norm(dim=1).clamp_min(1e-12)
+    spread = max(float(((other - first).norm(dim=1) / scale).max()) for other in passes[1:])
+    return Traits(first.shape[1], spread, zero_gradient_share(subject, few, labels))
+
+
+def zero_gradient_share(subject: Subject, x: Tensor, y: Tensor) -> float | None:
+    """Share of samples with an exactly zero gradient of the cross-entropy; None where there is no gradient."""
+    if not subject.differentiable:
+        return None
+    zeros = halving(lambda a, b: _zeros(subject, a, b), x, y)
+    return None if zeros.isnan().any() else float(zeros.mean())
+
+
+def _zeros(subject: Subject, x: Tensor, y: Tensor) -> Tensor:
+    """1 where the gradient is zero, 0 where it is not, NaN where there is none; shape (batch,)."""
+    with torch.enable_grad():
+        point = x.clone().requires_grad_()
+        loss = torch.nn.functional.cross_entropy(subject(point), y, reduction="sum")
+        gradient: Tensor | None = None
+        if loss.requires_grad:
+            gradient = torch.autograd.grad(loss, point, allow_unused=True)[0]
+    if gradient is None:
+        return torch.full((len(x),), torch.nan, dtype=torch.float64)
+    return (gradient.flatten(1).abs().amax(1) == 0).double()
+
+
+def check_labels(y: Tensor, classes: int) -> None:
+    """Refuse labels that are not 0 .. classes - 1.
+
+    Raises
+    ------
+    DataError
+        With the mistake named where it is a known one.
+    """
+    if y.ndim != 1 or y.is_floating_point() or y.is_complex() or y.dtype == torch.bool:
+        raise DataError(f"The labels are {y.dtype} of shape {tuple(y.shape)}; they must be integers, one a sample.")
+    low, high = int(y.min()), int(y.max())
+    if low >= 1 and high == classes:
+        raise DataError(f"The labels run from {low} to {high} for {classes} classes: subtract 1, they start at 0.")
+    if {low, high} == {-1, 1} and classes == 2:
+        raise DataError("The labels are -1 and 1; write them as 0 and 1.")
+    if low < 0 or high >= classes:
+        raise DataError(f"The labels run from {low} to {high}, but the model has the classes 0 to {classes - 1}.")

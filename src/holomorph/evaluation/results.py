@@ -1,0 +1,98 @@
+"""The account of one threat: every proposal is projected, measured and run through the model before it counts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from holomorph.attacks.base import Access
+from holomorph.calculus.norms import norm, per_sample
+from holomorph.contract.guest import Subject
+from holomorph.threats import ThreatModel
+from holomorph.threats.constraints import clip, into
+
+#: Rounding allowed when a distance is compared with eps: single precision at the scale of the box.
+SLACK = 1e-5
+
+
+class Ledger:
+    """Which attack broke which sample, and the nearest adversarial input found for each.
+
+    No attack is believed: a proposal that is not finite is dropped, one outside the box is clipped, one outside
+    the radius is tried as it is (for the smallest perturbation) and projected (for the robust accuracy).
+    """
+
+    def __init__(self, subject: Subject, x: Tensor, y: Tensor, threat: ThreatModel, answers: Tensor) -> None:
+        self.subject = subject
+        self.x = x
+        self.y = y
+        self.threat = threat
+        wrong = answers != y
+        self.broken_by: list[str | None] = ["clean" if w else None for w in wrong.tolist()]
+        self.found_by: list[str | None] = list(self.broken_by)
+        self.found_with: list[Access | None] = [None] * len(y)
+        self.smallest = torch.where(wrong, torch.zeros_like(x.flatten(1)[:, 0]), torch.inf)
+        self.nearest = x.clone()
+        self.white = torch.zeros_like(wrong)
+        self.black = torch.zeros_like(wrong)
+
+    @property
+    def robust(self) -> Tensor:
+        """The samples no attack has broken; shape (samples,)."""
+        return torch.tensor([name is None for name in self.broken_by], device=self.x.device)
+
+    def rows(self, *, everyone: bool = False) -> Tensor:
+        """Indices of the samples to attack: the survivors, or all that are right when nothing perturbs them."""
+        if everyone:
+            return torch.tensor([i for i, name in enumerate(self.broken_by) if name != "clean"], dtype=torch.long)
+        return torch.tensor([i for i, name in enumerate(self.broken_by) if name is None], dtype=torch.long)
+
+    def submit(self, name: str | Sequence[str], access: Access, rows: Tensor, proposals: Tensor) -> int:
+        """Account for one proposal a row, all by one attack or by one each; return how many were newly broken."""
+        if len(rows) == 0:
+            return 0
+        x = self.x[rows]
+        finite = proposals.flatten(1).isfinite().all(1)
+        proposals = clip(x, torch.where(per_sample(finite, x), proposals, x), self.threat)
+        inside = into(x, proposals, self.threat)
+        before, names = self._count(), [name] * len(rows) if isinstance(name, str) else name
+        for points in (inside, proposals):
+            self._settle(names, access, rows, points)
+        return before - self._count()
+
+    def _settle(self, names: Sequence[str], access: Access, rows: Tensor, points: Tensor) -> None:
+        distance = norm(points - self.x[rows], self.threat.p)
+        wrong = self.subject.answers(points) != self.y[rows]
+        within = wrong & (distance <= self.threat.radius * (1 + SLACK))
+        seen = self.white if access == "white box" else self.black
+        seen[rows] |= within
+        nearer = wrong & (distance < self.smallest[rows])
+        self.nearest[rows[nearer]] = points[nearer]
+        self.smallest[rows[nearer]] = distance[nearer]
+        for row, name, better, broke in zip(rows.tolist(), names, nearer.tolist(), within.tolist(), strict=True):
+            if better:
+                self.found_by[row], self.found_with[row] = name, access
+            if broke and self.broken_by[row] is None:
+                self.broken_by[row] = name
+
+    def learn(self, other: Ledger) -> None:
+        """Try what was found under another threat, under its attack's name and with that attack's access."""
+        for access in ("white box", "black box"):
+            rows = [row for row, how in enumerate(other.found_with) if how == access]
+            names = [_elsewhere(str(other.found_by[row]), other.threat) for row in rows]
+            self.submit(names, access, torch.tensor(rows, dtype=torch.long), other.nearest[rows])
+
+    def _count(self) -> int:
+        return self.broken_by.count(None)
+
+    @property
+    def accuracy(self) -> float:
+        """Share of all samples not broken so far."""
+        return self._count() / len(self.broken_by)
+
+
+def _elsewhere(name: str, threat: ThreatModel) -> str:
+    """An attack's name with the threat under which it was run, unless the name holds one already."""
+    return name if " at " in name else f"{name} at {threat}"

@@ -1,0 +1,128 @@
+"""Running one attack over many samples: in batches, shared among processes, resumable, halving when memory ends."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor, nn
+
+from holomorph._utils import progress
+from holomorph._utils.io import write_atomically
+from holomorph._utils.memory import halving
+from holomorph.attacks.base import Attack
+from holomorph.contract import at_least_one
+from holomorph.contract.guest import Subject
+from holomorph.threats import ThreatModel
+
+
+class Processes(Protocol):
+    """What the evaluation asks of ``lightning.fabric.Fabric``."""
+
+    @property
+    def world_size(self) -> int:
+        """Number of processes."""
+        ...
+
+    @property
+    def global_rank(self) -> int:
+        """Number of the process that asks."""
+        ...
+
+    def all_reduce(self, data: Any, group: Any = None, reduce_op: Any = "mean") -> Any:
+        """Combine tensors of all processes."""
+        ...
+
+
+@dataclass(frozen=True)
+class Store:
+    """Finished batches on disk, each under a key that names everything its content depends on."""
+
+    folder: Path
+    fingerprint: str
+
+    def path(self, key: str) -> Path:
+        """Where the batch of this key lies."""
+        return self.folder / (hashlib.sha256(f"{self.fingerprint}|{key}".encode()).hexdigest()[:24] + ".safetensors")
+
+    def get(self, key: str) -> Tensor | None:
+        """Return a finished batch; a file that cannot be read counts as missing."""
+        try:
+            return load_tensors(self.path(key).read_bytes())["found"]
+        except (FileNotFoundError, SafetensorError, KeyError):
+            return None
+
+    def put(self, key: str, found: Tensor) -> None:
+        """Keep a finished batch."""
+        write_atomically(self.path(key), save_tensors({"found": found.detach().cpu().contiguous()}))
+
+
+@dataclass(frozen=True)
+class Runner:
+    """How attacks are run: seed, batch size, where finished batches are kept, and among how many processes."""
+
+    seed: int = 0
+    batch_size: int = 250
+    store: Store | None = None
+    fabric: Processes | None = None
+
+    def __post_init__(self) -> None:
+        at_least_one(batch_size=self.batch_size)
+
+    @property
+    def first(self) -> bool:
+        """Whether this process writes what all of them found."""
+        return self.fabric is None or self.fabric.global_rank == 0
+
+    def propose(self, attack: Attack, threat: ThreatModel, subject: Subject, x: Tensor, y: Tensor) -> Tensor:
+        """Return one proposal a sample.
+
+        Batches, not samples, are dealt out to the processes, and every batch starts from the same seed: so any
+        number of processes finds the same numbers.
+        """
+        out = torch.zeros_like(x)
+        size, rank = (self.fabric.world_size, self.fabric.global_rank) if self.fabric else (1, 0)
+        starts = range(0, len(x), self.batch_size)
+        with progress.bar(f"{attack.name} at {threat}", len(starts)) as bar:
+            for number, start in enumerate(starts):
+                if number % size == rank:
+                    part = slice(start, start + self.batch_size)
+                    out[part] = self._batch(attack, threat, subject, x[part], y[part])
+                bar.advance()
+        return self.fabric.all_reduce(out, reduce_op="sum") if self.fabric and size > 1 else out
+
+    def _batch(self, attack: Attack, threat: ThreatModel, subject: Subject, x: Tensor, y: Tensor) -> Tensor:
+        key = ""
+        if self.store is not None:
+            what = {"attack": attack.name, "package": attack.package, "threat": threat.model_dump(mode="json")}
+            key = json.dumps(what | {"settings": attack.settings(), "seed": self.seed}) + digest(x, y)
+            if (kept := self.store.get(key)) is not None and kept.shape == x.shape:
+                return kept.to(x)
+        found = halving(lambda a, b: attack(subject, a, b, self.seed), x, y)
+        if self.store is not None:
+            self.store.put(key, found)
+        return found
+
+
+def digest(*tensors: Tensor) -> str:
+    """A hash of tensors: shapes, types and values."""
+    sha = hashlib.sha256()
+    for t in tensors:
+        sha.update(f"{tuple(t.shape)}{t.dtype}".encode())
+        sha.update(t.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    return sha.hexdigest()
+
+
+def fingerprint(model: object) -> str:
+    """A hash of everything a module stores, with its class names; a plain function has only its name."""
+    if not isinstance(model, nn.Module):
+        return getattr(model, "__qualname__", type(model).__qualname__)
+    state = {name: t for name, t in model.state_dict().items() if isinstance(t, Tensor)}
+    return digest(*state.values()) + hashlib.sha256(repr(model).encode()).hexdigest()

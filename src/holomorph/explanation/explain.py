@@ -1,0 +1,151 @@
+"""Explain a model: margins, energies, harmonicity and the shape of its boundary, in one record."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from holomorph._utils.cache import Shelf
+from holomorph._utils.fingerprint import fingerprint
+from holomorph._utils.io import beside
+from holomorph._utils.progress import track
+from holomorph._utils.versions import versions
+from holomorph.contract import as_long, at_least_one, check_batch
+from holomorph.contract.guest import Subject, suited, under_attack
+from holomorph.data.splits import check_labels
+from holomorph.errors import DataError, unknown_name
+from holomorph.explanation.boundary import boundary
+from holomorph.explanation.harmonicity import harmonicity
+from holomorph.explanation.validation import foretell
+from holomorph.records.explanation import ExplanationRecord
+from holomorph.research.spikes import spikes
+from holomorph.threats import ThreatModel
+
+
+def explain(
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    *,
+    threat: ThreatModel,
+    reference: Tensor | None = None,
+    steps: int = 100,
+    thorough: bool = False,
+    batch_size: int = 100,
+    seed: int = 0,
+    out: str | Path | None = None,
+    only: Collection[str] | None = None,
+    name: str = "",
+    data: str = "",
+) -> ExplanationRecord:
+    """Measure on a model what the theory says about its adversarial examples.
+
+    Parameters
+    ----------
+    model:
+        Maps (batch, ...) in the threat's box to logits (batch, K), differentiably. Left as it was found.
+    x, y:
+        Samples and labels, preferably ones the model was not trained on; 200 to 500 are enough.
+    threat:
+        What a perturbation may be: norm, radius and box.
+    reference:
+        Further samples for the neighbours that span the samples' tangent space; x itself unless given.
+    steps:
+        Of the attacks that the margins are compared with.
+    thorough:
+        Add slower attacks to that comparison.
+    batch_size:
+        Samples at a time.
+    seed:
+        Of everything random.
+    out:
+        A file that keeps each part once it is done, beside it the attacks' batches; a stopped run goes on from there.
+    only:
+        Which of "margins", "energies", "harmonicity" and "boundary" to measure; all of them unless given.
+    name, data:
+        For the record.
+
+    Raises
+    ------
+    DataError
+        For samples outside the box, one class only, or fewer than 12 samples.
+    ConfigError
+        For a part of another name, or steps or a batch size below 1.
+    ModelError
+        If the output is not logits of at least two classes.
+
+    Source: docs/mathematics.md, sections 2, 3, 5 and 6; docs/explanations.md.
+
+    Examples
+    --------
+    >>> import torch
+    >>> x = torch.rand(40, 2)
+    >>> model = nn.Linear(2, 2)
+    >>> _ = model.weight.data.copy_(torch.tensor([[-1.0, 1.0], [1.0, -1.0]])), model.bias.data.zero_()
+    >>> record = explain(model, x, (x[:, 0] > x[:, 1]).long(), threat=ThreatModel("inf", 0.1), steps=10)
+    >>> [agreement.estimate for agreement in record.margins.agreements]
+    ['first order', 'analytic', 'analytic, thorough']
+    """
+    started = time.perf_counter()
+    at_least_one(steps=steps, batch_size=batch_size)
+    check_batch(x, y, box=threat.box)
+    x, y = suited(model, x), suited(model, as_long(y))
+    reference = None if reference is None else suited(model, reference)
+    if len(x) < 12 or len(set(y.tolist())) < 2:
+        raise DataError("An explanation needs at least 12 samples of at least two classes.")
+    options: dict[str, Any] = {"batch_size": batch_size, "seed": seed}
+    path = None if out is None else Path(out)
+    mark = fingerprint([model], x, y, f"{threat} {threat.box} {steps} {thorough} {seed}")
+    shelf = Shelf(None if path is None else beside(path, ".parts"), f"{mark} {batch_size}")
+    with under_attack(model):
+        subject = Subject(model)
+        check_labels(y, subject.logits(x[:2]).shape[1])
+        parts: dict[str, Callable[[], Any]] = {
+            "margins": lambda: foretell(subject, x, y, threat, steps=steps, thorough=thorough, shelf=shelf, **options),
+            "energies": lambda: spikes(subject, x, y, threat, **options),
+            "harmonicity": lambda: harmonicity(subject, x, y, threat, **options),
+            "boundary": lambda: boundary(subject, x, y, threat, reference=reference, **options),
+        }
+        wanted = {name: parts[name] for name in _chosen(only, parts)}
+        empty = ExplanationRecord(
+            model=name or type(model).__name__,
+            data=data,
+            threat=threat,
+            samples=len(x),
+            seed=seed,
+            fingerprint=mark,
+            clean=float((subject.answers(x) == y).float().mean()),
+            versions=versions("foolbox", "pyautoattack"),
+        )
+        record = _filled(empty, wanted, path, started)
+    shelf.clear()
+    return record
+
+
+def _chosen(only: Collection[str] | None, parts: Collection[str]) -> list[str]:
+    for name in only or ():
+        if name not in parts:
+            raise unknown_name("part", name, parts)
+    return [name for name in parts if only is None or name in only]
+
+
+def _filled(
+    record: ExplanationRecord, parts: dict[str, Callable[[], Any]], out: Path | None, started: float
+) -> ExplanationRecord:
+    """Work out the parts that are missing, saving after each."""
+    before = 0.0
+    if out is not None and out.exists():
+        earlier = ExplanationRecord.load(out)
+        if earlier.fingerprint == record.fingerprint:
+            record, before = earlier, earlier.seconds
+    todo = [name for name in parts if getattr(record, name) is None]
+    for part in track(todo, "explaining"):
+        record = record.model_copy(update={part: parts[part]()})
+        record = record.model_copy(update={"seconds": before + time.perf_counter() - started})
+        if out is not None:
+            record.save(out)
+    return record

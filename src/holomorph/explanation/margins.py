@@ -1,0 +1,281 @@
+r"""How far the decision boundary is: to first order at the sample, and by expansions that walk out to the boundary.
+
+For a sample x with label y and a rival j the margin is $m_j = h_y - h_j$; the answer changes where the least of them
+changes sign. Both functions here *estimate* the distance to that set. Neither is a certificate: a lower bound would
+need a bound on the derivatives over the whole ball.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from holomorph.calculus.norms import dual_direction, norm, per_sample
+from holomorph.contract import Differentiable, check_batch
+from holomorph.errors import ConfigError, ModelError
+from holomorph.explanation.linear_margin import Step, smallest_step
+from holomorph.threats import ThreatModel
+
+#: The share of the first-order distance at which the second expansion stands.
+_FIRST = 0.6
+
+#: How far a radius may change from one expansion to the next.
+_SHRINK, _GROW = 0.3, 2.0
+
+#: A step's length over the radius falls from the first to the second along half a cosine; twice that where the ball is
+#: round and the step is cut back along the radius.
+_LONG, _SHORT, _ROUND = 0.95, 0.15, 2.0
+
+
+class Margin(NamedTuple):
+    """The estimated distance to the boundary (0 where the answer is wrong already), the rival met there, the point.
+
+    ``crossed`` is the distance of the nearest point visited at which the answer had changed: an upper bound of the true
+    distance, infinite where no such point was visited.
+    """
+
+    distance: Tensor
+    rival: Tensor
+    point: Tensor
+    crossed: Tensor
+
+
+def first_order(
+    model: Differentiable, x: Tensor, y: Tensor, threat: ThreatModel, *, rivals: int | None = None
+) -> Margin:
+    r"""Distance to the nearest of the rivals' linearised boundaries, inside the box.
+
+    $$\min_{j \ne y}\; \min\{\|\delta\|_p : m_j(x) + \langle\nabla m_j(x), \delta\rangle \le 0,\; x + \delta \in
+    \text{box}\}$$
+
+    Exact for linear models. Without the box's walls in reach it is $\min_j m_j / \|\nabla m_j\|_q$. Infinite where
+    no rival can be reached.
+
+    Parameters
+    ----------
+    model:
+        Maps (batch, ...) to logits (batch, K).
+    x, y:
+        Samples in the threat's box and their labels.
+    threat:
+        Its norm and box are used, not its radius.
+    rivals:
+        How many rivals to look at, those with the largest logits first; all of them unless given.
+
+    Raises
+    ------
+    DataError, ModelError, ConfigError
+        For data outside the box, outputs that are not logits of at least two classes, or no rivals.
+
+    Source: docs/mathematics.md, section 6.
+
+    Examples
+    --------
+    >>> model = torch.nn.Linear(2, 2)
+    >>> _ = model.weight.data.copy_(torch.tensor([[1.0, 1.0], [0.0, 0.0]])), model.bias.data.zero_()
+    >>> x, y = torch.tensor([[0.3, 0.1]]), torch.tensor([0])
+    >>> first_order(model, x, y, ThreatModel("inf", 0.1)).distance  # the second coordinate meets the box at 0.1
+    tensor([0.3000])
+    """
+    check_batch(x, y, box=threat.box)
+    count = _count(model, x, rivals)
+    value, slope, rival = _linearised(model, x, y, x, threat, count)
+    return _margin(_Line(value, slope, rival), x, x, threat, value <= 0)
+
+
+def analytic(
+    model: Differentiable,
+    x: Tensor,
+    y: Tensor,
+    threat: ThreatModel,
+    *,
+    rivals: int | None = None,
+    expansions: int = 5,
+) -> Margin:
+    r"""Distance to the boundary from first-order expansions at points that walk out to it.
+
+    Let $V(r) = \min_{\|\delta\| \le r} m(x + \delta)$, the least margin on the ball of radius r: the distance is
+    its root, and its slope is $V'(r) = -\|\nabla m\|_q$ at the minimiser (envelope theorem; coordinates held by the
+    box do not count). Both are followed together. At each point $z$, on the sphere of radius r, Newton's step gives the
+    next radius $r + m(z)/\|\nabla m(z)\|_q$, and a step down the gradient, brought back onto the sphere of that radius,
+    the next point; the steps shorten from one expansion to the next. At the last point there are two answers: Newton's
+    radius, which holds the course, and the distance from x to the half-space
+    $m(z) + \langle\nabla m(z), \cdot - z\rangle \le 0$, which turns to the last gradient altogether. They agree once
+    the walk has settled; the estimate is their mean.
+
+    By default there is one walk a sample: it starts down the gradient of the label's log-odds $\log p_y/(1 - p_y)$ and
+    heads from each point to whichever rival is strongest there. With ``rivals`` each of so many is walked to by itself
+    and the nearest counts: slower by that factor and more exact.
+
+    Exact in the limit of many expansions where the walk settles on the nearest point; for linear margins and separate
+    rivals at once, away from the box. An estimate: it may lie on either side of the true distance.
+
+    Parameters
+    ----------
+    model, x, y, threat:
+        As for :func:`first_order`.
+    rivals:
+        How many rivals to walk to separately, those with the largest logits at x first; one common walk unless given.
+    expansions:
+        Forward and backward passes of each walk, the one at x included; 1 is the first-order distance.
+
+    Raises
+    ------
+    DataError, ModelError, ConfigError
+        As for :func:`first_order`, and for a number of expansions below 1.
+
+    Source: docs/mathematics.md, section 5; our derivation.
+
+    Examples
+    --------
+    >>> ring = lambda x: torch.stack([x.square().sum(1), torch.full((len(x),), 0.25, dtype=x.dtype)], 1)
+    >>> x = torch.tensor([[0.8, 0.0]], dtype=torch.float64)  # |x|^2 > 1/4 where |x| > 1/2
+    >>> threat = ThreatModel(2, 0.5, box=(-1, 1))
+    >>> analytic(ring, x, torch.tensor([0]), threat, expansions=8).distance
+    tensor([0.3000], dtype=torch.float64)
+    """
+    if expansions < 1:
+        raise ConfigError(f"expansions must be at least 1, not {expansions}.")
+    if expansions == 1:
+        return first_order(model, x, y, threat, rivals=rivals)
+    check_batch(x, y, box=threat.box)
+    count = _count(model, x, rivals)
+    if rivals is None:
+        return _walk(model, x, y, threat, expansions, None)
+    with torch.no_grad():
+        names = model(x).scatter(1, y[:, None], -math.inf).topk(count, dim=1).indices
+    return _nearest([_walk(model, x, y, threat, expansions, names[:, k]) for k in range(count)])
+
+
+class _Line(NamedTuple):
+    """A margin to first order at a point: its value, its gradient, its rival."""
+
+    value: Tensor
+    slope: Tensor
+    rival: Tensor
+
+
+def _walk(
+    model: Differentiable, x: Tensor, y: Tensor, threat: ThreatModel, expansions: int, rival: Tensor | None
+) -> Margin:
+    """Walk to one rival, or to whichever is nearest."""
+    line = _log_odds(model, x, y) if rival is None else _linearised(model, x, y, x, threat, rival)
+    wrong = line.value <= 0
+    z = x + smallest_step(-line.slope, _FIRST * line.value.clamp_min(0), x, threat).delta
+    crossed = torch.full_like(line.value, math.inf)
+    for k in range(1, expansions):
+        line = _linearised(model, x, y, z, threat, 1 if rival is None else rival)
+        radius = norm(z - x, threat.p)
+        crossed = torch.where(line.value < 0, torch.minimum(crossed, radius), crossed)
+        if k < expansions - 1:
+            rate = _SHORT + (_LONG - _SHORT) * (1 + math.cos(math.pi * (k - 1) / (expansions - 1))) / 2
+            z = _moved(line, x, z, radius, rate, threat)
+    turned, held = _margin(line, x, z, threat, wrong), _newton(line, x, z, radius, threat)
+    distance = ((turned.distance + held) / 2).masked_fill(wrong, 0.0)
+    return turned._replace(distance=distance, crossed=crossed.masked_fill(wrong, 0.0))
+
+
+def _newton(line: _Line, x: Tensor, z: Tensor, radius: Tensor, threat: ThreatModel) -> Tensor:
+    """The radius at which the least margin's tangent vanishes, within what a step may change."""
+    slope = norm(_free(line.slope, z, threat), threat.q).clamp_min(torch.finfo(x.dtype).tiny)
+    return torch.minimum(torch.maximum(radius + line.value / slope, _SHRINK * radius), _GROW * radius)
+
+
+def _free(slope: Tensor, z: Tensor, threat: ThreatModel) -> Tensor:
+    """The gradient without the coordinates that the box keeps from following it down."""
+    low, high = threat.box
+    return slope.masked_fill(((z <= low) & (slope > 0)) | ((z >= high) & (slope < 0)), 0.0)
+
+
+def _moved(line: _Line, x: Tensor, z: Tensor, radius: Tensor, rate: float, threat: ThreatModel) -> Tensor:
+    """Take a step down the margin, and back onto the sphere of the radius at which Newton's method expects the root."""
+    low, high = threat.box
+    newton = _newton(line, x, z, radius, threat)
+    rate = rate if threat.norm == "inf" else _ROUND * rate
+    delta = z - per_sample(rate * newton, x) * dual_direction(_free(line.slope, z, threat), threat.p) - x
+    if threat.norm == "inf":
+        return (x + delta.clamp(-per_sample(newton, x), per_sample(newton, x))).clamp(low, high)
+    for _ in range(2):  # what the box takes away lengthens the rest
+        delta = (x + delta).clamp(low, high) - x
+        delta = delta * per_sample(newton / norm(delta, threat.p).clamp_min(torch.finfo(x.dtype).tiny), x)
+    return (x + delta).clamp(low, high)
+
+
+def _log_odds(model: Differentiable, x: Tensor, y: Tensor) -> _Line:
+    """The label's log-odds against all rivals together; the value is the margin to the strongest."""
+    leaf = x.detach().requires_grad_()
+    with torch.enable_grad():
+        logits = model(leaf)
+        own, others = logits.gather(1, y[:, None])[:, 0], logits.scatter(1, y[:, None], -math.inf)
+        (slope,) = torch.autograd.grad((own - others.logsumexp(1)).sum(), leaf)
+    strongest = others.detach().max(1)
+    return _Line(own.detach() - strongest.values, slope, strongest.indices)
+
+
+def _linearised(
+    model: Differentiable, x: Tensor, y: Tensor, z: Tensor, threat: ThreatModel, rivals: int | Tensor
+) -> _Line:
+    """Expand at z: against one rival a sample, or the one of the strongest few whose half-space is nearest to x."""
+    leaf = z.detach().requires_grad_()
+    with torch.enable_grad():
+        logits = model(leaf)
+        others = logits.detach().scatter(1, y[:, None], -math.inf)
+        if isinstance(rivals, int):
+            rivals = others.topk(min(rivals, logits.shape[1] - 1), dim=1).indices
+        names = rivals.reshape(len(x), -1)
+        values = logits.gather(1, y[:, None]) - logits.gather(1, names)
+        count = names.shape[1]
+        slopes = [torch.autograd.grad(values[:, k].sum(), leaf, retain_graph=k + 1 < count)[0] for k in range(count)]
+    lines = [_Line(values[:, k].detach(), slopes[k], names[:, k]) for k in range(count)]
+    if count == 1:
+        return lines[0]
+    best = torch.stack([_distance(line, x, z, threat) for line in lines]).argmin(0)
+    return _Line(*(_picked([line[i] for line in lines], best) for i in range(3)))
+
+
+def _distance(line: _Line, x: Tensor, z: Tensor, threat: ThreatModel) -> Tensor:
+    """From x to the half-space of a line at z inside the box, infinite where the box does not reach it."""
+    step = _step(line, x, z, threat)
+    return norm(step.delta, threat.p).masked_fill(~step.reaches, math.inf)
+
+
+def _step(line: _Line, x: Tensor, z: Tensor, threat: ThreatModel) -> Step:
+    gain = line.value - (line.slope * (z - x)).flatten(1).sum(1)
+    return smallest_step(-line.slope, gain.clamp_min(0), x, threat)
+
+
+def _margin(line: _Line, x: Tensor, z: Tensor, threat: ThreatModel, wrong: Tensor) -> Margin:
+    """The half-space's distance and nearest point; samples that are wrong already stay where they are."""
+    step = _step(line, x, z, threat)
+    distance = norm(step.delta, threat.p).masked_fill(~step.reaches, math.inf).masked_fill(wrong, 0.0)
+    point = torch.where(per_sample(wrong, x), x, x + step.delta)
+    return Margin(distance, line.rival, point, torch.full_like(distance, math.inf).masked_fill(wrong, 0.0))
+
+
+def _nearest(found: list[Margin]) -> Margin:
+    """Of the walks to several rivals the one that ends nearest; of the crossings the nearest."""
+    best = torch.stack([margin.distance for margin in found]).argmin(0)
+    picked = Margin(*(_picked([margin[i] for margin in found], best) for i in range(4)))
+    return picked._replace(crossed=torch.stack([margin.crossed for margin in found]).amin(0))
+
+
+def _picked(candidates: list[Tensor], best: Tensor) -> Tensor:
+    """Of each sample the candidate with the index given."""
+    table = torch.stack(candidates)
+    return table[best, torch.arange(len(best), device=best.device)]
+
+
+def _count(model: Differentiable, x: Tensor, rivals: int | None) -> int:
+    """How many rivals there are to look at."""
+    with torch.no_grad():
+        logits = model(x[:1])
+    if logits.ndim != 2 or logits.shape[1] < 2 or logits.shape[0] != 1:
+        raise ModelError(f"A margin needs logits (batch, K) with K >= 2; the model returned {tuple(logits.shape)}.")
+    most = logits.shape[1] - 1
+    count = most if rivals is None else min(rivals, most)
+    if count < 1:
+        raise ConfigError(f"rivals must be at least 1, not {rivals}.")
+    return count

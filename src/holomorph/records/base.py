@@ -1,0 +1,62 @@
+"""The base of every record, and a number with its confidence interval."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import ClassVar, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from holomorph._utils.io import write_atomically
+from holomorph._utils.validation import first_sentence
+from holomorph.errors import DataError
+
+
+class Record(BaseModel):
+    """What a command found: frozen, saved as JSON with its kind and schema version.
+
+    Rates and accuracies are fractions in [0, 1]; times are seconds.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
+
+    KIND: ClassVar[str] = "record"
+    kind: str = ""
+    schema_version: int = 1
+
+    def model_post_init(self, _context: object) -> None:
+        """Fill in the kind, or refuse that of another record."""
+        if self.kind == "":
+            object.__setattr__(self, "kind", self.KIND)
+        elif self.kind != self.KIND:
+            raise ValueError(f"This is a record of kind {self.kind!r}, not {self.KIND!r}.")
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the record as JSON; the file appears whole or not at all."""
+        return write_atomically(path, (self.model_dump_json(indent=1) + "\n").encode())
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """Read a record; nothing in the file is executed."""
+        try:
+            return cls.model_validate_json(Path(path).read_bytes())
+        except FileNotFoundError:
+            raise DataError(f"There is no record at {path}.") from None
+        except IsADirectoryError:
+            raise DataError(f"{path} is a folder, not a record. Name the file.") from None
+        except (ValidationError, json.JSONDecodeError) as error:
+            reason = first_sentence(error) if isinstance(error, ValidationError) else str(error)
+            raise DataError(f"{path} is not a {cls.KIND} record that this version can read: {reason}") from None
+
+
+class Interval(BaseModel):
+    """A figure with its confidence interval."""
+
+    model_config = ConfigDict(frozen=True, ser_json_inf_nan="strings")
+
+    value: float
+    low: float
+    high: float
+    level: float = Field(default=0.95, description="the confidence level")

@@ -1,0 +1,51 @@
+"""Clean and robust accuracy against eps, both models; the classes; the attacks one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from holomorph.records.base import Record
+from holomorph.records.evaluation import Curve, EvaluationRecord, ThreatResult
+from holomorph.reporting.images import Picture
+from holomorph.reporting.parts.base import Context, one
+from holomorph.reporting.plots import ROLES, accuracy_against_eps, class_bars
+
+
+def build(records: Sequence[Record]) -> Context:
+    """Draw one figure a norm, one of the classes, and list the attacks."""
+    found = one(records, EvaluationRecord)
+    if found is None:
+        return None
+    norms = dict.fromkeys(result.threat.norm for result in found.threats)
+    pictures = [picture for norm in norms if (picture := _curve(found, norm))]
+    if len(found.per_class) > 1:
+        pictures.append(_classes(found))
+    return {
+        "pictures": pictures,
+        "attacks": found.attacks,
+        "baseline_attacks": found.baseline.attacks if found.baseline else (),
+    }
+
+
+def _curve(found: EvaluationRecord, norm: str) -> Picture | None:
+    both = {ROLES[0]: _of_norm(found, norm)}
+    if found.baseline is not None:
+        both[ROLES[1]] = _of_norm(found.baseline, norm)
+    curves = {role: curve for role, results in both.items() if (curve := _first_curve(results))}
+    if not curves:
+        return None
+    marks = {role: [(r.threat.radius, r.interval) for r in results] for role, results in both.items()}
+    return accuracy_against_eps(curves, marks, norm)
+
+
+def _of_norm(found: EvaluationRecord, norm: str) -> list[ThreatResult]:
+    return [result for result in found.threats if result.threat.norm == norm]
+
+
+def _first_curve(results: Sequence[ThreatResult]) -> Curve | None:
+    return next((result.curve for result in results if result.curve), None)
+
+
+def _classes(found: EvaluationRecord) -> Picture:
+    labels, clean, robust = zip(*((c.label, c.clean, c.robust) for c in found.per_class), strict=True)
+    return class_bars(labels, clean, robust)

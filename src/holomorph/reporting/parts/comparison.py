@@ -1,0 +1,38 @@
+"""Rules side by side: a table, two plots, and which differences the intervals leave open."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from holomorph.records.base import Record
+from holomorph.records.comparison import ComparisonRecord
+from holomorph.reporting import comparison_plots as plots
+from holomorph.reporting.parts.base import Context, one
+from holomorph.reporting.words import percent
+
+
+def build(records: Sequence[Record]) -> Context:
+    """Rank the rules by the last of the figures: the union of all threats, or the only one."""
+    found = one(records, ComparisonRecord)
+    if found is None or not found.rules:
+        return None
+    last = found.figures[-1]
+    ranked = sorted(found.rules, key=lambda rule: -rule.figures[last].value)
+    return {
+        "found": found,
+        "rules": ranked,
+        "sentence": _sentence(found, last, [rule.text for rule in ranked]),
+        "pictures": [plots.accuracies(found, last), plots.costs(found, last)],
+    }
+
+
+def _sentence(found: ComparisonRecord, figure: str, ranked: Sequence[str]) -> str:
+    best = next(rule for rule in found.rules if rule.text == ranked[0]).figures[figure]
+    said = f"{ranked[0]} keeps most: {percent(best.value)} ({figure})."
+    pairs = {(d.first, d.second): d for d in found.differences if d.figure == figure}
+    open_ = [
+        name
+        for name in ranked[1:]
+        if (pair := pairs.get((ranked[0], name)) or pairs.get((name, ranked[0]))) is not None and not pair.clear
+    ]
+    return f"{said} The samples and seeds do not tell it from {', '.join(open_)}." if open_ else said

@@ -1,0 +1,160 @@
+"""What the theory says of this model, measured: one picture, one sentence, and what would have contradicted it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from holomorph.records.base import Record
+from holomorph.records.explanation import Boundary, Energies, ExpertRow, ExplanationRecord, Gap, Harmonicity, Margins
+from holomorph.records.transfer import TransferRecord
+from holomorph.reporting import explanation_plots as plots
+from holomorph.reporting.images import Picture
+from holomorph.reporting.parts.base import Context, one
+from holomorph.reporting.words import percent
+
+
+class Item(NamedTuple):
+    """One claim."""
+
+    title: str
+    sentence: str
+    contradiction: str
+    pictures: Sequence[Picture]
+
+
+def build(records: Sequence[Record]) -> Context:
+    """List the claims for which there are measurements."""
+    found, moved = one(records, ExplanationRecord), one(records, TransferRecord)
+    items: list[Item] = []
+    if found is not None:
+        parts = (
+            found.margins and _margins(found.margins),
+            found.energies and _energies(found.energies),
+            found.harmonicity and _harmonicity(found.harmonicity),
+            found.boundary and _boundary(found.boundary),
+            _convergence(found.convergence) if found.convergence else None,
+            _experts(found.experts) if found.experts else None,
+        )
+        items += [item for item in parts if item]
+    if moved is not None:
+        items.append(_transfer(moved))
+    return {"items": items} if items else None
+
+
+def _margins(margins: Margins) -> Item:
+    first, quick, *more = margins.agreements
+    best = more[0] if more else quick
+    slower = (
+        f"Twelve times as many, each rival by itself: {best.spearman.value:.2f} and {percent(best.curve_gap.value)}."
+        if more
+        else ""
+    )
+    return Item(
+        "Can the slope foretell the attack?",
+        f"From the slope at the sample alone the distance to the decision boundary ranks the samples as the best of "
+        f"the attacks does with a correlation of {first.spearman.value:.2f}, and foretells the accuracy under attack "
+        f"within {percent(first.curve_gap.value)}. Five slopes on the way there: {quick.spearman.value:.2f} and "
+        f"{percent(quick.curve_gap.value)}, {quick.faster:.0f} times faster than the attack FMN. {slower}".rstrip(),
+        "A rank correlation near 0, or a predicted curve far from the attacked one.",
+        [plots.margin_scatter(margins), plots.margin_curves(margins)],
+    )
+
+
+def _energies(energies: Energies) -> Item:
+    index = energies.spike_index
+    shape = (
+        "steeper around the samples than on them" if index.low > 1 else "not steeper around the samples than on them"
+    )
+    return Item(
+        "Is the model flat only where it was trained?",
+        f"The energy in the threat's balls is {index.value:.2f} times that on the samples "
+        f"({index.low:.2f} to {index.high:.2f}): the model is {shape}. The steepest tenth of the samples carries "
+        f"{percent(energies.places[0].top_tenth)} of the energy.",
+        "For a model with spikes or plateaus at its samples: an index near 1.",
+        [plots.energy_bars(energies)],
+    )
+
+
+def _harmonicity(harmonicity: Harmonicity) -> Item:
+    return Item(
+        "Do the outputs behave like harmonic functions?",
+        f"Averaged over a sphere, the logits differ from their value at the centre by "
+        f"{percent(harmonicity.mean_value_gap[-1].value)} of what they change along a radius (a harmonic function: 0). "
+        f"{percent(harmonicity.maximum_violations)} of them stand above their whole sphere, "
+        f"{percent(harmonicity.minimum_violations)} below it. Energy balances "
+        f"{percent(1 - harmonicity.weak_residual)} of the labels' pull.",
+        "For harmonic outputs: a gap that grows with the radius, or peaks at samples.",
+        [plots.gap_against_radius(harmonicity)],
+    )
+
+
+def _boundary(boundary: Boundary) -> Item:
+    share, chance = boundary.tangent_share.value, boundary.chance
+    how = "across" if share > 0.5 else "mostly along"
+    return Item(
+        "Does the boundary cut across the data, or run along it?",
+        f"{percent(share)} of the boundary's normal lies in the plane of the neighbouring samples ({percent(chance)} "
+        f"by chance): the boundary runs {how} the data. Its median distance is {boundary.distance.value:.3g}, its mean "
+        f"curvature {boundary.mean_curvature.value:.2g} for each unit of length.",
+        "For a robust model: a share no larger than an undefended model's.",
+        [plots.normal_share(boundary)],
+    )
+
+
+def _convergence(gaps: Sequence[Gap]) -> Item:
+    said = []
+    for rule in dict.fromkeys(gap.rule for gap in gaps):
+        first, *_, last = sorted((gap for gap in gaps if gap.rule == rule), key=lambda gap: gap.size)
+        said.append(
+            f"From {first.size} to {last.size} samples, two trainings by the rule {rule} come closer: at the samples "
+            f"from {percent(first.pointwise.value)} to {percent(last.pointwise.value)}, around them from "
+            f"{percent(first.uniform.value)} to {percent(last.uniform.value)}."
+        )
+    return Item(
+        "Do independent trainings agree around the samples, too?",
+        f"{' '.join(said)} Where agreement comes at the samples and not around them, there are adversarial examples.",
+        "For an undefended model: both lines fall together.",
+        [plots.gaps_against_size(gaps), plots.generalisation_against_size(gaps)],
+    )
+
+
+def _experts(rows: Sequence[ExpertRow]) -> Item:
+    single = {(row.data, row.rule): row for row in rows if row.system == "one network"}
+    others = [row for row in rows if (row.data, row.rule) in single and row.system != "one network"]
+    ahead = [row for row in others if row.robust.low > single[row.data, row.rule].robust.high]
+    behind = [row for row in others if row.robust.high < single[row.data, row.rule].robust.low]
+    return Item(
+        "One network, or an expert for each region?",
+        f"With as many parameters in all and the whole system attacked, experts are clearly more robust than one "
+        f"network in {len(ahead)} of {len(others)} comparisons and clearly less robust in {len(behind)}.",
+        "For the claim that continuity costs robustness: experts that are no more robust than one network.",
+        [plots.expert_bars(rows)],
+    )
+
+
+def _transfer(record: TransferRecord) -> Item:
+    name, order, eps = "apgd", 2, min(a.eps for a in record.attacked)
+    found = next((s for s in record.scores if (s.attack, s.order, s.eps) == (name, order, eps)), None)
+    attacked = next(a for a in record.attacked if (a.attack, a.eps) == (name, eps))
+    predicted = next(p for p in record.predicted if (p.order, p.eps) == (order, eps))
+    score = "Too few models were compared to score the prediction (four are needed). "
+    if found is not None:
+        score = (
+            f"From two derivatives of a model along another's gradient, the rise of its loss at size {eps:g} is "
+            f"foretold with R² = {found.determination.value:.2f} (steps given to the wrong samples: "
+            f"{found.shuffled:.2f}); once good sources and weak targets are set aside, "
+            f"{found.determination_centred.value:.2f}. Who fools whom is ranked with a correlation of "
+            f"{found.rank_success.value:.2f}. "
+        )
+    empty = sum(near.vacuous for near in record.nearness)
+    return Item(
+        "Why do examples made on one model fool another?",
+        f"{score}The theory's bound on the difference of two models says nothing for {empty} of "
+        f"{len(record.nearness)} pairs.",
+        "A prediction no better than with the samples shuffled.",
+        [
+            plots.transfer_matrix(record, attacked.success, f"Measured ({name}, {eps:g})"),
+            plots.transfer_matrix(record, predicted.success, f"Predicted (order {order})"),
+        ],
+    )

@@ -1,0 +1,85 @@
+"""The first screen: what was found, in one sentence and one small table."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from holomorph.records.base import Interval, Record
+from holomorph.records.evaluation import EvaluationRecord
+from holomorph.records.training import TrainRecord
+from holomorph.reporting.parts.base import Context, one
+from holomorph.reporting.words import duration, percent, percent_range, threat_name, threat_sentence, times
+
+Row = tuple[str, str, str, str]
+
+
+def build(records: Sequence[Record]) -> Context:
+    """Fill the headline, the table of both models and the notes that limit what the figures mean."""
+    run, found = one(records, TrainRecord), one(records, EvaluationRecord)
+    if run is None and found is None:
+        return None
+    return {
+        "headline": _headline(found) if found else _trained(run),
+        "rows": (_accuracies(found) if found else []) + _costs(run, found),
+        "has_baseline": bool((found and found.baseline) or (run and run.baseline)),
+        "failed": found.failed if found else (),
+        "notes": _notes(found) if found else [],
+        "verdicts": Counter(check.verdict for check in found.checks) if found else {},
+    }
+
+
+def _headline(found: EvaluationRecord) -> str:
+    allowed = ", or ".join(threat_sentence(result.threat) for result in found.threats)
+    sentence = f"{percent(found.robust)} of {found.samples} samples are still answered rightly where {allowed}."
+    if found.baseline is not None:
+        sentence += f" The undefended baseline, attacked in the same way, keeps {percent(found.baseline.robust)}."
+        if found.differences:  # those against the baseline come first, and of these the last is that of all threats
+            gap = [d for d in found.differences if d.against == found.differences[0].against][-1].interval
+            value, low, high = (f"{100 * v:.1f}" for v in (gap.value, gap.low, gap.high))
+            sentence += f" The difference is {value} points ({low} to {high}, paired by sample)."
+    return sentence
+
+
+def _trained(run: TrainRecord | None) -> str:
+    return "" if run is None else f"Trained by the rule {run.rule} for {run.epochs} epochs; not yet attacked."
+
+
+def _accuracies(found: EvaluationRecord) -> list[Row]:
+    baseline = found.baseline
+    rows = [_row("clean accuracy", found.clean_interval, baseline.clean_interval if baseline else None)]
+    for position, result in enumerate(found.threats):
+        other = baseline.threats[position].interval if baseline and position < len(baseline.threats) else None
+        rows.append(_row(f"robust accuracy, {threat_name(result.threat)}", result.interval, other))
+    if len(found.threats) > 1:
+        rows.append(
+            _row("robust against all of these", found.robust_interval, baseline.robust_interval if baseline else None)
+        )
+    return rows
+
+
+def _row(name: str, interval: Interval, other: Interval | None) -> Row:
+    left = (percent(interval.value), percent_range(interval))
+    return (name, *left, "" if other is None else percent(other.value))
+
+
+def _costs(run: TrainRecord | None, found: EvaluationRecord | None) -> list[Row]:
+    if run is None:
+        cost = found.training_cost if found else None
+        return [] if cost is None else [("training cost", times(cost), "of plain training", "1×")]
+    # Passes first: both trainings' wall times hang on what else the machine did at the time.
+    clock = f"; {times(run.measured_cost)} by wall time" if run.measured_cost else ""
+    note = f"of plain training, by passes a sample{clock}"
+    rows: list[Row] = [("training cost", times(run.cost), note, "1×" if run.baseline else "")]
+    rows.append(("training time", duration(run.seconds), "", duration(run.baseline.seconds) if run.baseline else ""))
+    return rows
+
+
+def _notes(found: EvaluationRecord) -> list[Any]:
+    notes = []
+    if found.quick:
+        notes.append("A quick look: fewer and weaker attacks than a full evaluation. Expect lower figures from that.")
+    if found.upper_bound:
+        notes.append(f"The robust accuracy is only an upper bound. {found.upper_bound_reason}".strip())
+    return notes

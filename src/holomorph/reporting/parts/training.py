@@ -1,0 +1,38 @@
+"""How training went: loss, validation accuracy, and what the rule measured."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from holomorph.records.base import Record
+from holomorph.records.training import Epoch, TrainRecord
+from holomorph.reporting.images import Picture
+from holomorph.reporting.parts.base import Context, one
+from holomorph.reporting.plots import ROLES, course
+
+
+def build(records: Sequence[Record]) -> Context:
+    """Draw one figure for each quantity that the record has."""
+    run = one(records, TrainRecord)
+    if run is None or not run.history:
+        return None
+    both = {ROLES[0]: run.history}
+    if run.baseline is not None:
+        both[ROLES[1]] = run.baseline.history
+    names = _measured(run.history)
+    return {"pictures": _pictures(both, names), "run": run, "measured": ", ".join(names).replace("_", " ")}
+
+
+def _measured(history: Sequence[Epoch]) -> list[str]:
+    return list(dict.fromkeys(name for epoch in history for name in epoch.measured))
+
+
+def _pictures(both: dict[str, tuple[Epoch, ...]], names: Sequence[str]) -> list[Picture]:
+    pictures = [course({role: [e.loss for e in history] for role, history in both.items()}, "training loss")]
+    accuracy = {role: [e.validation_accuracy for e in history] for role, history in both.items()}
+    known = {role: values for role, values in accuracy.items() if any(v is not None for v in values)}
+    if known:
+        pictures.append(course(known, "validation accuracy", share=True))
+    for name in names:
+        pictures.append(course({ROLES[0]: [e.measured.get(name) for e in both[ROLES[0]]]}, name.replace("_", " ")))
+    return pictures

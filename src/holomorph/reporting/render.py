@@ -1,0 +1,97 @@
+"""Put the parts together into one HTML page that needs no network."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from holomorph._utils.io import write_atomically
+from holomorph.errors import ConfigError
+from holomorph.records.base import Record
+from holomorph.records.comparison import ComparisonRecord
+from holomorph.records.evaluation import EvaluationRecord
+from holomorph.records.training import TrainRecord
+from holomorph.reporting import words
+from holomorph.reporting.parts import PARTS
+from holomorph.reporting.parts.base import one
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+
+def report(records: Sequence[Record], path: str | os.PathLike[str], *, title: str | None = None) -> Path:
+    """Write one HTML page about a run: :func:`render`, saved whole or not at all.
+
+    Parameters
+    ----------
+    records:
+        What the commands found about one run, in any order; a part whose record is missing is left out.
+    path:
+        Where to write.
+    title:
+        Of the page; by default the rule, the model and the data.
+
+    Returns
+    -------
+    Path
+        Where the page lies.
+
+    Raises
+    ------
+    ConfigError
+        For two records of one kind, or none that a page could be made of.
+
+    Examples
+    --------
+    >>> from holomorph.records.training import Epoch, TrainRecord
+    >>> run = TrainRecord(
+    ...     model="mlp", parameters=10, samples=5, rule="plain", rule_settings={}, seed=0, epochs=1, batch_size=5,
+    ...     optimizer="adam", lr=0.01, weight_decay=0.0, history=(Epoch(number=1, loss=0.7, lr=0.0, seconds=1.0),),
+    ...     seconds=1.0, cost=1.0,
+    ... )
+    >>> "not yet attacked" in render([run])
+    True
+    """
+    return write_atomically(path, render(records, title=title).encode())
+
+
+def render(records: Sequence[Record], *, title: str | None = None) -> str:
+    """Return the page as text; the arguments and errors are those of :func:`report`."""
+    filled = [(part.name, part.build(records)) for part in PARTS]
+    parts = [{"template": f"parts/{name}.html.j2", "view": view} for name, view in filled if view is not None]
+    if not parts:
+        raise ConfigError("There is nothing to report: none of the records speaks of a run. Train or evaluate first.")
+    page = _environment().get_template("page.html.j2")
+    return page.render(title=title or _title(records), parts=parts)
+
+
+def _title(records: Sequence[Record]) -> str:
+    run, found, rules = one(records, TrainRecord), one(records, EvaluationRecord), one(records, ComparisonRecord)
+    names = ["report"]
+    if run is not None:
+        names = [run.rule, run.model, run.data]
+    elif found is not None:
+        names = [found.model, found.data]
+    elif rules is not None:
+        names = ["comparison", rules.model, rules.data]
+    return " · ".join(name for name in names if name)
+
+
+@cache
+def _environment() -> Environment:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("holomorph.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        percent=words.percent, percent_range=words.percent_range, duration=words.duration, times=words.times
+    )
+    return environment

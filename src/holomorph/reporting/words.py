@@ -1,0 +1,104 @@
+"""Numbers as a person reads them: percent, intervals, times, and threats in plain words."""
+
+from __future__ import annotations
+
+from holomorph.records.base import Interval
+from holomorph.threats import ThreatModel
+
+_THIN = "\u202f"  # a narrow space at which no line breaks
+_NORMS = {"inf": "l∞", "2": "l₂", "1": "l₁"}
+
+
+def percent(share: float | None, digits: int = 1) -> str:
+    """Write a share as percent.
+
+    >>> print(percent(0.7825), percent(1.0), percent(None))
+    78.2\u202f% 100\u202f% –
+    """
+    if share is None:
+        return "–"
+    return f"{100 * share:.{digits}f}".removesuffix("." + "0" * digits) + f"{_THIN}%"
+
+
+def percent_range(interval: Interval) -> str:
+    """Write a share's confidence interval.
+
+    >>> print(percent_range(Interval(value=0.5, low=0.414, high=0.586)))
+    41.4 to 58.6\u202f%
+    """
+    return f"{100 * interval.low:.1f} to {percent(interval.high)}"
+
+
+def duration(seconds: float) -> str:
+    """Write a time.
+
+    >>> duration(0.24), duration(75), duration(4000)
+    ('0.2 s', '1 min 15 s', '1 h 7 min')
+    """
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    minutes = round(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60} min"
+
+
+def times(factor: float) -> str:
+    """Write a ratio: one digit after the point where that says something.
+
+    >>> times(2.94), times(1.0), times(31.7)
+    ('2.9×', '1×', '32×')
+    """
+    return (f"{factor:.1f}".removesuffix(".0") if factor < 10 else f"{factor:.0f}") + "×"
+
+
+def setting(value: object) -> str:
+    """Write a setting as a record keeps it.
+
+    >>> setting({"type": "Ball", "scale": 1.0}), setting(True), setting(0.25), setting([1, None])
+    ('Ball(scale=1)', 'yes', '0.25', '1, none')
+    >>> setting({"norm": "inf", "eps": "8/255", "box": [0.0, 1.0]})
+    'inf:8/255'
+    """
+    if isinstance(value, dict) and {"norm", "eps"} <= value.keys():
+        return f"{value['norm']}:{setting(value['eps'])}"
+    if isinstance(value, dict):
+        inside = ", ".join(f"{key}={setting(item)}" for key, item in value.items() if key not in ("type", "rule"))
+        return f"{value.get('type', value.get('rule', ''))}({inside})"
+    if isinstance(value, list | tuple):
+        return ", ".join(setting(item) for item in value)
+    if value is None or isinstance(value, bool):
+        return {None: "none", True: "yes", False: "no"}[value]
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def norm_name(norm: str) -> str:
+    """Name a norm in symbols."""
+    return _NORMS[norm]
+
+
+def threat_name(threat: ThreatModel) -> str:
+    """Name a threat in symbols.
+
+    >>> threat_name(ThreatModel("inf", "8/255"))
+    'l∞ ≤ 8/255'
+    """
+    eps = threat.eps if isinstance(threat.eps, str) else f"{threat.eps:g}"
+    return f"{_NORMS[threat.norm]} ≤ {eps}"
+
+
+def threat_sentence(threat: ThreatModel) -> str:
+    """Say in words what the attacker may do.
+
+    >>> threat_sentence(ThreatModel("inf", 0.1))
+    'every input value may change by up to 0.1'
+    """
+    eps = threat.eps if isinstance(threat.eps, str) else f"{threat.eps:g}"
+    return {
+        "inf": f"every input value may change by up to {eps}",
+        "2": f"the input may move by a Euclidean distance of up to {eps}",
+        "1": f"the input values may change by up to {eps} in sum",
+    }[threat.norm]

@@ -1,0 +1,68 @@
+"""Where adversarial inputs may lie: a threat's ball and box, or a box and a scale for each feature."""
+
+from __future__ import annotations
+
+import torch
+from pydantic import PrivateAttr
+from torch import Tensor
+
+from holomorph.calculus.norms import into_threat
+from holomorph.threats import ThreatModel
+
+
+class FeatureThreat(ThreatModel):
+    """A threat with walls of its own for each feature, some features frozen; its box is the hull of the walls.
+
+    >>> low, high = torch.zeros(2), torch.tensor([3.0, 1.0])
+    >>> threat = FeatureThreat.within(ThreatModel("inf", 1), low, high, free=torch.tensor([True, False]))
+    >>> into(torch.tensor([[2.5, 0.5]]), torch.tensor([[9.0, 0.0]]), threat)
+    tensor([[3.0000, 0.5000]])
+    """
+
+    _low: Tensor = PrivateAttr()
+    _high: Tensor = PrivateAttr()
+    _free: Tensor = PrivateAttr()
+
+    @classmethod
+    def within(cls, threat: ThreatModel, low: Tensor, high: Tensor, free: Tensor) -> FeatureThreat:
+        """The threat's norm and eps between these walls, each of the shape of a sample."""
+        made = cls(norm=threat.norm, eps=threat.eps, box=(float(low[free].min()), float(high[free].max())))
+        made._low, made._high, made._free = low, high, free
+        return made
+
+    def plain(self) -> ThreatModel:
+        """The threat as a record holds it: norm, eps and hull."""
+        return ThreatModel(self.norm, self.eps, self.box)
+
+
+def walls(threat: ThreatModel, like: Tensor) -> tuple[Tensor, Tensor]:
+    """The lower and upper bound of every coordinate, to compare with ``like``."""
+    if isinstance(threat, FeatureThreat):
+        return threat._low.to(like), threat._high.to(like)
+    low, high = threat.box
+    return like.new_tensor(low), like.new_tensor(high)
+
+
+def movable(v: Tensor, threat: ThreatModel) -> Tensor:
+    """A direction without its part along frozen features."""
+    return v * threat._free.to(v) if isinstance(threat, FeatureThreat) else v
+
+
+def clip(x0: Tensor, x: Tensor, threat: ThreatModel) -> Tensor:
+    """Move x between the walls, with the frozen features of x0."""
+    if not isinstance(threat, FeatureThreat):
+        return x.clamp(*threat.box)
+    return torch.where(threat._free.to(x.device), x.clamp(*walls(threat, x)), x0)
+
+
+def into(x0: Tensor, x: Tensor, threat: ThreatModel) -> Tensor:
+    """Move x into the threat's ball around x0 and between the walls, with the frozen features of x0."""
+    if not isinstance(threat, FeatureThreat):
+        return into_threat(x0, x, threat)
+    return clip(x0, into_threat(x0, x0 + movable(x - x0, threat), threat), threat)
+
+
+def resized(threat: ThreatModel, radius: float) -> ThreatModel:
+    """The same threat with another radius, which in l_inf need not exceed the box."""
+    low, high = threat.box
+    return threat.model_copy(update={"eps": min(radius, high - low) if threat.norm == "inf" else radius})

@@ -1,0 +1,1 @@
+"""Transferability: which models' adversarial examples fool which others, measured and predicted."""

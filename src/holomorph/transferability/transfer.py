@@ -1,0 +1,204 @@
+r"""Why examples made on one model fool another: inner products of gradients against real attacks.
+
+The attack direction on the source f is $d_f$, eps times the dual direction of $\nabla\ell_f$, inside the box. To first
+order the target's loss rises by $\langle\nabla\ell_g, d_f\rangle$, to second by
+$\tfrac12 d_f^\top \nabla^2\ell_g\, d_f$ more.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from holomorph._utils.cache import Shelf
+from holomorph._utils.fingerprint import fingerprint
+from holomorph._utils.io import beside
+from holomorph._utils.versions import versions
+from holomorph.contract import as_long, at_least_one, check_batch
+from holomorph.contract.guest import Subject, under_attack
+from holomorph.data.splits import check_labels
+from holomorph.errors import DataError, ModelError
+from holomorph.records.transfer import Attacked, Predicted, Score, TransferRecord
+from holomorph.threats import ThreatModel
+from holomorph.transferability.effects import as_matrix, success
+from holomorph.transferability.matrix import Tables, tables
+from holomorph.transferability.metrics import Weights, score
+from holomorph.transferability.similarity import nearness
+
+_ATTACKS = ("apgd", "fmn")
+
+#: Attack, direction predicted from, samples counted. A sample that the source answers wrongly is its own nearest
+#: example: FMN takes no step there, where the rise along the gradient is often the largest.
+_SCORED = (
+    ("apgd", "gradient", "all"),
+    ("fmn", "gradient", "all"),
+    ("fmn", "gradient", "right"),
+    ("fmn", "own", "right"),
+)
+
+#: Below four models the pairs are too few for a score: three leave one number once row and column effects are gone.
+_ENOUGH = 4
+_ORDERS: tuple[Literal[1, 2], ...] = (1, 2)
+
+
+def transfer(
+    models: Mapping[str, nn.Module],
+    x: Tensor,
+    y: Tensor,
+    *,
+    threat: ThreatModel,
+    eps: Sequence[float] | None = None,
+    steps: int = 50,
+    batch_size: int = 250,
+    seed: int = 0,
+    out: str | os.PathLike[str] | None = None,
+) -> TransferRecord:
+    r"""Measure how examples transfer between models, and how well inner products of gradients predict it.
+
+    $$\Delta\ell_g \approx \langle\nabla\ell_g, d_f\rangle + \tfrac12\, d_f^\top \nabla^2 \ell_g\, d_f, \qquad
+    d_f = \varepsilon \arg\max_{\|s\|_p \le 1} \langle\nabla\ell_f, s\rangle$$
+
+    Measured with APGD on the cross-entropy, and with FMN's nearest adversarial example stretched to length eps. The
+    prediction is scored from four models on.
+
+    Parameters
+    ----------
+    models:
+        Names and models; two at least, with the same classes, on the same inputs. Left as they were found.
+    x, y:
+        Samples in the threat's box (batch, ...) and labels (batch,).
+    threat:
+        Its norm and box; its radius is the eps unless ``eps`` is given.
+    eps:
+        The radii to attack at, in input units.
+    steps:
+        Iterations of each attack.
+    batch_size:
+        Samples at a time.
+    seed:
+        Of the attacks, the drawn points and the bootstrap.
+    out:
+        A file for the record. What each source has given is kept beside it until it is written, so that a run
+        stopped halfway goes on from there; a finished one is read again.
+
+    Raises
+    ------
+    DataError, ModelError
+        For data outside the box, fewer than two models, or models whose inputs or classes differ.
+    ConfigError
+        For steps or a batch size below 1.
+
+    Source: docs/mathematics.md, section 7; our derivation.
+
+    Examples
+    --------
+    >>> models = {"a": nn.Linear(4, 3), "b": nn.Linear(4, 3)}
+    >>> x, y = torch.rand(6, 4), torch.tensor([0, 1, 2, 0, 1, 2])
+    >>> record = transfer(models, x, y, threat=ThreatModel("inf", 0.05), steps=5)
+    >>> record.models, len(record.predicted[0].increase)
+    (('a', 'b'), 2)
+    """
+    started = time.perf_counter()
+    at_least_one(steps=steps, batch_size=batch_size)
+    check_batch(x, y, box=threat.box)
+    y = as_long(y)
+    threats = [ThreatModel(threat.norm, e, threat.box) for e in ([threat.eps] if eps is None else eps)]
+    radii = [t.radius for t in threats]
+    mark = fingerprint(models.values(), x, y, f"{list(models)} {threat.norm} {threat.box} {radii} {steps} {seed}")
+    path = None if out is None else Path(out)
+    if path is not None and path.exists() and TransferRecord.load(path).fingerprint == mark:
+        return TransferRecord.load(path)
+    shelf = Shelf(None if path is None else beside(path, ".parts"), mark)
+    with ExitStack() as stack:
+        for model in models.values():
+            stack.enter_context(under_attack(model))
+        right = _right(models, x, y)
+        subjects = [Subject(model) for model in models.values()]
+        options = {"batch_size": batch_size, "seed": seed}
+        found = tables(subjects, x, y, threats, steps=steps, shelf=shelf, **options)
+        near = nearness(models, x, threat, batch_size=min(batch_size, 100), seed=seed)
+    record = TransferRecord(
+        threat=threat,
+        samples=len(x),
+        seed=seed,
+        fingerprint=mark,
+        models=tuple(models),
+        clean=tuple(float(v) for v in right.mean(0)),
+        attacked=tuple(_attacked(a, r, found, right) for r in radii for a in _ATTACKS),
+        predicted=tuple(_predicted(k, r, found, right) for r in radii for k in _ORDERS),
+        scores=_scores(radii, found, right) if len(models) >= _ENOUGH else (),
+        nearness=tuple(near),
+        versions=versions("pyautoattack", "foolbox"),
+        seconds=time.perf_counter() - started,
+    )
+    if path is not None:
+        record.save(path)
+        shelf.clear()
+    return record
+
+
+def _right(models: Mapping[str, nn.Module], x: Tensor, y: Tensor) -> NDArray[np.bool_]:
+    """Check that the models fit the data and each other; return who is right where, (samples, models)."""
+    if len(models) < 2:
+        raise DataError("A transfer needs two models at least: one to make the examples on, one to try them on.")
+    answers, classes = [], set()
+    for name, model in models.items():
+        try:
+            logits = Subject(model).logits(x)
+        except (RuntimeError, ValueError, IndexError) as error:
+            reason = str(error).splitlines()[0]
+            raise ModelError(
+                f"The model {name!r} does not take samples of shape {tuple(x.shape[1:])}: {reason}"
+            ) from error
+        classes.add(logits.shape[1])
+        answers.append(logits.argmax(1) == y)
+    if len(classes) > 1:
+        raise ModelError(f"The models have different numbers of classes ({sorted(classes)}). Compare like with like.")
+    check_labels(y, classes.pop())
+    return torch.stack(answers, 1).cpu().numpy()
+
+
+def _attacked(attack: str, radius: float, found: Tables, right: NDArray[np.bool_]) -> Attacked:
+    arrays = found[attack, radius]
+    return Attacked(
+        attack=attack,
+        eps=radius,
+        increase=as_matrix(arrays.increase.mean(0)),
+        success=as_matrix(success(arrays.wrong, right)),
+    )
+
+
+def _predicted(order: Literal[1, 2], radius: float, found: Tables, right: NDArray[np.bool_]) -> Predicted:
+    arrays = found[f"order {order}", radius]
+    return Predicted(
+        order=order,
+        eps=radius,
+        increase=as_matrix(arrays.increase.mean(0)),
+        success=as_matrix(success(arrays.wrong, right)),
+        shuffled=as_matrix(found["shuffled", radius].increase.mean(0)),
+    )
+
+
+def _scores(radii: Sequence[float], found: Tables, right: NDArray[np.bool_]) -> tuple[Score, ...]:
+    every = np.ones_like(right)
+    return tuple(
+        score(
+            {"attack": attack, "eps": r, "order": k, "step": step, "counted": counted},
+            found[f"{'order' if step == 'gradient' else step} {k}", r],
+            found["shuffled", r].increase,
+            found[attack, r],
+            Weights(right, every if counted == "all" else right),
+        )
+        for r in radii
+        for attack, step, counted in _SCORED
+        for k in _ORDERS
+    )
