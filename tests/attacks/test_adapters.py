@@ -195,7 +195,7 @@ def test_a_model_keeps_its_modes_gradients_and_random_state() -> None:
 
 
 def test_foolbox_is_imported_where_there_is_no_git_program() -> None:
-    code = "from holomorph.evaluation import foolbox; print(foolbox.load().__name__)"
+    code = "from holomorph.attacks import foolbox; print(foolbox.load().__name__)"
     env = {k: v for k, v in os.environ.items() if k != "GIT_PYTHON_REFRESH"} | {"PATH": "/nonexistent"}
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False)
     assert done.stdout.strip() == "foolbox", done.stderr

@@ -9,7 +9,6 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1] / "report"))
 
 import hand_made
-
 from holomorph.reporting import report
 
 BROWSER, DRIVER = (shutil.which(name) for name in ("chromium", "chromedriver"))

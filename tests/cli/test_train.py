@@ -29,7 +29,7 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_train_writes_a_run_with_a_twin_of_the_same_start(folder, capsys):
+def test_train_writes_a_run_with_a_baseline_of_the_same_start(folder, capsys):
     assert _status(arguments(folder)) == 0
     heard = capsys.readouterr().err
     assert "The inputs' box is taken from the data: [" in heard

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import THREAT, Scene
 from torch import Tensor, nn
 
 from holomorph.errors import DataError
@@ -18,6 +17,7 @@ from holomorph.evaluation.audit import audit
 from holomorph.evaluation.evaluate import evaluate
 from holomorph.records.evaluation import EvaluationRecord
 from holomorph.threats import ThreatModel
+from scenes import THREAT, Scene
 
 
 @pytest.fixture(scope="module")

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import Scene
 from safetensors.torch import load_file, save_file
 
 from holomorph.cli import main
 from holomorph.records.evaluation import EvaluationRecord
+from scenes import Scene
 
 FACTORY = """
 from torch import nn

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import THREAT, Scene, X, Y, halves
 from torch import Tensor, nn
 
 from holomorph.attacks.autoattack import AutoAttackStage
@@ -21,6 +20,7 @@ from holomorph.evaluation.robustbench import robustbench
 from holomorph.evaluation.runner import Runner, Store
 from holomorph.records.evaluation import EvaluationRecord
 from holomorph.threats import ThreatModel
+from scenes import THREAT, Scene, X, Y, halves
 
 DISTANCE = [0.4, 0.1, 0.02, 0.2, 0.0]
 

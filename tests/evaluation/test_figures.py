@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-from conftest import X, Y, halves
 from scipy.stats import binomtest
 
 from holomorph.errors import DataError
@@ -14,6 +13,7 @@ from holomorph.evaluation.intervals import paired_bootstrap, wilson
 from holomorph.evaluation.paired import versus
 from holomorph.threats import ThreatModel
 from holomorph.threats.features import Features
+from scenes import X, Y, halves
 
 
 @pytest.mark.parametrize(("successes", "samples"), [(0, 10), (3, 10), (500, 1000), (999, 1000), (7, 7)])

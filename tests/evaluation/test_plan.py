@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-from conftest import THREAT, X, Y, halves
 from torch import Tensor, nn
 
 from holomorph._utils.memory import halving
@@ -15,6 +14,7 @@ from holomorph.evaluation.evaluate import evaluate
 from holomorph.evaluation.inspection import Traits
 from holomorph.evaluation.plan import QUICK_GRADIENTS, plan, quick_samples
 from holomorph.threats import ThreatModel
+from scenes import THREAT, X, Y, halves
 
 
 class Counted(nn.Module):

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
-from conftest import THREAT, Scene, digits, train
+from torch import nn
+
+from holomorph.contract.guest import Subject
+from holomorph.evaluation.evaluate import evaluate
+from holomorph.records.evaluation import EvaluationRecord
+from holomorph.threats import ThreatModel
 from rogues import (
     BatchDependent,
     Detached,
@@ -19,12 +24,7 @@ from rogues import (
     WrongRange,
     ZeroGradient,
 )
-from torch import nn
-
-from holomorph.contract.guest import Subject
-from holomorph.evaluation.evaluate import evaluate
-from holomorph.records.evaluation import EvaluationRecord
-from holomorph.threats import ThreatModel
+from scenes import THREAT, Scene, digits, train
 
 SAMPLES = 32
 
@@ -69,7 +69,7 @@ def test_a_rogue_trips_its_check_and_is_bounded(name: str, scene: Scene, honest:
     assert record.robust <= honest.robust + slack
 
 
-def test_a_wrong_range_leaves_the_twin_unbroken(scene: Scene) -> None:
+def test_a_wrong_range_leaves_the_baseline_unbroken(scene: Scene) -> None:
     threat = ThreatModel("inf", THREAT.eps, (0.0, 255.0))
     x, y = 255 * scene.x[:SAMPLES], scene.y[:SAMPLES]
     record = evaluate(WrongRange(scene.honest), x, y, threat, quick=True, baseline=WrongRange(scene.baseline))

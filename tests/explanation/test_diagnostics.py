@@ -57,7 +57,7 @@ def test_the_interval_covers_the_mean_it_is_of_and_shrinks_with_the_samples():
     assert 2 < (few.high - few.low) / (many.high - many.low) < 8  # about sqrt(16)
 
 
-def test_the_twin_sees_the_same_points_and_modes_are_left_alone():
+def test_the_baseline_sees_the_same_points_and_modes_are_left_alone():
     net = nn.Sequential(nn.Linear(3, 8), nn.Dropout(0.5), nn.BatchNorm1d(8), nn.GELU(), nn.Linear(8, 2)).double()
     net[2].eval()
     statistics = net[2].running_mean.clone()

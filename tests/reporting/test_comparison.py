@@ -1,8 +1,8 @@
 """The Comparison part: a row a rule, best first, and the differences that the intervals leave open."""
 
-import hand_made as cases
 import pytest
 
+import hand_made as cases
 from holomorph.reporting.parts import comparison
 from holomorph.reporting.render import render
 

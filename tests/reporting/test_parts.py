@@ -1,8 +1,8 @@
 """What the parts say, read from their data and not from the HTML."""
 
-import hand_made as cases
 import pytest
 
+import hand_made as cases
 from holomorph.errors import ConfigError
 from holomorph.reporting.parts import PARTS, accuracy, checks, gallery, gradients, provenance, summary, training
 from holomorph.threats import ThreatModel

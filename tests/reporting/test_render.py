@@ -2,9 +2,9 @@ import re
 import subprocess
 import sys
 
-import hand_made as cases
 import pytest
 
+import hand_made as cases
 from holomorph.errors import ConfigError
 from holomorph.reporting import render, report
 from holomorph.reporting.parts import PARTS
@@ -64,7 +64,7 @@ def test_the_page_is_written_where_asked_and_the_same_records_give_the_same_page
 
 def test_the_public_name_is_callable_after_the_package_of_that_name_was_imported(tmp_path):
     program = (
-        "import holomorph.report, holomorph; from holomorph.errors import ConfigError\n"
+        "import holomorph.reporting, holomorph; from holomorph.errors import ConfigError\n"
         f"try: holomorph.report([], {str(tmp_path / 'r.html')!r})\n"
         "except ConfigError as error: raise SystemExit(7)"
     )

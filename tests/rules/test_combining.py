@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-from rule_cases import batch, network
 
 from holomorph.calculus.measures import Ball, Samples
 from holomorph.calculus.norms import norm
@@ -12,6 +11,7 @@ from holomorph.errors import ConfigError
 from holomorph.rules import PGD, Ascent, Dirichlet, FiniteEnergy, FreeAT, Growing, Plain, Sum, parse
 from holomorph.rules.registry import COMPLEX, RULES
 from holomorph.threats import ThreatModel
+from rule_cases import batch, network
 
 THREAT = ThreatModel("inf", 0.1)
 

@@ -7,12 +7,12 @@ import json
 
 import pytest
 import torch
-from rule_cases import ADVERSARIAL, IDLE, STILL, THREATS, batch, make, network
 
 from holomorph.errors import ConfigError, DataError, HolomorphWarning, ModelError
 from holomorph.rules import RULES, Plain
 from holomorph.threats import ThreatModel
 from holomorph.training.fit import fit
+from rule_cases import ADVERSARIAL, IDLE, STILL, THREATS, batch, make, network
 
 every_rule = pytest.mark.parametrize("name", sorted(RULES))
 LINF = THREATS[0]

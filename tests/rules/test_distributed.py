@@ -7,11 +7,11 @@ import socket
 
 import torch
 import torch.multiprocessing as mp
-from rule_cases import STILL, THREATS, batch, make, network
 from torch import distributed
 from torch.nn.parallel import DistributedDataParallel
 
 from holomorph.rules import RULES
+from rule_cases import STILL, THREATS, batch, make, network
 
 #: The residual of weakly_harmonic is a mean over each process's own batch, which docs/rules.md states.
 NAMES = sorted(set(RULES) - {"weakly_harmonic"})

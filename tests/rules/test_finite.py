@@ -4,7 +4,6 @@ import json
 
 import pytest
 import torch
-from rule_cases import THREATS, batch, network
 from torch import nn
 from torch.nn.functional import cross_entropy
 
@@ -17,6 +16,7 @@ from holomorph.rules import NFGSM, FiniteEnergy, Plain
 from holomorph.rules.gradients import spend
 from holomorph.rules.passes import Passes
 from holomorph.threats import ThreatModel
+from rule_cases import THREATS, batch, network
 
 SETTINGS = {"weight": 0.7, "linear": 0.9, "squared": 1.3, "measure": Samples(), "clip": False, "segments": 1}
 

@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy, logsigmoid, softplus
 
 from holomorph import rules
 from holomorph.calculus.measures import Samples
-from holomorph.calculus.norms import norm
+from holomorph.calculus.norms import dual_direction, norm
 from holomorph.threats import ThreatModel
 
 WIDE = (-10.0, 10.0)
@@ -137,7 +137,7 @@ def test_harmonic_sees_no_curvature_in_a_linear_margin(case, threat):
 @every_threat
 def test_hardy_is_the_square_of_the_change_along_v(case, threat):
     model, x, y, m, w = case
-    v = -threat.radius * rules.ascent.dual_direction(w, threat.p)
+    v = -threat.radius * dual_direction(w, threat.p)
     expected = risk(m).mean() + (v @ model.weight.T).square().sum(1).mean()
     assert torch.isclose(rules.Hardy(threat, measure=Samples())(model, x, y), expected)
     # corners: E (w.v)^2 = eps^2 n^(-2/p) |w|^2 for each output

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
-from rule_cases import THREATS, batch, network
 from torch import nn
 from torch.nn.functional import cross_entropy, kl_div
 
 from holomorph import rules
 from holomorph.calculus.norms import random_in_ball
 from holomorph.threats import ThreatModel
+from rule_cases import THREATS, batch, network
 
 THREAT = ThreatModel("inf", 0.1)
 

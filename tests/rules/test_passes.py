@@ -6,7 +6,6 @@ import copy
 
 import pytest
 import torch
-from rule_cases import batch, network
 from torch import nn
 
 from holomorph.calculus.input_gradient import input_gradient
@@ -14,6 +13,7 @@ from holomorph.errors import NotDifferentiableError
 from holomorph.rules import NFGSM
 from holomorph.rules.passes import Passes
 from holomorph.threats import ThreatModel
+from rule_cases import batch, network
 
 
 def test_again_is_the_same_function():

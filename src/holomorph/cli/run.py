@@ -22,7 +22,7 @@ from holomorph.cli.common import (
     RuleText,
     RunPath,
     Seed,
-    WithTwin,
+    WithBaseline,
     percent,
     say,
 )
@@ -44,7 +44,7 @@ def run(
     activation: ActivationName = "gelu",
     epochs: Epochs = 0,
     n: Annotated[int, typer.Option("--n", help="Test samples to attack.", min=1)] = 1000,
-    baseline: WithTwin = True,
+    baseline: WithBaseline = True,
     data_dir: DataDir = None,
     box: Box = None,
     seed: Seed = 0,

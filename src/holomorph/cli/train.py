@@ -22,12 +22,12 @@ from holomorph.cli.common import (
     RuleText,
     RunPath,
     Seed,
-    WithTwin,
+    WithBaseline,
     percent,
     say,
 )
 from holomorph.data import Splits, load
-from holomorph.records.training import TrainRecord, TwinSummary
+from holomorph.records.training import BaselineSummary, TrainRecord
 from holomorph.rules import DEFAULT, Plain
 from holomorph.threats import ThreatModel
 from holomorph.training.folder import RunConfig, RunFolder, check_same, prepare_folder
@@ -58,7 +58,7 @@ def train(
     guard: Annotated[
         bool, typer.Option("--guard", help="After catastrophic overfitting go back and double the weight.")
     ] = False,
-    baseline: WithTwin = True,
+    baseline: WithBaseline = True,
     data_dir: DataDir = None,
     box: Box = None,
     seed: Seed = 0,
@@ -154,7 +154,7 @@ def _train_both(folder: RunFolder, splits: Splits, config: RunConfig) -> TrainRe
         (baseline_path / "model.safetensors").replace(folder.path / "baseline.safetensors")
         record = record.model_copy(
             update={
-                "baseline": TwinSummary(history=plain.history, seconds=plain.seconds),
+                "baseline": BaselineSummary(history=plain.history, seconds=plain.seconds),
                 "measured_cost": record.seconds / plain.seconds,
             }
         )

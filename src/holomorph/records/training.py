@@ -23,7 +23,7 @@ class Epoch(BaseModel):
     measured: dict[str, float] = Field(default_factory=dict, description="means of what the rule measured")
 
 
-class TwinSummary(BaseModel):
+class BaselineSummary(BaseModel):
     """The undefended model of the same shape: trained by empirical risk from the same start, on the same batches."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
@@ -61,7 +61,7 @@ class TrainRecord(Record):
     seconds: float = Field(description="wall time of all epochs, validation left out")
     cost: float = Field(description="passes a sample and epoch relative to plain training, by the rule's own count")
     measured_cost: float | None = Field(default=None, description="wall time relative to the undefended baseline's")
-    baseline: TwinSummary | None = None
+    baseline: BaselineSummary | None = None
     versions: dict[str, str] = Field(default_factory=dict)
     device: str = "cpu"
     processes: int = 1

@@ -9,7 +9,7 @@ import numpy as np
 
 from holomorph.records.explanation import Boundary, Energies, ExpertRow, Gap, Harmonicity, Margins
 from holomorph.records.transfer import Matrix, TransferRecord
-from holomorph.reporting.images import INK, MODEL, QUIET, TWIN, Picture, canvas
+from holomorph.reporting.images import BASELINE, INK, MODEL, QUIET, Picture, canvas
 from holomorph.reporting.words import norm_name, percent
 
 
@@ -25,7 +25,7 @@ def margin_scatter(margins: Margins) -> Picture:
         )  # a few lie on the boundary all but exactly
         axes.plot(ends, ends, color=QUIET, linewidth=1)
         best = margins.thorough or margins.analytic
-        estimates = (("first order", margins.first_order, TWIN), (margins.agreements[-1].estimate, best, MODEL))
+        estimates = (("first order", margins.first_order, BASELINE), (margins.agreements[-1].estimate, best, MODEL))
         for name, values, colour in estimates:
             axes.scatter(found[right], np.array(values)[right], s=9, color=colour, alpha=0.55, label=name, linewidths=0)
         axes.set(
@@ -53,7 +53,7 @@ def margin_curves(margins: Margins) -> Picture:
         best = margins.thorough_accuracy or margins.analytic_accuracy
         name = margins.agreements[-1].estimate
         axes.plot(margins.eps, best, color=MODEL, linestyle=(0, (4, 2)), label=name)
-        axes.plot(margins.eps, margins.first_order_accuracy, color=TWIN, linestyle=":", label="first order")
+        axes.plot(margins.eps, margins.first_order_accuracy, color=BASELINE, linestyle=":", label="first order")
         axes.set(xlabel=f"size of the perturbation, {norm_name(margins.threat.norm)}", ylabel="accuracy", ylim=(0, 1))
         axes.set_xlim(left=0)
         axes.legend(loc="best")
@@ -115,7 +115,7 @@ def expert_bars(rows: Sequence[ExpertRow]) -> Picture:
         values = [row.robust.value for row in rows]
         reach = [[r.robust.value - r.robust.low for r in rows], [r.robust.high - r.robust.value for r in rows]]
         systems = list(dict.fromkeys(row.system for row in rows))
-        colours = [(TWIN, MODEL)[systems.index(row.system) % 2] for row in rows]
+        colours = [(BASELINE, MODEL)[systems.index(row.system) % 2] for row in rows]
         axes.barh(names, values, xerr=reach, color=colours, alpha=0.8, capsize=2)
         axes.invert_yaxis()
         axes.set(xlim=(0, 1), xlabel="robust accuracy of the whole system")
@@ -143,7 +143,7 @@ def _against_size(gaps: Sequence[Gap], lines: dict[str, list[float]], label: str
         rules = list(dict.fromkeys(g.rule for g in gaps))
         for rule in rules:
             rows = [k for k, g in enumerate(gaps) if g.rule == rule]
-            colour = TWIN if rule == "plain" else (MODEL, QUIET)[rules.index(rule) % 2]
+            colour = BASELINE if rule == "plain" else (MODEL, QUIET)[rules.index(rule) % 2]
             for (name, values), style in zip(lines.items(), ("o-", "o:"), strict=True):
                 sizes, shown = [gaps[k].size for k in rows], [values[k] for k in rows]
                 axes.plot(sizes, shown, style, color=colour, markersize=3, label=f"{rule}, {name}")

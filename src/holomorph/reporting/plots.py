@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from holomorph.records.base import Interval
-from holomorph.reporting.images import INK, MODEL, QUIET, TWIN, Picture, canvas
+from holomorph.reporting.images import BASELINE, INK, MODEL, QUIET, Picture, canvas
 from holomorph.reporting.words import norm_name, percent
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 #: Names of the two models in every legend.
 ROLES = ("this model", "undefended baseline")
-_COLOURS = dict(zip(ROLES, (MODEL, TWIN), strict=True))
+_COLOURS = dict(zip(ROLES, (MODEL, BASELINE), strict=True))
 _DASHES = dict(zip(ROLES, ("-", (0, (4, 2))), strict=True))
 
 

@@ -85,7 +85,7 @@ def _environment() -> Environment:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
-        loader=PackageLoader("holomorph.report"),
+        loader=PackageLoader("holomorph.reporting"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

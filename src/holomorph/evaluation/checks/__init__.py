@@ -8,7 +8,7 @@ from holomorph.evaluation.checks.accounting import (
     LossDiversity,
     Mode,
     ReportFields,
-    UndefendedTwin,
+    UndefendedBaseline,
     WhiteAgainstBlackBox,
 )
 from holomorph.evaluation.checks.base import Checker, Evidence, run_checks
@@ -41,7 +41,7 @@ ALL: tuple[Checker, ...] = (
     Aggregation(),
     LossDiversity(),
     GradientAlignment(),
-    UndefendedTwin(),
+    UndefendedBaseline(),
     ReportFields(),
 )
 

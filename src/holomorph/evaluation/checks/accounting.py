@@ -133,7 +133,7 @@ class LossDiversity:
         )
 
 
-class UndefendedTwin:
+class UndefendedBaseline:
     """The same attacks break an undefended model."""
 
     per_threat: ClassVar[bool] = True

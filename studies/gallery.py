@@ -1,6 +1,6 @@
 """The gallery of ``holomorph geometry`` for five seeds: median angles of every model, and the time that it takes.
 
-Run ``python benchmarks/gallery.py``; kept in results/gallery.json and not measured again; writes results/gallery.md.
+Run ``python studies/gallery.py``; kept in results/gallery.json and not measured again; writes results/gallery.md.
 CPU seconds are those of the whole command, importing and drawing included.
 
 Blobs have no curve of their own: the gallery measures against spokes from the origin to the three centres, between

@@ -23,7 +23,7 @@ from holomorph.records.evaluation import (
     ThreatResult,
 )
 from holomorph.records.explanation import ExplanationRecord
-from holomorph.records.training import Epoch, TrainRecord, TwinSummary
+from holomorph.records.training import BaselineSummary, Epoch, TrainRecord
 from holomorph.threats import ThreatModel
 
 THREAT = ThreatModel("inf", 0.1)
@@ -162,7 +162,7 @@ def training(**changes) -> TrainRecord:
         "seconds": 18.4,
         "cost": 3.0,
         "measured_cost": 2.91,
-        "baseline": TwinSummary(history=history(0.05, 0.985), seconds=6.3),
+        "baseline": BaselineSummary(history=history(0.05, 0.985), seconds=6.3),
         "versions": {"holomorph": "0.1.0", "torch": "2.13.0"},
         "command": "holomorph train --data digits --rule dirichlet --threat inf:0.1 --out runs/first",
         "started": "2026-01-01T12:00:00+00:00",

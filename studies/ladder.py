@@ -4,7 +4,7 @@ From the plain real network of holomorphic.py to the holomorphic one: the scalin
 complex weights, the risk in balls, the energy, paired coordinates. Nothing is tuned; every
 network is trained at two learning rates. Five splits, smallest perturbations of 30 test samples each, at the first.
 
-Run ``python benchmarks/ladder.py``; kept in results/ladder.json and not measured again; writes results/ladder.md.
+Run ``python studies/ladder.py``; kept in results/ladder.json and not measured again; writes results/ladder.md.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ holomorphic of degree 30, |h - c|^2: both Re h = c and Im h = 0 are asked for. (
 left free: all harmonic polynomials of degree 30. (all) all real polynomials of degree 9, which is complexification with
 real weights. From codes to Re h the aim changes and the functions stay; from Re h to all the functions change.
 
-Run ``python benchmarks/harmonic_limits.py``; writes results/harmonic_limits.md. Takes seconds.
+Run ``python studies/harmonic_limits.py``; writes results/harmonic_limits.md. Takes seconds.
 """
 
 from __future__ import annotations

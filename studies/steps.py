@@ -2,10 +2,10 @@
 
 Everything in one process, methods interleaved; medians and quartiles of ratios to the plain steps before and after.
 Wall time by default, for an idle machine; ``--clock cpu`` where others compute, too (one thread only: it adds up
-threads). Results go to benchmarks/results/steps.json as they come; what is there with the same settings is not measured
+threads). Results go to studies/results/steps.json as they come; what is there with the same settings is not measured
 again unless ``--again``:
 
-    python benchmarks/steps.py [steps|variance|laplacian|memory|all] [--threads 2] [--rounds 9] [--batch 64]
+    python studies/steps.py [steps|variance|laplacian|memory|all] [--threads 2] [--rounds 9] [--batch 64]
         [--network CNN] [--compile] [--clock wall|cpu] [--jax PYTHON] [--again]
 """
 

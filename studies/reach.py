@@ -3,7 +3,7 @@
 A rule's last forward pass is at the points that it trains on. The rise of the loss there over the samples', in means,
 is divided by that of a projected ascent from the samples with 100 steps of a twentieth of the radius.
 
-    python benchmarks/reach.py "PGD-10, 6 epochs, seed 0" "PGD-10, l_2, 6 epochs, seed 0"   # trained by frontier.py
+    python studies/reach.py "PGD-10, 6 epochs, seed 0" "PGD-10, l_2, 6 epochs, seed 0"   # trained by frontier.py
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def main() -> None:
             known["rows"][name] = {"threat": str(threat), "samples": wanted.n} | reach(model, x, y, threat)
         shown = {key: round(value, 3) for key, value in known["rows"][name].items() if isinstance(value, float)}
         print(name, shown, flush=True)
-    known |= {"command": "python benchmarks/reach.py NAME ...", "versions": versions("numpy")}
+    known |= {"command": "python studies/reach.py NAME ...", "versions": versions("numpy")}
     write_atomically(PATH, (json.dumps(known, indent=1) + "\n").encode())
 
 

@@ -1,6 +1,6 @@
-"""Draw the documentation's pictures from the measured figures in benchmarks/results.
+"""Draw the documentation's pictures from the measured figures in studies/results.
 
-python benchmarks/pictures.py
+python studies/pictures.py
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 from matplotlib.ticker import MaxNLocator
 
 from holomorph.evaluation.intervals import wilson
-from holomorph.reporting.images import MODEL, TWIN, Picture, canvas
+from holomorph.reporting.images import BASELINE, MODEL, Picture, canvas
 from ledger import seeds, survivors
 
 HERE = Path(__file__).parent
@@ -30,7 +30,7 @@ def where_the_energy_is_measured() -> Picture:
             for column, (key, label) in enumerate(COLUMNS.items()):
                 axes.plot(
                     100 * figures[key], height, marker="osD^"[column], linestyle="none", markersize=6,
-                    color=TWIN if key == "clean" else MODEL, label=label if height == 0 else None,
+                    color=BASELINE if key == "clean" else MODEL, label=label if height == 0 else None,
                 )  # fmt: skip
         axes.set_yticks(range(len(rows)), [name.replace(", ", ",\n") for name in rows])
         axes.set(xlabel="accuracy in percent", xlim=(-3, 103), ylim=(len(rows) - 0.5, -0.5))
@@ -43,8 +43,8 @@ MARKS = {
     "finite": ("o-", MODEL, "finite energy"),
     "finite, five segments for a third": ("v", MODEL, "five for a third"),
     "finite, five segments": ("D", MODEL, "five throughout"),
-    "N-FGSM k=1": ("s-", TWIN, "N-FGSM"),
-    "PGD-10": ("^", TWIN, "PGD-10"),
+    "N-FGSM k=1": ("s-", BASELINE, "N-FGSM"),
+    "PGD-10": ("^", BASELINE, "PGD-10"),
 }
 
 
@@ -69,7 +69,7 @@ def frontier() -> Picture:
             axes.errorbar(clean, robust, yerr=[robust - low, high - robust], fmt=mark, color=colour, label=name,
                           capsize=2, linewidth=0.8)  # fmt: skip
             for x, y, _, _, passes in trainings:
-                place = {"o-": (-14, 4), "v": (6, 1)}.get(mark, (5, -10) if colour == TWIN else (5, 4))
+                place = {"o-": (-14, 4), "v": (6, 1)}.get(mark, (5, -10) if colour == BASELINE else (5, 4))
                 axes.annotate(str(passes), (100 * x, 100 * y), textcoords="offset points", xytext=place, fontsize=7)
                 said.append(f"{name}: {100 * x:.1f} clean, {100 * y:.1f} robust, {passes} passes")
         figure.figure.legend(loc="outside upper center", ncols=3, handletextpad=0.1, columnspacing=1.2)

@@ -1,4 +1,4 @@
-"""What the theory predicts and what we measure, on Fashion-MNIST: ``python benchmarks/explanations.py [STAGE...]``.
+"""What the theory predicts and what we measure, on Fashion-MNIST: ``python studies/explanations.py [STAGE...]``.
 
 Stages: train (the models of zoo.py), margins (four CNNs, l_inf and l_2), table (of these), turns (their cost beside
 FMN's), explain (five CNNs), transfer (ten models), page (a report of it all, after convergence.py and experts.py). Each

@@ -1,7 +1,7 @@
 """Holomorphic hypotheses against kernels and real networks: accuracy, smallest perturbations, certificates.
 
-Run ``python benchmarks/holomorphic.py``; what is measured is kept in results/holomorphic.json and not measured again.
-``python benchmarks/holomorphic.py table`` writes the tables, results/holomorphic.md and those in RESULTS.md.
+Run ``python studies/holomorphic.py``; what is measured is kept in results/holomorphic.json and not measured again.
+``python studies/holomorphic.py table`` writes the tables, results/holomorphic.md and those in RESULTS.md.
 
 Tuning (tuning.py) sees no test sample. In the plane it has two draws of its own, one to train on and one to hold out.
 Of digits and tables one half is set aside for it once, in three folds, of which what costs most sees the first only
@@ -40,7 +40,7 @@ from tuning import Round, boundary, smallest, tune
 
 RESULTS = Path(__file__).parent / "results"
 SEEDS, ATTACKED = 5, 100
-MARKS = ("<!-- written by: python benchmarks/holomorphic.py table -->", "<!-- until here -->")
+MARKS = ("<!-- written by: python studies/holomorphic.py table -->", "<!-- until here -->")
 PARTS = {"digits": ("digits",), "planar": NAMES, "tables": ("wine", "breast cancer")}
 KINDS = {
     kind: getattr(rivals, kind)

@@ -1,10 +1,10 @@
-"""Spike index and harmonicity during training, and which of them predicts robustness: ``python benchmarks/trends.py``.
+"""Spike index and harmonicity during training, and which of them predicts robustness: ``python studies/trends.py``.
 
 On the digits, where training is cheap: MLPs of width 64, l_inf .1, figures on all test images; robust accuracy is
 what PGD with 40 steps leaves, an upper bound. ``during`` follows three trainings over their epochs, ``over``
 ranks trainings that differ in rule and weight, and correlates each measure with robust accuracy over them. ``large``
-does the same over the Fashion-MNIST CNNs that lie in run folders: ``python benchmarks/trends.py FOLDER...`` (weights of
-the other benchmarks' network), on 300 test images from the 501st on.
+does the same over the Fashion-MNIST CNNs that lie in run folders: ``python studies/trends.py FOLDER...`` (weights of
+the other studies' network), on 300 test images from the 501st on.
 """
 
 from __future__ import annotations

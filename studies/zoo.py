@@ -100,7 +100,7 @@ class Entry:
 
 
 def _cnn(rule: str | Callable[[], Rule]) -> Entry:
-    """The CNN of the other Fashion-MNIST benchmarks; a run folder of theirs can be put in place of the training."""
+    """The CNN of the other Fashion-MNIST studies; a run folder of theirs can be put in place of the training."""
     return Entry(lambda: CNN(SHAPE, CLASSES), rule, epochs=6, samples=55000, batch_size=256)
 
 

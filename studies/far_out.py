@@ -1,6 +1,6 @@
 """Where the relative Fock solver is farther from its boundary than the plain one: samples by distance from the centre.
 
-Run ``python benchmarks/far_out.py`` after holomorphic.py; writes results/far_out.json. Digits, thirds of the attacked
+Run ``python studies/far_out.py`` after holomorphic.py; writes results/far_out.json. Digits, thirds of the attacked
 test samples by |x - mean|: median smallest perturbations of both, and the mean of the paired differences.
 """
 

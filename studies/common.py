@@ -1,4 +1,4 @@
-"""What the training benchmarks share: one row = one training, attacked by PGD, kept in a JSON file, resumable."""
+"""What the training studies share: one row = one training, attacked by PGD, kept in a JSON file, resumable."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from holomorph.threats import ThreatModel
 from holomorph.training.fit import fit
 
 RESULTS = Path(__file__).parent / "results"
-RUNS = Path(os.environ.get("HOLOMORPH_RUNS", Path(__file__).parent.parent / "runs" / "benchmarks"))
+RUNS = Path(os.environ.get("HOLOMORPH_RUNS", Path(__file__).parent.parent / "runs" / "studies"))
 MONITORS = (ThreatModel("inf", 0.05), ThreatModel("inf", 0.1), ThreatModel(2, 1.5))
 
-#: Step of PGD relative to eps. For l_2, 2.5/40 leaves 1 to 3 points more alive than 1/5 does (benchmarks/RESULTS.md).
+#: Step of PGD relative to eps. For l_2, 2.5/40 leaves 1 to 3 points more alive than 1/5 does (studies/RESULTS.md).
 STEP = {"inf": 2.5 / 40, "2": 0.2}
 
 
@@ -56,7 +56,7 @@ class FlattenLast(nn.Module):
 
 
 def network(seed: int, activation: str = "gelu", *, flatten_last: bool = False) -> nn.Module:
-    """The small CNN of all Fashion-MNIST benchmarks, from a named start; ``flatten_last`` reorders its features."""
+    """The small CNN of all Fashion-MNIST studies, from a named start; ``flatten_last`` reorders its features."""
     with torch.random.fork_rng():
         torch.manual_seed(seed_for(seed, "model"))
         model = CNN((1, 28, 28), 10, activation=activation)

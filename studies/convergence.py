@@ -1,4 +1,4 @@
-"""Pointwise against uniform convergence on the digits, plain and robust: ``python benchmarks/convergence.py``.
+"""Pointwise against uniform convergence on the digits, plain and robust: ``python studies/convergence.py``.
 
 MLPs of width 64 on growing parts of the training set, each from independent starts and orders; the gaps are taken on
 all test images. The first fifty training images are in every part: the ones that generalisation is measured against.

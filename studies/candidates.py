@@ -7,9 +7,9 @@ images, the latter by 40 steps on 2,000 (the file says where fewer) and by APGD-
 "rows" that begin with "finite" are of the rule as it was (one step, all of the noise kept and twice as much of it, a
 part of the far ends drawn by their predicted rise); their settings are in the file.
 
-    python benchmarks/candidates.py NAME ...   # adds rows to results/candidates.json; without names: all
+    python studies/candidates.py NAME ...   # adds rows to results/candidates.json; without names: all
 
-Short trainings on purpose: what helps in three or four epochs was then taken to more (benchmarks/frontier.py).
+Short trainings on purpose: what helps in three or four epochs was then taken to more (studies/frontier.py).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What keeping freed memory saves of a training step: plain and N-FGSM, by turns in fresh processes.
 
-python benchmarks/allocator.py --turns 5
+python studies/allocator.py --turns 5
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
 """The plane of robustness, accuracy and training cost on Fashion-MNIST: the finite energy, N-FGSM and PGD.
 
-Trials are attacked on the validation split, the trainings that were kept (benchmarks/trainings.py) on the test split.
+Trials are attacked on the validation split, the trainings that were kept (studies/trainings.py) on the test split.
 Everything is resumable and several processes may share the work.
 
-    python benchmarks/frontier.py train [NAME ...]            # one row after another; --split val for the trials
-    python benchmarks/frontier.py attack NAME ... --n 700     # the white-box half of AutoAttack: APGD-CE, APGD-T
-    python benchmarks/frontier.py square NAME ... --n 300     # its black-box attack on what these have left
-    python benchmarks/frontier.py evaluate NAME ... --n 700   # the strict evaluation, all attacks and checks
-    python benchmarks/frontier.py table [LABEL ...]           # seeds pooled, pairs with bootstrap intervals
+    python studies/frontier.py train [NAME ...]            # one row after another; --split val for the trials
+    python studies/frontier.py attack NAME ... --n 700     # the white-box half of AutoAttack: APGD-CE, APGD-T
+    python studies/frontier.py square NAME ... --n 300     # its black-box attack on what these have left
+    python studies/frontier.py evaluate NAME ... --n 700   # the strict evaluation, all attacks and checks
+    python studies/frontier.py table [LABEL ...]           # seeds pooled, pairs with bootstrap intervals
 
 Each seed is attacked on images of its own, so that three seeds make 2,100 of them. Rows of the file that are
 called "finite, ramp of the weight" are of the rule whose weight grew in the first tenth of training instead of the

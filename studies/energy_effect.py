@@ -2,7 +2,7 @@
 
 Five splits, smallest perturbations of 50 test samples each, on digits 30.
 
-Run ``python benchmarks/energy_effect.py``, after holomorphic.py: the other settings are those that it chose. Kept in
+Run ``python studies/energy_effect.py``, after holomorphic.py: the other settings are those that it chose. Kept in
 results/energy_effect.json; writes results/energy_effect.md and docs/pictures/energy_*.svg.
 """
 
@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from holomorph._utils.io import write_atomically
-from holomorph.reporting.images import MODEL, TWIN, Picture, canvas
+from holomorph.reporting.images import BASELINE, MODEL, Picture, canvas
 from holomorphic import KINDS, RESULTS, measure
 from pictures import save
 
@@ -103,10 +103,10 @@ def picture(series: str, rows: list[dict[str, float]]) -> Picture:
     """Accuracy and median perturbation against the weight, one axis each."""
     with canvas() as figure:
         axes, place = figure.axes, range(len(rows))
-        axes.plot(place, [r["clean"] for r in rows], color=TWIN, marker="o", label="clean accuracy")
+        axes.plot(place, [r["clean"] for r in rows], color=BASELINE, marker="o", label="clean accuracy")
         axes.set_xticks(place, [f"{r['weight']:g}" for r in rows])
         axes.set_xlabel("weight of the energy")
-        axes.set_ylabel("clean accuracy, percent", color=TWIN)
+        axes.set_ylabel("clean accuracy, percent", color=BASELINE)
         other = axes.twinx()
         other.plot(place, [r["median"] for r in rows], color=MODEL, marker="s")
         other.fill_between(place, [r["least"] for r in rows], [r["most"] for r in rows], color=MODEL, alpha=0.15)

@@ -1,6 +1,6 @@
 """What the layers and solvers cost where their method changes: Gauss's products, certificates, iteration, Nystroem.
 
-Run ``python benchmarks/exact_sizes.py``; writes results/exact_sizes.json. Seconds of CPU time, one thread.
+Run ``python studies/exact_sizes.py``; writes results/exact_sizes.json. Seconds of CPU time, one thread.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Continuity bias: one network against region-wise experts at equal parameters. ``python benchmarks/experts.py``.
+"""Continuity bias: one network against region-wise experts at equal parameters. ``python studies/experts.py``.
 
 In two dimensions the attack is exhaustive: the hard system is evaluated on a grid of the threat's ball, so the gate's
 jumps are found whatever its gradients say. On images (of Fashion-MNIST 4,000 for training and 400 for testing) each

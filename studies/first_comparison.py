@@ -1,6 +1,6 @@
 """All rules on the digits, by ``compare``: three seeds, equal epochs, PGD on the validation samples.
 
-Run ``python benchmarks/first_comparison.py``; started again it goes on. Writes results/first_comparison.json and .md.
+Run ``python studies/first_comparison.py``; started again it goes on. Writes results/first_comparison.json and .md.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from holomorph.rules import RULES
 from holomorph.threats import ThreatModel
 
 RESULTS = Path(__file__).parent / "results"
-RUNS = Path(os.environ.get("HOLOMORPH_RUNS", Path(__file__).parent.parent / "runs" / "benchmarks"))
+RUNS = Path(os.environ.get("HOLOMORPH_RUNS", Path(__file__).parent.parent / "runs" / "studies"))
 
 #: The threat that rules are trained for, and two that they have not seen.
 THREATS = (ThreatModel("inf", 0.1), ThreatModel(2, 0.5), ThreatModel(1, 2.0))

@@ -5,7 +5,7 @@ the growth off the real line: real weights (nothing leaves it), s = 8 (growth e^
 of the imaginary part, bounded and not holomorphic. Five splits. If growth is the reason, these train at 3e-2.
 
 At every step of the training, of the batch: the largest |Im z|/s before the activations, the largest |sin(z/s)| after
-them, the largest modulus of the outputs h. Run ``python benchmarks/divergence.py``; kept in results/divergence.json
+them, the largest modulus of the outputs h. Run ``python studies/divergence.py``; kept in results/divergence.json
 and not measured again; writes results/divergence.md.
 """
 

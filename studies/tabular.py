@@ -1,7 +1,7 @@
 """Small and tabular data, one default for all: accuracy and the smallest l_inf perturbation under cross-validation.
 
-    python benchmarks/tabular.py
-    python benchmarks/tabular.py --rules finite@median    # eps is what plain training withstands already, see below
+    python studies/tabular.py
+    python studies/tabular.py --rules finite@median    # eps is what plain training withstands already, see below
 
 Features are standardised by the training folds (the digits lie in [0, 1] as they are). Nothing is tuned: eps is the
 only setting given, the same for all tables; "@median" after a rule takes for it the median smallest perturbation of
@@ -131,7 +131,7 @@ def main() -> None:
     wanted = parser.parse_args()
     path = RESULTS / "tabular.json"
     known: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {"command": "", "folds": {}}
-    known |= {"command": "python benchmarks/tabular.py", "versions": versions("numpy", "scikit-learn", "foolbox")}
+    known |= {"command": "python studies/tabular.py", "versions": versions("numpy", "scikit-learn", "foolbox")}
     for name, data in tables().items():
         if wanted.only and name not in wanted.only:
             continue

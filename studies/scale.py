@@ -3,7 +3,7 @@
 No colour data set comes with a package index, so this one is made: each Fashion-MNIST garment in a random colour, at a
 random place of a 32 x 32 image whose background is smooth coloured noise. The label is known; shape alone tells it.
 
-    python benchmarks/scale.py            # trains, attacks, writes results/scale.json; resumable
+    python studies/scale.py            # trains, attacks, writes results/scale.json; resumable
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def main() -> None:
             "interval": [interval.low, interval.high], "samples": wanted.n,
             "answers": alive.int().tolist(),
         }  # fmt: skip
-        known |= {"command": "python benchmarks/scale.py", "versions": versions("numpy", "pyautoattack")}
+        known |= {"command": "python studies/scale.py", "versions": versions("numpy", "pyautoattack")}
         write_atomically(PATH, (json.dumps(known, indent=1) + "\n").encode())
         print(key, {k: v for k, v in known["rows"][key].items() if isinstance(v, int | float)}, flush=True)
     rows = {k: v for k, v in known["rows"].items() if "plain" not in k}

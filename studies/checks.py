@@ -1,10 +1,10 @@
 """The evaluation's checks on trained models: four rules on the digits, CNNs on Fashion-MNIST, and the rogues' gallery.
 
-Claim: on honest models no check fails, and where one warns the table says which. ``python benchmarks/checks.py
+Claim: on honest models no check fails, and where one warns the table says which. ``python studies/checks.py
 digits`` (about 3 minutes of one core) trains four MLPs; ``NAME=RUN`` takes a run folder with a small CNN, or a file of
 its weights (about 10 minutes on 300 images, SAMPLES=n for others, QUICK=1 for the quick evaluation), or the evaluation
 that a folder already holds; ``rogues`` runs the gallery of the tests (a minute). What is in
-``benchmarks/results/checks.json`` is not run again; a killed row goes on where it was. ``--table`` prints the tables.
+``studies/results/checks.json`` is not run again; a killed row goes on where it was. ``--table`` prints the tables.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ DIGITS, FASHION = 100, int(os.environ.get("SAMPLES", "300"))
 #: A row of the quick evaluation, where there is no time for the full one; the table says so.
 QUICK = os.environ.get("QUICK") == "1"
 #: The undefended network of Fashion-MNIST; ``holomorph run --data fashion-mnist`` makes it.
-TWIN = Path("runs/fashion/baseline.safetensors")
+BASELINE = Path("runs/fashion/baseline.safetensors")
 
 
 def row(record: EvaluationRecord) -> dict[str, Any]:
@@ -74,11 +74,11 @@ def fashion(name: str, folder: Path) -> EvaluationRecord:
     if folder.is_dir() and (folder / "evaluation.json").is_file():
         return EvaluationRecord.load(folder / "evaluation.json")
     weights = folder / "model.safetensors" if folder.is_dir() else folder
-    return evaluated(f"fashion-mnist {name}", network(weights), network(TWIN), load("fashion-mnist"), FASHION)
+    return evaluated(f"fashion-mnist {name}", network(weights), network(BASELINE), load("fashion-mnist"), FASHION)
 
 
 def network(weights: Path) -> nn.Module:
-    """The CNN of the benchmarks with these weights."""
+    """The CNN of the studies with these weights."""
     model = common.network(0)
     model.load_state_dict(load_file(weights))
     return model.eval()

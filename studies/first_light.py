@@ -5,7 +5,7 @@ samples, on the balls, or absent. All 55,000 training images, Adam at 2e-3 one-c
 PGD with 40 steps and 2 restarts on the first 1,000 test images: an upper bound of robust accuracy, for comparison
 between rows only.
 
-    python benchmarks/first_light.py            # about 12 minutes on 2 idle cores; resumes where it stopped
+    python studies/first_light.py            # about 12 minutes on 2 idle cores; resumes where it stopped
 """
 
 from __future__ import annotations
@@ -51,4 +51,4 @@ ROWS = {
 }
 
 if __name__ == "__main__":
-    run_rows("first_light.json", ROWS, split="test", command="python benchmarks/first_light.py")
+    run_rows("first_light.json", ROWS, split="test", command="python studies/first_light.py")

@@ -1,8 +1,8 @@
 """The evaluation against AutoAttack's own script: same seed, same settings, five models trained on the digits.
 
 Claims: the robust accuracy is never above the script's; where it is lower, the attack that won is named; the same
-attacks take at most 1.1 times the script's time. Run: ``python benchmarks/crosscheck.py`` (about 10 minutes of one
-core). Writes ``benchmarks/results/crosscheck.json``; what is in it already is not run again. Times are processor times,
+attacks take at most 1.1 times the script's time. Run: ``python studies/crosscheck.py`` (about 10 minutes of one
+core). Writes ``studies/results/crosscheck.json``; what is in it already is not run again. Times are processor times,
 script and evaluation by turns on the same few samples, so that what else the machine does hits both alike.
 """
 
