@@ -94,16 +94,17 @@ def _script(model: nn.Module, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
 def _chain_only(model: nn.Module, x: torch.Tensor, y: torch.Tensor) -> None:
     """AutoAttack's own attacks as the evaluation runs them."""
     from holomorph.attacks.autoattack import standard
-    from holomorph.contract.guest import Subject, under_attack
+    from holomorph.contract.classifier import Classifier
+    from holomorph.contract.guest import under_attack
     from holomorph.evaluation.evaluate import run_attack
-    from holomorph.evaluation.results import Ledger
+    from holomorph.evaluation.results import Results
     from holomorph.evaluation.runner import Runner
 
     with under_attack(model):
-        subject = Subject(model)
-        ledger = Ledger(subject, x, y, THREAT, subject.answers(x))
+        subject = Classifier(model)
+        results = Results(subject, x, y, THREAT, subject.predictions(x))
         for stage in standard(THREAT, 10):
-            run_attack(stage, ledger, subject, Runner())
+            run_attack(stage, results, subject, Runner())
 
 
 def main() -> None:

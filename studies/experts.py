@@ -19,7 +19,8 @@ from torch import Tensor, nn
 
 from holomorph._utils.agreement import bootstrap
 from holomorph._utils.io import write_atomically
-from holomorph.contract.guest import Subject, under_attack
+from holomorph.contract.classifier import Classifier
+from holomorph.contract.guest import under_attack
 from holomorph.data import load
 from holomorph.nn.classifiers import MLP
 from holomorph.records.base import Interval
@@ -82,7 +83,7 @@ def adaptive(model: nn.Module, x: Tensor, y: Tensor, threat: ThreatModel, classe
         alive = model(x).argmax(1) == y
     for view in views.values():
         with under_attack(view):
-            made = StrongestAPGD("apgd-ce", threat, classes, steps=30)(Subject(view), x, y, 0)
+            made = StrongestAPGD("apgd-ce", threat, classes, steps=30)(Classifier(view), x, y, 0)
         with torch.no_grad():
             alive &= model(made).argmax(1) == y
     return alive

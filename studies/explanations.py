@@ -25,7 +25,8 @@ from holomorph._utils.fingerprint import fingerprint
 from holomorph._utils.io import write_atomically
 from holomorph._utils.versions import versions
 from holomorph.attacks.foolbox import FoolboxAttack
-from holomorph.contract.guest import Subject, under_attack
+from holomorph.contract.classifier import Classifier
+from holomorph.contract.guest import under_attack
 from holomorph.data import Splits, load
 from holomorph.explanation.explain import explain
 from holomorph.explanation.margins import analytic, first_order
@@ -65,11 +66,11 @@ def margins_all(data: Splits, samples: int, only: str = "") -> None:
             continue
         shelf = Shelf(RUNS / f"{stem}.found", fingerprint([model], x[:1], y[:1], f"{threat} thorough"))
         with under_attack(model):
-            subject = Subject(model)
+            subject = Classifier(model)
             margins = foretell(subject, x, y, threat, thorough=True, shelf=shelf)
             record = ExplanationRecord(
                 model=name, data=data.name, threat=threat, samples=len(x), seed=0, margins=margins,
-                clean=float((subject.answers(x) == y).float().mean()), versions=versions("foolbox", "pyautoattack"),
+                clean=float((subject.predictions(x) == y).float().mean()), versions=versions("foolbox", "pyautoattack"),
             )  # fmt: skip
         record.save(RESULTS / f"margins-{stem}.json")
         for a in margins.agreements:
@@ -103,7 +104,7 @@ def turns_all(data: Splits, samples: int) -> None:
         seconds: dict[str, list[float]] = {}
         model = trained(name, data)
         with under_attack(model):
-            subject = Subject(model)
+            subject = Classifier(model)
             works: dict[str, Callable[[], object]] = {
                 "fmn": functools.partial(FoolboxAttack("fmn", threat, 100), subject, x, y, 0),
                 "first order": functools.partial(first_order, subject, x, y, threat, rivals=3),

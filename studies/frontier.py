@@ -29,7 +29,7 @@ from torch import Tensor, nn
 
 from common import RESULTS, Row, clean_accuracy, folder, pgd_survivors, rival_margin, train_row
 from holomorph.attacks.autoattack import AutoAttackStage
-from holomorph.contract.guest import Subject
+from holomorph.contract.classifier import Classifier
 from holomorph.data import Splits, load
 from holomorph.evaluation.evaluate import evaluate
 from holomorph.evaluation.intervals import paired_bootstrap, wilson
@@ -91,7 +91,7 @@ class Study:
             if begun:
                 alive[:begun] = torch.as_tensor(survivors(known, [str(threat)], "square"))
             todo = begun + alive[begun:].nonzero()[:, 0]
-            made = AutoAttackStage("square", threat, 10)(Subject(model), x[todo], y[todo], seed=0)
+            made = AutoAttackStage("square", threat, 10)(Classifier(model), x[todo], y[todo], seed=0)
             with torch.no_grad():
                 alive[todo] = model(made).argmax(1) == y[todo]
             self.ledger.account(name, f"square {threat}", alive)
@@ -114,7 +114,7 @@ class Study:
 
 def whitebox(model: nn.Module, x: Tensor, y: Tensor, threat: ThreatModel) -> Tensor:
     """Which samples APGD-CE and APGD-T of AutoAttack leave right."""
-    subject = Subject(model)
+    subject = Classifier(model)
     alive = torch.cat([model(part).argmax(1) for part in x.split(500)]).eq(y)
     for name in ("apgd-ce", "apgd-t"):
         for todo in alive.nonzero()[:, 0].split(250):

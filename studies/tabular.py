@@ -37,7 +37,7 @@ from common import RESULTS
 from holomorph._utils.io import write_atomically
 from holomorph._utils.versions import versions
 from holomorph.attacks.foolbox import FoolboxAttack
-from holomorph.contract.guest import Subject
+from holomorph.contract.classifier import Classifier
 from holomorph.sklearn import RobustClassifier
 from holomorph.threats import ThreatModel
 
@@ -67,7 +67,7 @@ def tables() -> dict[str, Arrays]:
 def smallest(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
     """The smallest l_inf perturbation found; 0 where wrong from the start, infinite where none was found."""
     threat = ThreatModel("inf", 0.1, (math.floor(float(x.min())) - 1.0, math.ceil(float(x.max())) + 1.0))
-    found = FoolboxAttack("fmn", threat, steps=100)(Subject(model), x, y, seed=0).double()
+    found = FoolboxAttack("fmn", threat, steps=100)(Classifier(model), x, y, seed=0).double()
     with torch.no_grad():
         fooled, right = model(found).argmax(1) != y, model(x).argmax(1) == y
     sizes = torch.where(fooled, (found - x).abs().amax(1), torch.inf)

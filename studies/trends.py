@@ -23,7 +23,8 @@ from common import cross_entropy, network, pgd_survivors, rival_margin
 from holomorph._utils.agreement import bootstrap, spearman
 from holomorph._utils.io import write_atomically
 from holomorph.calculus.laplacian import laplacian
-from holomorph.contract.guest import Subject, under_attack
+from holomorph.contract.classifier import Classifier
+from holomorph.contract.guest import under_attack
 from holomorph.data import Splits, load
 from holomorph.explanation.harmonicity import harmonicity
 from holomorph.nn.classifiers import MLP
@@ -82,13 +83,13 @@ def figures(model: nn.Module, x: Tensor, y: Tensor, objective: Objective = cross
     model.eval()
     robust = float(pgd_survivors(model, x, y, THREAT, restarts=1, objective=objective).float().mean())
     with under_attack(model):
-        subject = Subject(model)
+        subject = Classifier(model)
         energies = spikes(subject, x, y, THREAT)
         shape = harmonicity(subject, x, y, THREAT, directions=8, tests=16)
         draws = torch.Generator().manual_seed(0)
         with torch.no_grad():
             bend = laplacian(subject, x, "hutchinson", probes=8, generator=draws).square().mean().sqrt()
-        clean = float((subject.answers(x) == y).float().mean())
+        clean = float((subject.predictions(x) == y).float().mean())
     samples, balls, _ = (place.energy.value for place in energies.places)
     return {
         "clean": clean,

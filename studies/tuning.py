@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from holomorph.attacks.foolbox import FoolboxAttack
-from holomorph.contract.guest import Subject
+from holomorph.contract.classifier import Classifier
 from holomorph.errors import HolomorphError
 from holomorph.research.geometry import Boundary, decision_boundary
 from holomorph.threats import ThreatModel
@@ -107,7 +107,7 @@ def _attacked(model: nn.Module, x: Tensor, y: Tensor, attacks: tuple[str, ...], 
     threat = ThreatModel(2, 1.0, (math.floor(float(x.min())), math.ceil(float(x.max()))))
     best = torch.full((len(x),), math.inf, dtype=torch.float64)
     for name in attacks:
-        found = FoolboxAttack(name, threat, steps=steps)(Subject(model), x, y, seed=0).double()
+        found = FoolboxAttack(name, threat, steps=steps)(Classifier(model), x, y, seed=0).double()
         with torch.no_grad():
             success = model(found).argmax(1) != y
         best = torch.where(success, torch.minimum(best, (found - x).norm(dim=1)), best)

@@ -17,7 +17,8 @@ from holomorph.attacks.autoattack import AutoAttackStage, randomised, standard
 from holomorph.attacks.foolbox import FoolboxAttack
 from holomorph.attacks.pgd import Pgd, ascend
 from holomorph.calculus.norms import norm
-from holomorph.contract.guest import Subject, under_attack
+from holomorph.contract.classifier import Classifier
+from holomorph.contract.guest import under_attack
 from holomorph.errors import MissingExtraError
 from holomorph.threats import ThreatModel
 
@@ -88,7 +89,7 @@ def test_autoattack_breaks_what_can_be_broken_and_nothing_else(name: str, p: str
         if stage.name == "square":
             continue
         with under_attack(case.logits):
-            found = replace(stage, steps=30)(Subject(case.logits), case.x, case.y, seed=0)
+            found = replace(stage, steps=30)(Classifier(case.logits), case.x, case.y, seed=0)
         assert found.shape == case.x.shape
         assert found.dtype == case.x.dtype
         hit = broken(case, threat, found)
@@ -104,7 +105,7 @@ def test_square_stays_inside_and_breaks_easy_samples(p: str, name: str) -> None:
     threat, distance = ThreatModel(p, 2.5 * case.threat(p).radius, case.box), case.distance(p)
     stage = AutoAttackStage("square", threat, len(case.weight), queries=150)
     with under_attack(case.logits):
-        hit = broken(case, threat, stage(Subject(case.logits), case.x, case.y, seed=0))
+        hit = broken(case, threat, stage(Classifier(case.logits), case.x, case.y, seed=0))
     assert stage.access == "black box"
     assert not (hit & (distance > threat.radius)).any()
     assert hit[distance < 0.1 * threat.radius].all()
@@ -128,7 +129,7 @@ def test_minimal_norm_attacks_find_the_known_distance(name: str, attack: str, p:
     case = CASES[name]
     run = FoolboxAttack(attack, case.threat(p))  # type: ignore[arg-type]
     with under_attack(case.logits):
-        found = run(Subject(case.logits), case.x, case.y, seed=0)
+        found = run(Classifier(case.logits), case.x, case.y, seed=0)
     wrong = case.logits(found).argmax(1) != case.y
     ratio = norm(found - case.x, float(p)) / case.distance(p)
     assert wrong.double().mean() > 0.6  # FMN halts exactly on a flat boundary now and then
@@ -140,7 +141,7 @@ def test_boundary_attack_reads_answers_only_and_moves_towards_the_boundary() -> 
     case = CASES["three classes, image"]
     start = FoolboxAttack("boundary", case.threat("2"), steps=1)
     longer = FoolboxAttack("boundary", case.threat("2"), steps=300)
-    blind = Subject(lambda x: case.logits(x.detach()).detach(), differentiable=False)
+    blind = Classifier(lambda x: case.logits(x.detach()).detach(), differentiable=False)
     with under_attack(case.logits):
         far, near = (norm(a(blind, case.x, case.y, seed=0) - case.x, 2.0) for a in (start, longer))
     assert longer.access == "black box"
@@ -153,7 +154,7 @@ def test_boundary_attack_reads_answers_only_and_moves_towards_the_boundary() -> 
 def test_our_ascent_reaches_the_best_possible_margin(p: str, loss: str) -> None:
     case = CASES["two classes, tabular, wide box"]
     threat, distance = case.threat(p), case.distance(p)
-    run = ascend(Subject(case.logits), case.x, case.y, threat, steps=60, loss=loss)  # type: ignore[arg-type]
+    run = ascend(Classifier(case.logits), case.x, case.y, threat, steps=60, loss=loss)  # type: ignore[arg-type]
     slack = 1.1 if p == "1" else 1.02  # in l_1 the ascent moves several coordinates at once
     assert run.found[distance < threat.radius / slack].all()
     assert not run.found[distance > threat.radius * 1.0001].any()
@@ -163,9 +164,9 @@ def test_our_ascent_reaches_the_best_possible_margin(p: str, loss: str) -> None:
 def test_restarts_and_the_far_start_stay_inside_the_threat() -> None:
     case = CASES["five classes, small colour image"]
     threat = case.threat("inf")
-    found = Pgd(threat, steps=20, restarts=2, far=True)(Subject(case.logits), case.x, case.y, seed=3)
+    found = Pgd(threat, steps=20, restarts=2, far=True)(Classifier(case.logits), case.x, case.y, seed=3)
     assert float(norm(found - case.x, math.inf).max()) <= threat.radius * (1 + 1e-9)
-    again = Pgd(threat, steps=20, restarts=2, far=True)(Subject(case.logits), case.x, case.y, seed=3)
+    again = Pgd(threat, steps=20, restarts=2, far=True)(Classifier(case.logits), case.x, case.y, seed=3)
     assert torch.equal(found, again)
 
 
@@ -207,7 +208,7 @@ def test_a_missing_package_is_named_with_its_extra(package: str, monkeypatch: py
     case = CASES["two classes, tabular, wide box"]
     run = {
         "foolbox": foolbox.load,
-        "pyautoattack": lambda: standard(case.threat("inf"), 2)[0](Subject(case.logits), case.x, case.y, 0),
+        "pyautoattack": lambda: standard(case.threat("inf"), 2)[0](Classifier(case.logits), case.x, case.y, 0),
     }[package]
     with pytest.raises(MissingExtraError, match=rf"{package}.*holomorph\[attacks\]"):
         run()

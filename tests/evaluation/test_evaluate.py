@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from holomorph.attacks.autoattack import AutoAttackStage
-from holomorph.contract.guest import Subject
+from holomorph.contract.classifier import Classifier
 from holomorph.errors import ConfigError, DataError, HolomorphWarning, ModelError
 from holomorph.evaluation import runner as stage
 from holomorph.evaluation.attack import attack
 from holomorph.evaluation.evaluate import evaluate, prepare
 from holomorph.evaluation.inspection import examine
-from holomorph.evaluation.results import Ledger
+from holomorph.evaluation.results import Results
 from holomorph.evaluation.robustbench import robustbench
 from holomorph.evaluation.runner import Runner, Store
 from holomorph.records.evaluation import EvaluationRecord
@@ -54,7 +54,7 @@ def test_the_union_counts_a_sample_once_and_growing_eps_never_helps() -> None:
 
 def test_what_is_found_under_one_threat_is_tried_under_the_others_as_what_it_was() -> None:
     near, far = ThreatModel("inf", 0.15), ThreatModel("inf", 0.3)
-    first, second = (Ledger(Subject(halves), X, Y, threat, halves(X).argmax(1)) for threat in (far, near))
+    first, second = (Results(Classifier(halves), X, Y, threat, halves(X).argmax(1)) for threat in (far, near))
     rows = torch.tensor([1, 3])
     crossed = torch.tensor([[0.49, 0.51], [0.51, 0.49]])
     assert first.submit("square", "black box", rows[:1], crossed[:1]) == 1
@@ -106,7 +106,7 @@ def test_one_output_is_two_classes() -> None:
 def test_classes_beyond_256_are_told_apart_in_half_precision() -> None:
     logits = nn.functional.one_hot(torch.tensor([257, 299, 3]), 300).bfloat16()
     logits[2, 5] = torch.nan
-    assert Subject(lambda _: logits).answers(torch.zeros(3, 1)).tolist() == [257, 299, -1]
+    assert Classifier(lambda _: logits).predictions(torch.zeros(3, 1)).tolist() == [257, 299, -1]
 
 
 def test_a_model_in_training_mode_is_evaluated_in_evaluation_mode(scene: Scene) -> None:
@@ -238,15 +238,15 @@ def test_fewer_samples_than_asked_are_used_with_a_warning() -> None:
 
 
 def test_the_first_look_sees_zero_gradients_and_noise(scene: Scene) -> None:
-    seen = examine(Subject(scene.honest), scene.x, scene.y)
+    seen = examine(Classifier(scene.honest), scene.x, scene.y)
     assert (seen.classes, seen.randomised, seen.masked, seen.differentiable) == (10, False, False, True)
-    noisy = examine(Subject(lambda x: scene.honest(x) + torch.randn(len(x), 10)), scene.x, scene.y)
+    noisy = examine(Classifier(lambda x: scene.honest(x) + torch.randn(len(x), 10)), scene.x, scene.y)
     assert noisy.randomised
 
 
 def test_the_runner_gives_the_same_proposals_in_any_order_of_batches(scene: Scene) -> None:
     attack = AutoAttackStage("apgd-ce", THREAT, 10, steps=5)
-    subject = Subject(scene.honest)
-    whole = Runner(0, batch_size=4).propose(attack, THREAT, subject, scene.x[:8], scene.y[:8])
-    last = Runner(0, batch_size=4).propose(attack, THREAT, subject, scene.x[4:8], scene.y[4:8])
+    classifier = Classifier(scene.honest)
+    whole = Runner(0, batch_size=4).propose(attack, THREAT, classifier, scene.x[:8], scene.y[:8])
+    last = Runner(0, batch_size=4).propose(attack, THREAT, classifier, scene.x[4:8], scene.y[4:8])
     assert torch.equal(whole[4:], last)

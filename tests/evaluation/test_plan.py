@@ -11,7 +11,7 @@ from holomorph.attacks.autoattack import AutoAttackStage
 from holomorph.attacks.numerical import NumericalPgd
 from holomorph.errors import ConfigError
 from holomorph.evaluation.evaluate import evaluate
-from holomorph.evaluation.inspection import Traits
+from holomorph.evaluation.inspection import Inspection
 from holomorph.evaluation.plan import QUICK_GRADIENTS, plan, quick_samples
 from holomorph.threats import ThreatModel
 from scenes import THREAT, X, Y, halves
@@ -41,13 +41,13 @@ def test_a_quick_evaluation_keeps_to_its_count_of_passes(threats: str) -> None:
 
 
 def test_the_full_plan_begins_with_autoattack_undisturbed() -> None:
-    names = [a.name for a in plan(THREAT, Traits(classes=10, spread=0.0, zero_gradients=0.0))]
+    names = [a.name for a in plan(THREAT, Inspection(classes=10, spread=0.0, zero_gradients=0.0))]
     assert names[:4] == ["apgd-ce", "apgd-t", "fab-t", "square"]
 
 
 def test_a_thorough_plan_adds_the_boundary_attack_and_all_starts() -> None:
-    traits = Traits(classes=10, spread=0.0, zero_gradients=0.0)
-    further = [a for a in plan(THREAT, traits, effort="thorough") if a not in plan(THREAT, traits)]
+    inspection = Inspection(classes=10, spread=0.0, zero_gradients=0.0)
+    further = [a for a in plan(THREAT, inspection, effort="thorough") if a not in plan(THREAT, inspection)]
     assert [a.name for a in further] == ["pgd-numerical", "pgd-restarts", "boundary"]
     assert isinstance(further[0], NumericalPgd)
     assert further[0].limit is None
@@ -56,8 +56,8 @@ def test_a_thorough_plan_adds_the_boundary_attack_and_all_starts() -> None:
 
 
 def test_a_randomised_model_gets_the_randomised_version() -> None:
-    traits = Traits(classes=10, spread=0.1, zero_gradients=0.0)
-    stages = [a for a in plan(THREAT, traits) if isinstance(a, AutoAttackStage)]
+    inspection = Inspection(classes=10, spread=0.1, zero_gradients=0.0)
+    stages = [a for a in plan(THREAT, inspection) if isinstance(a, AutoAttackStage)]
     assert [(s.name, s.draws) for s in stages] == [("apgd-ce", 20), ("apgd-dlr", 20)]
 
 

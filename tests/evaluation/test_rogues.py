@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from holomorph.contract.guest import Subject
+from holomorph.contract.classifier import Classifier
 from holomorph.evaluation.evaluate import evaluate
 from holomorph.records.evaluation import EvaluationRecord
 from holomorph.threats import ThreatModel
@@ -117,6 +117,6 @@ def test_a_smooth_convolutional_network_trips_nothing(scene: Scene) -> None:
 def test_the_audit_forgives_rounding_and_nothing_more() -> None:
     """Logits that differ by less than 32 units in the last place are a tie; a hundred times that is an answer."""
     eps = torch.finfo(torch.float32).eps
-    subject = Subject(nn.Identity())
+    classifier = Classifier(nn.Identity())
     rows = torch.tensor([[8.0, 8.0 * (1 - 8 * eps)], [8.0, 8.0 * (1 - 800 * eps)], [8.0, 9.0], [float("nan"), 1.0]])
-    assert subject.lead(rows, torch.tensor([0, 0, 0, 0])).sign().tolist() == [0.0, 1.0, -1.0, -1.0]
+    assert classifier.margins(rows, torch.tensor([0, 0, 0, 0])).sign().tolist() == [0.0, 1.0, -1.0, -1.0]

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from holomorph.calculus import Ball
-from holomorph.contract.guest import Subject
+from holomorph.contract.classifier import Classifier
 from holomorph.errors import ConfigError, DataError, ModelError
 from holomorph.explanation.boundary import boundary, curvatures, tangent_share
 from holomorph.explanation.explain import explain
@@ -203,7 +203,7 @@ def test_margins_of_a_linear_model_foretell_the_attacks(norm):
     model.weight.data = torch.randn(3, 4, generator=torch.Generator().manual_seed(7))
     model.bias.data = -model.weight.data.sum(1) / 2
     y = model(x).argmax(1)
-    found = foretell(Subject(model), x, y, ThreatModel(norm, 0.1), steps=60)
+    found = foretell(Classifier(model), x, y, ThreatModel(norm, 0.1), steps=60)
     for agreement in found.agreements:
         assert agreement.spearman.value > 0.98
         assert agreement.relative_error.value < 0.05

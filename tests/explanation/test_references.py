@@ -11,7 +11,7 @@ from torch import nn
 from holomorph.attacks.autoattack import AutoAttackStage
 from holomorph.attacks.foolbox import FoolboxAttack
 from holomorph.calculus.norms import norm
-from holomorph.contract.guest import Subject
+from holomorph.contract.classifier import Classifier
 from holomorph.explanation.margins import first_order
 from holomorph.explanation.reference_attacks import NearestFAB, references
 from holomorph.threats import ThreatModel
@@ -34,7 +34,7 @@ def test_attacks_find_the_nearest_point_beside_black_pixels(name: str) -> None:
     for attack in references(threat, 2, 100, thorough=True):
         if attack.name == "boundary":  # reads no gradients: far from the nearest point after 100 steps
             continue
-        made = attack(Subject(model), x, y, 0)
+        made = attack(Classifier(model), x, y, 0)
         found = norm(made - x, threat.p)
         assert (model(made).argmax(1) != y).all(), attack.name
         assert bool((found >= exact * 0.999).all()), attack.name
@@ -47,16 +47,16 @@ def test_fab_keeps_the_nearest_of_several_rivals() -> None:
     x, y = torch.tensor([[0.25, 0.5]]), torch.tensor([0])
     package = AutoAttackStage("fab-t", ThreatModel("inf", 0.999), 3, steps=20)
     ours = NearestFAB("fab-t", ThreatModel("inf", 0.999), 3, steps=20)
-    distances = [float((attack(Subject(model), x, y, 0) - x).abs().max()) for attack in (package, ours)]
+    distances = [float((attack(Classifier(model), x, y, 0) - x).abs().max()) for attack in (package, ours)]
     assert distances == pytest.approx([0.25, 0.1], abs=0.01)
-    assert float((replace(ours, rivals=1)(Subject(model), x, y, 0) - x).abs().max()) == pytest.approx(0.25, abs=0.01)
+    assert float((replace(ours, rivals=1)(Classifier(model), x, y, 0) - x).abs().max()) == pytest.approx(0.25, abs=0.01)
 
 
 def test_fab_leaves_samples_alone_that_no_rival_can_reach() -> None:
     model = linear(torch.tensor([[0.1, 0.0], [0.0, 0.1]]), [9.0, 0.0])
     x = torch.tensor([[0.5, 0.5]])
     attack = NearestFAB("fab-t", ThreatModel("inf", 0.999), 2, steps=5)
-    assert torch.equal(attack(Subject(model), x, torch.tensor([0]), 0), x)
+    assert torch.equal(attack(Classifier(model), x, torch.tensor([0]), 0), x)
 
 
 def test_the_boundary_attack_goes_on_from_what_was_found() -> None:
@@ -67,7 +67,7 @@ def test_the_boundary_attack_goes_on_from_what_was_found() -> None:
     y, threat = model(x).argmax(1), ThreatModel(2, 0.1, box=(-5, 5))
     exact = first_order(model, x, y, threat)
     starts = x + 3 * (exact.point - x)
-    made = FoolboxAttack("boundary", threat, 200)(Subject(model), x, y, 0, starts=starts)
+    made = FoolboxAttack("boundary", threat, 200)(Classifier(model), x, y, 0, starts=starts)
     found = norm(made - x, 2.0)
     assert (found < 2.9 * exact.distance).all()
     assert (found >= 0.999 * exact.distance).all()

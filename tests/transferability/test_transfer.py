@@ -8,7 +8,7 @@ from torch import nn
 from holomorph._utils.agreement import centred
 from holomorph.attacks.foolbox import FoolboxAttack
 from holomorph.calculus.norms import norm
-from holomorph.contract.guest import Subject
+from holomorph.contract.classifier import Classifier
 from holomorph.errors import ConfigError, DataError, ModelError
 from holomorph.records.transfer import TransferRecord
 from holomorph.threats import ThreatModel
@@ -79,7 +79,7 @@ def test_apgd_returns_the_highest_loss_of_a_linear_model_even_where_nothing_is_b
     model = _linear(4, classes=2, dtype=torch.float32)
     x, _ = _data(dtype=torch.float32)
     y, threat = model(x).argmax(1).detach(), ThreatModel("inf", 0.01)
-    found = StrongestAPGD("apgd-ce", threat, 2, steps=20)(Subject(model), x, y, 0)
+    found = StrongestAPGD("apgd-ce", threat, 2, steps=20)(Classifier(model), x, y, 0)
     best = measured(model, x, x + gradient_step(model, x, y, threat), y)
     assert not best.wrong.all()
     assert torch.allclose(measured(model, x, found, y).increase, best.increase, rtol=1e-3, atol=1e-5)
@@ -89,7 +89,7 @@ def test_the_stretched_example_has_the_radius_and_stays_in_the_box():
     model, (x, y) = _linear(5, dtype=torch.float32), _data(dtype=torch.float32)
     threat = ThreatModel(2, 0.1)
     right = model(x).argmax(1) == y
-    delta = stretched(x, FoolboxAttack("fmn", threat, steps=20)(Subject(model), x, y, 0), threat) - x
+    delta = stretched(x, FoolboxAttack("fmn", threat, steps=20)(Classifier(model), x, y, 0), threat) - x
     length = norm(delta, 2.0)
     found = length > 0  # FMN finds nothing for a few
     assert found[right].float().mean() > 0.8

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from holomorph.attacks.base import Access
 from holomorph.attacks.unit_cube import UnitCube, UnitModel
-from holomorph.contract.guest import Subject
+from holomorph.contract.classifier import Classifier
 from holomorph.errors import MissingExtraError
 from holomorph.threats import ThreatModel
 
@@ -86,10 +86,10 @@ class AutoAttackStage:
         standard = 5 if self.name == "apgd-t" and self.threat.norm == "1" else 9
         return min(standard, self.classes - 1)
 
-    def __call__(self, subject: Subject, x: Tensor, y: Tensor, seed: int) -> Tensor:
+    def __call__(self, classifier: Classifier, x: Tensor, y: Tensor, seed: int) -> Tensor:
         """Run the attack on one batch; see :class:`holomorph.attacks.base.Attack`."""
         cube = UnitCube(tuple(x.shape[1:]), x.dtype, self.threat.box, square=self.name == "square")
-        run = self._build(UnitModel(subject, cube), str(x.device), seed)
+        run = self._build(UnitModel(classifier, cube), str(x.device), seed)
         with torch.no_grad():
             return cube.decode(run.perturb(cube.encode(x), y).detach())
 

@@ -7,7 +7,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 from torch import Tensor
 
-from holomorph.contract.guest import Subject
+from holomorph.contract.classifier import Classifier
 
 #: Whether an attack reads gradients.
 Access = Literal["white box", "black box"]
@@ -15,7 +15,7 @@ Access = Literal["white box", "black box"]
 
 @runtime_checkable
 class Attack(Protocol):
-    """``attack(subject, x, y, seed)`` proposes one input for each sample, of the shape and dtype of x.
+    """``attack(classifier, x, y, seed)`` proposes one input for each sample, of the shape and dtype of x.
 
     The proposal may lie outside the threat (minimal-norm attacks) and may be right: the evaluator projects it,
     measures it and runs the model on it itself.
@@ -45,7 +45,7 @@ class Attack(Protocol):
         """Every setting, as JSON can hold it."""
         ...
 
-    def __call__(self, subject: Subject, x: Tensor, y: Tensor, seed: int) -> Tensor:
+    def __call__(self, classifier: Classifier, x: Tensor, y: Tensor, seed: int) -> Tensor:
         """Propose adversarial inputs."""
         ...
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from holomorph.attacks.base import Access
-from holomorph.contract.guest import Subject
+from holomorph.contract.classifier import Classifier
 from holomorph.errors import MissingExtraError
 from holomorph.threats import ThreatModel
 
@@ -66,21 +66,23 @@ class FoolboxAttack:
         """The settings that matter to the strength."""
         return {"steps": self.steps} | ({"binary_search_steps": 5} if self.name == "cw" else {})
 
-    def __call__(self, subject: Subject, x: Tensor, y: Tensor, seed: int, *, starts: Tensor | None = None) -> Tensor:
+    def __call__(
+        self, classifier: Classifier, x: Tensor, y: Tensor, seed: int, *, starts: Tensor | None = None
+    ) -> Tensor:
         """Run the attack on one batch, in single precision; see :class:`holomorph.attacks.base.Attack`.
 
         ``starts`` are wrong points for the boundary attack to start from; it looks for its own unless given.
         """
         foolbox = load()
         low, high = self.threat.box
-        inner = _Typed(subject, x.dtype)
+        inner = _Typed(classifier, x.dtype)
         model = foolbox.PyTorchModel(inner.eval(), bounds=(low, high), device=x.device)
         start = x.float().clamp(low, high)
         options = {}
         if self.name == "boundary":
             everyone = torch.ones_like(y, dtype=torch.bool)
             start_points, usable = (
-                _starting_points(subject, x, y, self.threat, seed) if starts is None else (starts, everyone)
+                _starting_points(classifier, x, y, self.threat, seed) if starts is None else (starts, everyone)
             )
             if not usable.any():
                 return x
@@ -91,20 +93,20 @@ class FoolboxAttack:
             warnings.simplefilter("ignore")
             found = self._attack(foolbox).run(model, start, foolbox.Misclassification(y), **options)
             if self.name == "fmn":
-                found = self._unstuck(foolbox, model, subject, x, found, y, seed)
+                found = self._unstuck(foolbox, model, classifier, x, found, y, seed)
         found = found.detach().to(x.dtype)
         return found if self.name != "boundary" else everything.index_put((usable,), found)
 
     def _unstuck(
-        self, foolbox: ModuleType, model: Any, subject: Subject, x: Tensor, found: Tensor, y: Tensor, seed: int
+        self, foolbox: ModuleType, model: Any, classifier: Classifier, x: Tensor, found: Tensor, y: Tensor, seed: int
     ) -> Tensor:
         """Begin again from wrong points where FMN never crossed: on a linear model it can stay on a tie for ever."""
         start = x.float().clamp(*self.threat.box)
         todo = (found == start).flatten(1).all(1)
         if not todo.any():
             return found
-        starts, usable = _starting_points(subject, x, y, self.threat, seed)
-        todo &= usable & (subject.answers(x) == y)
+        starts, usable = _starting_points(classifier, x, y, self.threat, seed)
+        todo &= usable & (classifier.predictions(x) == y)
         if not todo.any():
             return found
         criterion = foolbox.Misclassification(y[todo])
@@ -126,15 +128,15 @@ class FoolboxAttack:
 
 
 class _Typed(torch.nn.Module):
-    """The subject for single-precision inputs; infinite distances at zero gradients are foolbox's to survive."""
+    """The classifier for single-precision inputs; infinite distances at zero gradients are foolbox's to survive."""
 
-    def __init__(self, subject: Subject, dtype: torch.dtype) -> None:
+    def __init__(self, classifier: Classifier, dtype: torch.dtype) -> None:
         super().__init__()
-        self.subject = subject
+        self.classifier = classifier
         self.dtype = dtype
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.subject(x.to(self.dtype)).float()
+        return self.classifier(x.to(self.dtype)).float()
 
 
 def _mended_l2(attacks: ModuleType, low: float, high: float) -> Any:
@@ -165,7 +167,9 @@ def load() -> ModuleType:
     return foolbox
 
 
-def _starting_points(subject: Subject, x: Tensor, y: Tensor, threat: ThreatModel, seed: int) -> tuple[Tensor, Tensor]:
+def _starting_points(
+    classifier: Classifier, x: Tensor, y: Tensor, threat: ThreatModel, seed: int
+) -> tuple[Tensor, Tensor]:
     """For each sample the nearest point that the model answers otherwise, and whether there is one.
 
     The points are the batch itself and as many uniform draws from the box.
@@ -175,7 +179,7 @@ def _starting_points(subject: Subject, x: Tensor, y: Tensor, threat: ThreatModel
     drawn = torch.rand(max(len(x), 100), *x.shape[1:], generator=generator, dtype=x.dtype).to(x.device)
     pool = torch.cat([x, low + drawn * (high - low)])
     distance = torch.cdist(x.flatten(1), pool.flatten(1))
-    distance[subject.answers(pool)[None, :] == y[:, None]] = torch.inf
+    distance[classifier.predictions(pool)[None, :] == y[:, None]] = torch.inf
     nearest = distance.min(1)
     return pool[nearest.indices], nearest.values.isfinite()
 

@@ -11,13 +11,13 @@ from torch import Tensor
 from holomorph.attacks.base import Access, Ours
 from holomorph.attacks.pgd import Loss, Pgd, ascend
 from holomorph.calculus.norms import per_sample
-from holomorph.contract.guest import Subject
+from holomorph.contract.classifier import Classifier
 from holomorph.threats import ThreatModel
 from holomorph.threats.constraints import resized
 
 
-class NumericalGradient(Subject):
-    r"""The subject with its gradient replaced by central differences of finite size.
+class NumericalGradient(Classifier):
+    r"""The classifier with its gradient replaced by central differences of finite size.
 
     $$J^\top v \approx \frac{1}{2h}\sum_i \langle v, f(x + h e_i) - f(x - h e_i)\rangle\, e_i$$
 
@@ -27,8 +27,8 @@ class NumericalGradient(Subject):
     Source: docs/evaluation.md; Spall 1992 (simultaneous perturbation), Athalye et al. 2018.
     """
 
-    def __init__(self, subject: Subject, step: float, generator: torch.Generator, directions: int = 64) -> None:
-        super().__init__(subject.model, differentiable=True, draws=subject.draws)
+    def __init__(self, classifier: Classifier, step: float, generator: torch.Generator, directions: int = 64) -> None:
+        super().__init__(classifier.model, differentiable=True, draws=classifier.draws)
         self.step = step
         self.directions = directions
         self.generator = generator
@@ -38,7 +38,7 @@ class NumericalGradient(Subject):
         return _Numerical.apply(x, self)  # type: ignore[no-untyped-call]
 
     def plain(self, x: Tensor) -> Tensor:
-        """The subject's own logits."""
+        """The classifier's own logits."""
         return super().forward(x)
 
     def offsets(self, x: Tensor) -> Tensor:
@@ -103,11 +103,11 @@ class NumericalPgd(Ours):
         low, high = self.threat.box
         return self.threat.radius if self.threat.norm == "inf" else min(self.threat.radius, 0.1 * (high - low))
 
-    def __call__(self, subject: Subject, x: Tensor, y: Tensor, seed: int) -> Tensor:
+    def __call__(self, classifier: Classifier, x: Tensor, y: Tensor, seed: int) -> Tensor:
         """Run on the first ``limit`` samples of the batch."""
         few = len(x) if self.limit is None else min(self.limit, len(x))
         generator = torch.Generator().manual_seed(seed)
-        numerical = NumericalGradient(subject, self.difference, generator, self.directions)
+        numerical = NumericalGradient(classifier, self.difference, generator, self.directions)
         run = ascend(numerical, x[:few], y[:few], self.threat, steps=self.steps, loss=self.loss)
         found = torch.where(per_sample(run.found, x), run.wrong, run.best)
         return torch.cat([found, x[few:]])
@@ -118,7 +118,7 @@ class Transferred(Ours):
     """Adversarial inputs of another model of the same task, tried on this one: a black-box attack."""
 
     threat: ThreatModel
-    source: Subject
+    source: Classifier
     steps: int = 40
 
     name = "transferred"
@@ -133,7 +133,7 @@ class Transferred(Ours):
         """The settings that matter to the strength."""
         return {"steps": self.steps, "source": "the undefended baseline", "loss": "cross-entropy"}
 
-    def __call__(self, subject: Subject, x: Tensor, y: Tensor, seed: int) -> Tensor:
+    def __call__(self, classifier: Classifier, x: Tensor, y: Tensor, seed: int) -> Tensor:
         """Attack the source and propose what was found."""
         return Pgd(self.threat, "cross-entropy", steps=self.steps)(self.source, x, y, seed)
 
@@ -162,13 +162,13 @@ class Bisected(Ours):
         """The settings that matter to the strength."""
         return {"steps": self.steps, "halvings": self.halvings, "loss": "scaled"}
 
-    def __call__(self, subject: Subject, x: Tensor, y: Tensor, seed: int) -> Tensor:
+    def __call__(self, classifier: Classifier, x: Tensor, y: Tensor, seed: int) -> Tensor:
         """Go far, then halve the way back while the answer stays wrong."""
         wide = resized(self.threat, 2 * self.threat.radius)
-        run = ascend(subject, x, y, wide, steps=self.steps, loss="scaled")
+        run = ascend(classifier, x, y, wide, steps=self.steps, loss="scaled")
         inner, outer = torch.zeros_like(x.flatten(1)[:, 0]), torch.ones_like(x.flatten(1)[:, 0])
         for _ in range(self.halvings):
             middle = (inner + outer) / 2
-            wrong = subject.answers(x + per_sample(middle, x) * (run.wrong - x)) != y
+            wrong = classifier.predictions(x + per_sample(middle, x) * (run.wrong - x)) != y
             inner, outer = torch.where(wrong, inner, middle), torch.where(wrong, middle, outer)
         return x + per_sample(outer, x) * (run.wrong - x)

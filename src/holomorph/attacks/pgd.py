@@ -11,7 +11,7 @@ from torch import Tensor
 
 from holomorph.attacks.base import Access, Ours
 from holomorph.calculus.norms import dual_direction, per_sample, random_in_ball
-from holomorph.contract.guest import Subject, margin
+from holomorph.contract.classifier import Classifier, margin
 from holomorph.threats import ThreatModel
 from holomorph.threats.constraints import into, movable, resized, walls
 
@@ -42,27 +42,27 @@ class Ascent:
         return Ascent(best, wrong, found, final, torch.cat([part.losses for part in parts], 1))
 
 
-def losses(subject: Subject, kind: Loss) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
+def losses(classifier: Classifier, kind: Loss) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
     r"""The map (x, y) to (loss, margin), one number a sample each.
 
-    ``margin`` is $\max_{j\ne y} h_j - h_y$; ``scaled`` divides it by the spread of the logits, whose scale then
-    cannot saturate anything; ``cross-entropy`` is the usual loss.
+    The loss is to be climbed: ``margin`` is the margin's negative, ``scaled`` divides that by the spread of the
+    logits, whose scale then cannot saturate anything; ``cross-entropy`` is the usual loss.
     """
 
     def both(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        logits = subject(x)
-        gap = margin(logits, y)
+        logits = classifier(x)
+        m = margin(logits, y)
         if kind == "margin":
-            return gap, gap
+            return -m, m
         if kind == "scaled":
-            return gap / (logits.std(1).detach() + torch.finfo(logits.dtype).tiny), gap
-        return torch.nn.functional.cross_entropy(logits, y, reduction="none"), gap
+            return -m / (logits.std(1).detach() + torch.finfo(logits.dtype).tiny), m
+        return torch.nn.functional.cross_entropy(logits, y, reduction="none"), m
 
     return both
 
 
 def ascend(
-    subject: Subject,
+    classifier: Classifier,
     x: Tensor,
     y: Tensor,
     threat: ThreatModel,
@@ -80,7 +80,7 @@ def ascend(
 
     Source: docs/evaluation.md; after Croce and Hein, ICML 2020 (APGD), simplified.
     """
-    score = losses(subject, loss)
+    score = losses(classifier, loss)
     point = x.clone() if start is None else into(x, start, threat)
     previous, best, wrong = point, point, x.clone()
     found = torch.zeros(len(x), dtype=torch.bool, device=x.device)
@@ -89,9 +89,9 @@ def ascend(
     stale = torch.zeros_like(top)
     history = []
     for _ in range(steps + 1):
-        value, gap, gradient = _gradient(score, point, y)
+        value, m, gradient = _gradient(score, point, y)
         gradient = movable(gradient, threat)
-        hit = gap > 0
+        hit = m < 0
         wrong, found = torch.where(per_sample(hit, x), point, wrong), found | hit
         better = value > top
         best, top = torch.where(per_sample(better, x), point, best), torch.where(better, value, top)
@@ -112,10 +112,10 @@ def _gradient(
 ) -> tuple[Tensor, Tensor, Tensor]:
     with torch.enable_grad():
         point = point.detach().requires_grad_()
-        value, gap = score(point, y)
+        value, m = score(point, y)
         gradient = torch.autograd.grad(value.sum(), point, allow_unused=True)[0] if value.requires_grad else None
     gradient = torch.zeros_like(point) if gradient is None else gradient.nan_to_num()
-    return value.detach().to(point.dtype), gap.detach(), gradient
+    return value.detach().to(point.dtype), m.detach(), gradient
 
 
 def _direction(gradient: Tensor, point: Tensor, threat: ThreatModel) -> Tensor:
@@ -161,24 +161,24 @@ class Pgd(Ours):
         """The settings that matter to the strength."""
         return {"steps": self.steps, "restarts": self.restarts, "loss": self.loss, "far_start": self.far}
 
-    def __call__(self, subject: Subject, x: Tensor, y: Tensor, seed: int) -> Tensor:
+    def __call__(self, classifier: Classifier, x: Tensor, y: Tensor, seed: int) -> Tensor:
         """Run every restart and keep a wrongly answered point where one was met, else the best."""
         generator = torch.Generator().manual_seed(seed)
         kept, done = x.clone(), torch.zeros(len(x), dtype=torch.bool, device=x.device)
         for restart in range(self.restarts):
-            run = self._run(subject, x, y, None if restart == 0 else generator)
+            run = self._run(classifier, x, y, None if restart == 0 else generator)
             new = run.found & ~done
             kept = torch.where(per_sample(new, x), run.wrong, kept)
             kept = torch.where(per_sample(~done & ~new, x), run.best, kept)
             done |= new
         return kept
 
-    def _run(self, subject: Subject, x: Tensor, y: Tensor, generator: torch.Generator | None) -> Ascent:
+    def _run(self, classifier: Classifier, x: Tensor, y: Tensor, generator: torch.Generator | None) -> Ascent:
         threat, start, steps = self.threat, None, self.steps
         if generator is not None:
             start = x + random_in_ball(x, threat.p, threat.radius, generator)
         if self.far:
             far = resized(threat, 3 * threat.radius)
-            start = ascend(subject, x, y, far, steps=steps // 2, loss=self.loss, start=start).best
+            start = ascend(classifier, x, y, far, steps=steps // 2, loss=self.loss, start=start).best
             steps -= steps // 2
-        return ascend(subject, x, y, threat, steps=steps, loss=self.loss, start=start)
+        return ascend(classifier, x, y, threat, steps=steps, loss=self.loss, start=start)

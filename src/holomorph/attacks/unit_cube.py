@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from holomorph.contract.guest import Subject
+from holomorph.contract.classifier import Classifier
 
 
 @dataclass(frozen=True)
@@ -54,13 +54,13 @@ class UnitCube:
 
 
 class UnitModel(nn.Module):
-    """The subject as a function of images in the unit cube, in single precision."""
+    """The classifier as a function of images in the unit cube, in single precision."""
 
-    def __init__(self, subject: Subject, cube: UnitCube) -> None:
+    def __init__(self, classifier: Classifier, cube: UnitCube) -> None:
         super().__init__()
-        self.subject = subject
+        self.classifier = classifier
         self.cube = cube
 
     def forward(self, image: Tensor) -> Tensor:
         """Return the logits."""
-        return self.subject(self.cube.decode(image)).float()
+        return self.classifier(self.cube.decode(image)).float()

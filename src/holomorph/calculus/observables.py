@@ -9,26 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from holomorph.contract.classifier import margin
 from holomorph.errors import unknown_name
 
 
 def loss(logits: Tensor, y: Tensor) -> Tensor:
     r"""$\ell = -\log \operatorname{softmax}(h)_y$ of each sample."""
     return cross_entropy(logits, y, reduction="none")
-
-
-def margin(logits: Tensor, y: Tensor) -> Tensor:
-    r"""$m = h_y - \max_{j \ne y} h_j$: positive where the answer is right.
-
-    >>> margin(torch.tensor([[3.0, 1.0, 2.0]]), torch.tensor([0]))
-    tensor([1.])
-    """
-    own = logits.gather(1, y[:, None])[:, 0]
-    return own - logits.scatter(1, y[:, None], -torch.inf).amax(1)
 
 
 def logits(logits: Tensor, y: Tensor) -> Tensor:

@@ -13,10 +13,11 @@ from holomorph.attacks.foolbox import FoolboxAttack
 from holomorph.attacks.numerical import NumericalPgd
 from holomorph.attacks.pgd import Pgd
 from holomorph.contract import Differentiable
-from holomorph.contract.guest import Subject, in_single, under_attack
+from holomorph.contract.classifier import Classifier
+from holomorph.contract.guest import in_single, under_attack
 from holomorph.errors import ConfigError, unknown_name
 from holomorph.evaluation.evaluate import prepare
-from holomorph.evaluation.results import Ledger
+from holomorph.evaluation.results import Results
 from holomorph.evaluation.runner import Runner
 from holomorph.threats import ThreatModel
 from holomorph.threats.features import Features, InUnits
@@ -100,15 +101,15 @@ def attack(
     if features is not None:
         model, threat, x = InUnits(model, features, x.dtype), features.threat(threat), features.encode(x)
     with under_attack(model):
-        subject = Subject(model)
-        logits = subject.logits(x)
-        ledger = Ledger(subject, x, y, threat, logits.argmax(1))
-        rows = ledger.rows(everyone=True)
+        classifier = Classifier(model)
+        logits = classifier.logits(x)
+        results = Results(classifier, x, y, threat, logits.argmax(1))
+        rows = results.rows(everyone=True)
         if logits.shape[1] < NEEDED.get(name, 2):
             raise ConfigError(f"{name} needs {NEEDED[name]} classes, the model has {logits.shape[1]}. Use apgd-ce.")
         chosen = ATTACKS[name](threat, logits.shape[1])
         if len(rows):
-            proposals = runner.propose(chosen, threat, subject, x[rows], y[rows])
-            ledger.submit(chosen.name, chosen.access, rows, proposals)
-    nearest = ledger.nearest if features is None else features.decode(ledger.nearest)
-    return Attacked(nearest, ~ledger.robust, ledger.smallest)
+            proposals = runner.propose(chosen, threat, classifier, x[rows], y[rows])
+            results.submit(chosen.name, chosen.access, rows, proposals)
+    nearest = results.nearest if features is None else features.decode(results.nearest)
+    return Attacked(nearest, ~results.robust, results.smallest)

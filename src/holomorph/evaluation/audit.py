@@ -13,7 +13,8 @@ from torch import Tensor
 
 from holomorph.calculus.norms import norm
 from holomorph.contract import Differentiable
-from holomorph.contract.guest import Subject, in_single, under_attack
+from holomorph.contract.classifier import Classifier
+from holomorph.contract.guest import in_single, under_attack
 from holomorph.errors import DataError
 from holomorph.evaluation.results import SLACK
 from holomorph.records.evaluation import EvaluationRecord, ThreatResult
@@ -62,12 +63,14 @@ def audit(record: EvaluationRecord, model: Differentiable, folder: str | Path = 
     broken = torch.zeros(len(y), dtype=torch.bool)
     count = 0
     with under_attack(model), torch.no_grad():
-        subject = Subject(in_single(model), draws=8 if any(a.settings.get("draws") for a in record.attacks) else 1)
-        answers = subject.answers(x)
+        classifier = Classifier(
+            in_single(model), draws=8 if any(a.settings.get("draws") for a in record.attacks) else 1
+        )
+        answers = classifier.predictions(x)
         wrong = answers != y
         for k, result in enumerate(record.threats):
             near, smallest = torch.from_numpy(arrays[f"adversarial_{k}"]), torch.from_numpy(arrays[f"smallest_{k}"])
-            hit, problems = _threat(subject, room, x, y, wrong, near, smallest, result)
+            hit, problems = _threat(classifier, room, x, y, wrong, near, smallest, result)
             broken |= hit
             count += int((hit & ~wrong).sum())
             found += problems
@@ -114,7 +117,7 @@ class _Room:
 
 
 def _threat(
-    subject: Subject,
+    classifier: Classifier,
     room: _Room,
     x: Tensor,
     y: Tensor,
@@ -128,7 +131,7 @@ def _threat(
     distance = room.distance(x, near, threat.p)
     outside = room.outside(near)
     claimed = smallest.isfinite() & ~wrong
-    lead = subject.lead(near.to(x.dtype), y)
+    lead = classifier.margins(near.to(x.dtype), y)
     fooled = torch.where(claimed, lead <= 0, lead < 0)  # where rounding decides, the attack is believed
     problems = []
     if bad := int((claimed & ~fooled).sum()):

@@ -14,14 +14,15 @@ from torch import Tensor
 from holomorph.attacks.base import Attack
 from holomorph.attacks.numerical import NumericalPgd
 from holomorph.contract import Differentiable, as_long, check_batch
-from holomorph.contract.guest import Subject, in_single, suited, under_attack
+from holomorph.contract.classifier import Classifier
+from holomorph.contract.guest import in_single, suited, under_attack
 from holomorph.errors import ConfigError, DataError, HolomorphWarning
 from holomorph.evaluation.inspection import examine
-from holomorph.evaluation.outcome import Evaluated
+from holomorph.evaluation.outcome import Outcome
 from holomorph.evaluation.plan import Effort, plan, quick_samples
-from holomorph.evaluation.results import Ledger
+from holomorph.evaluation.results import Results
 from holomorph.evaluation.runner import Processes, Runner, Store, fingerprint
-from holomorph.evaluation.summary import Facts, to_record
+from holomorph.evaluation.summary import Description, to_record
 from holomorph.records.evaluation import AttackResult, EvaluationRecord
 from holomorph.threats import ThreatModel
 from holomorph.threats.features import Features, InUnits
@@ -120,7 +121,7 @@ def evaluate(
         None if baseline is None else in_single(baseline),
     )
     x, y = prepare(model, x, y, threats, n=n, features=features)
-    facts = Facts(name, data, training_cost, source or {}, features, x.dtype)
+    description = Description(name, data, training_cost, source or {}, features, x.dtype)
     if features is not None:
         threats = [features.threat(t) for t in threats]
         model = InUnits(model, features, x.dtype)
@@ -132,7 +133,9 @@ def evaluate(
         torch.manual_seed(seed)
         found = attack_all(model, x, y, threats, runner, effort=effort, baseline=baseline)
         other = attack_all(baseline, x, y, threats, runner, effort=effort) if baseline is not None else None
-        return to_record(found, other, facts, run_checks=checks, keep=Path(keep) if keep else None, started=started)
+        return to_record(
+            found, other, description, run_checks=checks, keep=Path(keep) if keep else None, started=started
+        )
 
 
 def _effort(*, quick: bool, thorough: bool) -> Effort:
@@ -174,42 +177,44 @@ def attack_all(
     *,
     effort: Effort = "full",
     baseline: Differentiable | None = None,
-) -> Evaluated:
+) -> Outcome:
     """Run every planned attack under every threat on one model, and keep the account."""
     white, before = getattr(model, "differentiable", True), fingerprint(model)
-    traits = examine(Subject(model, differentiable=white), x, y)
-    subject = Subject(model, differentiable=traits.differentiable, draws=8 if traits.randomised else 1)
-    source = Subject(baseline) if baseline is not None and getattr(baseline, "differentiable", True) else None
-    answers = subject.answers(x)
-    ledgers = [Ledger(subject, x, y, threat, answers) for threat in threats]
-    found = Evaluated(subject, traits, x, y, answers, ledgers, runner, before, effort)
-    raw = Subject(model, differentiable=traits.differentiable)
-    for ledger in ledgers:
-        for attack in plan(ledger.threat, traits, effort=effort, baseline=source, samples=quick_samples(len(threats))):
-            target = raw if attack.settings().get("draws") else subject  # those average over draws themselves
-            result = run_attack(attack, ledger, target, runner)
+    inspection = examine(Classifier(model, differentiable=white), x, y)
+    classifier = Classifier(model, differentiable=inspection.differentiable, draws=8 if inspection.randomised else 1)
+    source = Classifier(baseline) if baseline is not None and getattr(baseline, "differentiable", True) else None
+    answers = classifier.predictions(x)
+    per_threat = [Results(classifier, x, y, threat, answers) for threat in threats]
+    found = Outcome(classifier, inspection, x, y, answers, per_threat, runner, before, effort)
+    raw = Classifier(model, differentiable=inspection.differentiable)
+    for results in per_threat:
+        for attack in plan(
+            results.threat, inspection, effort=effort, baseline=source, samples=quick_samples(len(threats))
+        ):
+            target = raw if attack.settings().get("draws") else classifier  # those average over draws themselves
+            result = run_attack(attack, results, target, runner)
             found.attacks.append(result)
             if isinstance(attack, NumericalPgd) and attack.limit and result.broken > 0.05 * attack.limit:
-                found.attacks.append(run_attack(replace(attack, limit=None), ledger, target, runner))
+                found.attacks.append(run_attack(replace(attack, limit=None), results, target, runner))
     found.share()
     return found
 
 
-def run_attack(attack: Attack, ledger: Ledger, subject: Subject, runner: Runner) -> AttackResult:
+def run_attack(attack: Attack, results: Results, classifier: Classifier, runner: Runner) -> AttackResult:
     """Run one attack on the samples it is for, and account for what it proposes."""
-    rows, alive, clock = ledger.rows(everyone=attack.everyone), len(ledger.rows()), time.perf_counter()
+    rows, alive, clock = results.rows(everyone=attack.everyone), len(results.rows()), time.perf_counter()
     broken = 0
     if len(rows):
-        proposals = runner.propose(attack, ledger.threat, subject, ledger.x[rows], ledger.y[rows])
-        broken = ledger.submit(attack.name, attack.access, rows, proposals)
+        proposals = runner.propose(attack, results.threat, classifier, results.x[rows], results.y[rows])
+        broken = results.submit(attack.name, attack.access, rows, proposals)
     return AttackResult(
         name=attack.name,
         package=attack.package,
-        threat=str(ledger.threat),
+        threat=str(results.threat),
         access=attack.access,
         settings=attack.settings() | {"seed": runner.seed},
         tried=alive,
         broken=broken,
-        accuracy=ledger.accuracy,
+        accuracy=results.accuracy,
         seconds=time.perf_counter() - clock,
     )

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from holomorph._utils.memory import halving
-from holomorph.contract.guest import Subject
+from holomorph.contract.classifier import Classifier
 from holomorph.errors import DataError, ModelError
 
 #: Samples looked at.
@@ -16,7 +16,7 @@ FEW = 128
 
 
 @dataclass(frozen=True)
-class Traits:
+class Inspection:
     """Number of classes, and how the model behaves on a few samples.
 
     ``spread`` is the largest relative change of a sample's logits between five passes, ``zero_gradients`` the
@@ -43,7 +43,7 @@ class Traits:
         return self.zero_gradients is None or self.zero_gradients > 0.01
 
 
-def examine(subject: Subject, x: Tensor, y: Tensor) -> Traits:
+def examine(classifier: Classifier, x: Tensor, y: Tensor) -> Inspection:
     """Look at a few samples.
 
     Raises
@@ -54,7 +54,7 @@ def examine(subject: Subject, x: Tensor, y: Tensor) -> Traits:
         For labels that the model has no output for.
     """
     few, labels = x[:FEW], y[:FEW]
-    passes = [subject.logits(few) for _ in range(5)]
+    passes = [classifier.logits(few) for _ in range(5)]
     first = passes[0]
     if not first.isfinite().all():
         raise ModelError("The model returns NaN or infinite logits on clean samples. Check its weights and scaling.")
@@ -63,22 +63,22 @@ def examine(subject: Subject, x: Tensor, y: Tensor) -> Traits:
     check_labels(y, first.shape[1])
     scale = first.norm(dim=1).clamp_min(1e-12)
     spread = max(float(((other - first).norm(dim=1) / scale).max()) for other in passes[1:])
-    return Traits(first.shape[1], spread, zero_gradient_share(subject, few, labels))
+    return Inspection(first.shape[1], spread, zero_gradient_share(classifier, few, labels))
 
 
-def zero_gradient_share(subject: Subject, x: Tensor, y: Tensor) -> float | None:
+def zero_gradient_share(classifier: Classifier, x: Tensor, y: Tensor) -> float | None:
     """Share of samples with an exactly zero gradient of the cross-entropy; None where there is no gradient."""
-    if not subject.differentiable:
+    if not classifier.differentiable:
         return None
-    zeros = halving(lambda a, b: _zeros(subject, a, b), x, y)
+    zeros = halving(lambda a, b: _zeros(classifier, a, b), x, y)
     return None if zeros.isnan().any() else float(zeros.mean())
 
 
-def _zeros(subject: Subject, x: Tensor, y: Tensor) -> Tensor:
+def _zeros(classifier: Classifier, x: Tensor, y: Tensor) -> Tensor:
     """1 where the gradient is zero, 0 where it is not, NaN where there is none; shape (batch,)."""
     with torch.enable_grad():
         point = x.clone().requires_grad_()
-        loss = torch.nn.functional.cross_entropy(subject(point), y, reduction="sum")
+        loss = torch.nn.functional.cross_entropy(classifier(point), y, reduction="sum")
         gradient: Tensor | None = None
         if loss.requires_grad:
             gradient = torch.autograd.grad(loss, point, allow_unused=True)[0]

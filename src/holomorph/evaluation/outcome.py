@@ -8,24 +8,24 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from holomorph.contract.guest import Subject
-from holomorph.evaluation.inspection import Traits
+from holomorph.contract.classifier import Classifier
+from holomorph.evaluation.inspection import Inspection
 from holomorph.evaluation.plan import Effort
-from holomorph.evaluation.results import Ledger
+from holomorph.evaluation.results import Results
 from holomorph.evaluation.runner import Runner
 from holomorph.records.evaluation import AttackResult
 
 
 @dataclass
-class Evaluated:
+class Outcome:
     """What the attacks found on one model, before it becomes a record."""
 
-    subject: Subject
-    traits: Traits
+    classifier: Classifier
+    inspection: Inspection
     x: Tensor
     y: Tensor
     answers: Tensor
-    ledgers: list[Ledger]
+    per_threat: list[Results]
     runner: Runner
     before: str
     effort: Effort = "full"
@@ -33,8 +33,8 @@ class Evaluated:
 
     def share(self) -> None:
         """Try what was found under each threat under the others: accuracy then never rises with eps."""
-        for ledger, other in itertools.permutations(self.ledgers, 2):
-            ledger.learn(other)
+        for results, other in itertools.permutations(self.per_threat, 2):
+            results.learn(other)
 
     @property
     def quick(self) -> bool:
@@ -44,4 +44,4 @@ class Evaluated:
     @property
     def robust(self) -> Tensor:
         """Samples that no attack broke under any threat."""
-        return torch.stack([ledger.robust for ledger in self.ledgers]).all(0)
+        return torch.stack([results.robust for results in self.per_threat]).all(0)

@@ -10,8 +10,8 @@ from holomorph.attacks.base import Attack
 from holomorph.attacks.foolbox import FoolboxAttack, minimal_norm
 from holomorph.attacks.numerical import Bisected, NumericalPgd, Transferred
 from holomorph.attacks.pgd import Pgd
-from holomorph.contract.guest import Subject
-from holomorph.evaluation.inspection import Traits
+from holomorph.contract.classifier import Classifier
+from holomorph.evaluation.inspection import Inspection
 from holomorph.threats import ThreatModel
 from holomorph.threats.constraints import FeatureThreat
 
@@ -36,7 +36,12 @@ def quick_samples(threats: int) -> int:
 
 
 def plan(
-    threat: ThreatModel, traits: Traits, *, effort: Effort = "full", baseline: Subject | None = None, samples: int = 0
+    threat: ThreatModel,
+    inspection: Inspection,
+    *,
+    effort: Effort = "full",
+    baseline: Classifier | None = None,
+    samples: int = 0,
 ) -> list[Attack]:
     """Choose the attacks.
 
@@ -48,27 +53,27 @@ def plan(
     """
     transfer: list[Attack] = [Transferred(threat, baseline)] if baseline is not None else []
     if isinstance(threat, FeatureThreat):
-        return _for_features(threat, traits, effort, transfer)
-    if not traits.differentiable:
-        return [*_without_gradients(threat, traits, effort, samples), *transfer]
+        return _for_features(threat, inspection, effort, transfer)
+    if not inspection.differentiable:
+        return [*_without_gradients(threat, inspection, effort, samples), *transfer]
     if effort == "quick":
-        return _quick(threat, traits, samples)
-    chain: list[Attack] = list((randomised if traits.randomised else standard)(threat, traits.classes))
-    if traits.classes < 4:  # the targeted ratio loss is undefined: our margin loss in its place
+        return _quick(threat, inspection, samples)
+    chain: list[Attack] = list((randomised if inspection.randomised else standard)(threat, inspection.classes))
+    if inspection.classes < 4:  # the targeted ratio loss is undefined: our margin loss in its place
         chain.insert(1, Pgd(threat, "margin", steps=100, restarts=2))
     ours: list[Attack] = [Pgd(threat, "scaled", steps=60), Pgd(threat, "margin", steps=60, far=True)]
     if threat.norm == "2":
         ours.append(FoolboxAttack("cw", threat, steps=100))
-    every = traits.masked or effort == "thorough"
+    every = inspection.masked or effort == "thorough"
     numerical = NumericalPgd(threat, steps=20, limit=None) if every else NumericalPgd(threat)
     further = _thorough(threat) if effort == "thorough" else []
     return [*chain, *minimal_norm(threat), Bisected(threat), *transfer, *ours, numerical, *further]
 
 
-def _quick(threat: ThreatModel, traits: Traits, samples: int) -> list[Attack]:
+def _quick(threat: ThreatModel, inspection: Inspection, samples: int) -> list[Attack]:
     steps = 15 if threat.norm == "1" else 50  # in l_1 the package starts five times
     cheap: list[Attack] = [
-        AutoAttackStage("apgd-ce", threat, traits.classes, steps=steps),
+        AutoAttackStage("apgd-ce", threat, inspection.classes, steps=steps),
         Pgd(threat, "scaled", steps=50),
     ]
     nearest = [replace(attack, steps=25) for attack in minimal_norm(threat)] if threat.norm == "2" else [
@@ -76,10 +81,10 @@ def _quick(threat: ThreatModel, traits: Traits, samples: int) -> list[Attack]:
     return [*cheap, *nearest, Bisected(threat, steps=30), NumericalPgd(threat, limit=max(4, samples // 8))]
 
 
-def _for_features(threat: ThreatModel, traits: Traits, effort: Effort, transfer: list[Attack]) -> list[Attack]:
+def _for_features(threat: ThreatModel, inspection: Inspection, effort: Effort, transfer: list[Attack]) -> list[Attack]:
     """Ours alone: the packages know one eps and one box for all coordinates, and no frozen ones."""
     numerical = NumericalPgd(threat, steps=20, limit=None)
-    if not traits.differentiable:
+    if not inspection.differentiable:
         return [numerical, *transfer]
     if effort == "quick":
         quick = [Pgd(threat, loss, steps=50) for loss in ("cross-entropy", "scaled")]
@@ -98,9 +103,9 @@ def _thorough(threat: ThreatModel) -> list[Attack]:
     ]
 
 
-def _without_gradients(threat: ThreatModel, traits: Traits, effort: Effort, samples: int) -> list[Attack]:
+def _without_gradients(threat: ThreatModel, inspection: Inspection, effort: Effort, samples: int) -> list[Attack]:
     quick = effort == "quick"
-    square = AutoAttackStage("square", threat, traits.classes, queries=500 if quick else 5000)
+    square = AutoAttackStage("square", threat, inspection.classes, queries=500 if quick else 5000)
     limit = max(4, samples // 3) if quick else None
     found: list[Attack] = [NumericalPgd(threat, steps=20, limit=limit), square]
     if threat.norm == "2" or effort == "thorough":

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from holomorph.attacks.base import Access
 from holomorph.calculus.norms import norm, per_sample
-from holomorph.contract.guest import Subject
+from holomorph.contract.classifier import Classifier
 from holomorph.threats import ThreatModel
 from holomorph.threats.constraints import clip, into
 
@@ -17,15 +17,15 @@ from holomorph.threats.constraints import clip, into
 SLACK = 1e-5
 
 
-class Ledger:
+class Results:
     """Which attack broke which sample, and the nearest adversarial input found for each.
 
     No attack is believed: a proposal that is not finite is dropped, one outside the box is clipped, one outside
     the radius is tried as it is (for the smallest perturbation) and projected (for the robust accuracy).
     """
 
-    def __init__(self, subject: Subject, x: Tensor, y: Tensor, threat: ThreatModel, answers: Tensor) -> None:
-        self.subject = subject
+    def __init__(self, classifier: Classifier, x: Tensor, y: Tensor, threat: ThreatModel, answers: Tensor) -> None:
+        self.classifier = classifier
         self.x = x
         self.y = y
         self.threat = threat
@@ -64,7 +64,7 @@ class Ledger:
 
     def _settle(self, names: Sequence[str], access: Access, rows: Tensor, points: Tensor) -> None:
         distance = norm(points - self.x[rows], self.threat.p)
-        wrong = self.subject.answers(points) != self.y[rows]
+        wrong = self.classifier.predictions(points) != self.y[rows]
         within = wrong & (distance <= self.threat.radius * (1 + SLACK))
         seen = self.white if access == "white box" else self.black
         seen[rows] |= within
@@ -77,7 +77,7 @@ class Ledger:
             if broke and self.broken_by[row] is None:
                 self.broken_by[row] = name
 
-    def learn(self, other: Ledger) -> None:
+    def learn(self, other: Results) -> None:
         """Try what was found under another threat, under its attack's name and with that attack's access."""
         for access in ("white box", "black box"):
             rows = [row for row, how in enumerate(other.found_with) if how == access]

@@ -19,7 +19,7 @@ from holomorph._utils.io import write_atomically
 from holomorph._utils.memory import halving
 from holomorph.attacks.base import Attack
 from holomorph.contract import at_least_one
-from holomorph.contract.guest import Subject
+from holomorph.contract.classifier import Classifier
 from holomorph.threats import ThreatModel
 
 
@@ -81,7 +81,7 @@ class Runner:
         """Whether this process writes what all of them found."""
         return self.fabric is None or self.fabric.global_rank == 0
 
-    def propose(self, attack: Attack, threat: ThreatModel, subject: Subject, x: Tensor, y: Tensor) -> Tensor:
+    def propose(self, attack: Attack, threat: ThreatModel, classifier: Classifier, x: Tensor, y: Tensor) -> Tensor:
         """Return one proposal a sample.
 
         Batches, not samples, are dealt out to the processes, and every batch starts from the same seed: so any
@@ -94,18 +94,18 @@ class Runner:
             for number, start in enumerate(starts):
                 if number % size == rank:
                     part = slice(start, start + self.batch_size)
-                    out[part] = self._batch(attack, threat, subject, x[part], y[part])
+                    out[part] = self._batch(attack, threat, classifier, x[part], y[part])
                 bar.advance()
         return self.fabric.all_reduce(out, reduce_op="sum") if self.fabric and size > 1 else out
 
-    def _batch(self, attack: Attack, threat: ThreatModel, subject: Subject, x: Tensor, y: Tensor) -> Tensor:
+    def _batch(self, attack: Attack, threat: ThreatModel, classifier: Classifier, x: Tensor, y: Tensor) -> Tensor:
         key = ""
         if self.store is not None:
             what = {"attack": attack.name, "package": attack.package, "threat": threat.model_dump(mode="json")}
             key = json.dumps(what | {"settings": attack.settings(), "seed": self.seed}) + digest(x, y)
             if (kept := self.store.get(key)) is not None and kept.shape == x.shape:
                 return kept.to(x)
-        found = halving(lambda a, b: attack(subject, a, b, self.seed), x, y)
+        found = halving(lambda a, b: attack(classifier, a, b, self.seed), x, y)
         if self.store is not None:
             self.store.put(key, found)
         return found

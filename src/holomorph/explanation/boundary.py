@@ -17,8 +17,8 @@ from holomorph._utils.progress import track
 from holomorph._utils.seeding import generator
 from holomorph.calculus.derivatives import hessian_vector, input_gradient, probe
 from holomorph.calculus.norms import norm, per_sample
-from holomorph.calculus.observables import margin as observed
 from holomorph.contract import Differentiable
+from holomorph.contract.classifier import margin as observed
 from holomorph.errors import DataError
 from holomorph.explanation.margins import analytic
 from holomorph.records.base import Interval

@@ -15,7 +15,8 @@ from holomorph._utils.io import beside
 from holomorph._utils.progress import track
 from holomorph._utils.versions import versions
 from holomorph.contract import as_long, at_least_one, check_batch
-from holomorph.contract.guest import Subject, suited, under_attack
+from holomorph.contract.classifier import Classifier
+from holomorph.contract.guest import suited, under_attack
 from holomorph.data.splits import check_labels
 from holomorph.errors import DataError, unknown_name
 from holomorph.explanation.boundary import boundary
@@ -102,13 +103,15 @@ def explain(
     mark = fingerprint([model], x, y, f"{threat} {threat.box} {steps} {thorough} {seed}")
     shelf = Shelf(None if path is None else beside(path, ".parts"), f"{mark} {batch_size}")
     with under_attack(model):
-        subject = Subject(model)
-        check_labels(y, subject.logits(x[:2]).shape[1])
+        classifier = Classifier(model)
+        check_labels(y, classifier.logits(x[:2]).shape[1])
         parts: dict[str, Callable[[], Any]] = {
-            "margins": lambda: foretell(subject, x, y, threat, steps=steps, thorough=thorough, shelf=shelf, **options),
-            "energies": lambda: spikes(subject, x, y, threat, **options),
-            "harmonicity": lambda: harmonicity(subject, x, y, threat, **options),
-            "boundary": lambda: boundary(subject, x, y, threat, reference=reference, **options),
+            "margins": lambda: foretell(
+                classifier, x, y, threat, steps=steps, thorough=thorough, shelf=shelf, **options
+            ),
+            "energies": lambda: spikes(classifier, x, y, threat, **options),
+            "harmonicity": lambda: harmonicity(classifier, x, y, threat, **options),
+            "boundary": lambda: boundary(classifier, x, y, threat, reference=reference, **options),
         }
         wanted = {name: parts[name] for name in _chosen(only, parts)}
         empty = ExplanationRecord(
@@ -118,7 +121,7 @@ def explain(
             samples=len(x),
             seed=seed,
             fingerprint=mark,
-            clean=float((subject.answers(x) == y).float().mean()),
+            clean=float((classifier.predictions(x) == y).float().mean()),
             versions=versions("foolbox", "pyautoattack"),
         )
         record = _filled(empty, wanted, path, started)

@@ -16,7 +16,7 @@ from holomorph.attacks.base import Attack
 from holomorph.attacks.foolbox import FoolboxAttack, minimal_norm
 from holomorph.attacks.unit_cube import UnitCube, UnitModel
 from holomorph.calculus.norms import norm, per_sample
-from holomorph.contract.guest import Subject
+from holomorph.contract.classifier import Classifier
 from holomorph.threats import ThreatModel
 
 #: How many rivals FAB is aimed at, strongest first; how many of its steps the boundary attack has for one of FMN's.
@@ -36,17 +36,17 @@ class NearestFAB(AutoAttackStage):
 
     rivals: int = _RIVALS
 
-    def __call__(self, subject: Subject, x: Tensor, y: Tensor, seed: int) -> Tensor:
+    def __call__(self, classifier: Classifier, x: Tensor, y: Tensor, seed: int) -> Tensor:
         """Run the attack on one batch; samples for which nothing is found come back unchanged."""
         cube = UnitCube(tuple(x.shape[1:]), x.dtype, self.threat.box)
-        run = self._build(UnitModel(subject, cube), str(x.device), seed)
+        run = self._build(UnitModel(classifier, cube), str(x.device), seed)
         best, least = x, torch.full_like(x.flatten(1)[:, 0], math.inf)
         for rank in range(2, 2 + min(self.rivals, self.classes - 1)):  # the package counts from the answer itself
             run.target_class = rank
             with torch.no_grad():
                 made = cube.decode(run.attack_single_run(cube.encode(x), y, is_targeted=True)).clamp(*self.threat.box)
             distance = norm(made - x, self.threat.p)
-            nearer = (subject.answers(made) != y) & (distance < least)
+            nearer = (classifier.predictions(made) != y) & (distance < least)
             best, least = torch.where(per_sample(nearer, x), made, best), torch.where(nearer, distance, least)
         return best
 
@@ -76,7 +76,7 @@ class Nearest(NamedTuple):
 
 
 def nearest(
-    subject: Subject, x: Tensor, y: Tensor, attacks: Sequence[Attack], threat: ThreatModel, seed: int
+    classifier: Classifier, x: Tensor, y: Tensor, attacks: Sequence[Attack], threat: ThreatModel, seed: int
 ) -> Nearest:
     """Let every attack have its try at a batch and keep the nearest points at which the model, run again, is wrong.
 
@@ -85,24 +85,24 @@ def nearest(
     >>> model, threat = torch.nn.Linear(1, 2), ThreatModel(2, 1.0)
     >>> _ = model.weight.data.copy_(torch.tensor([[-1.0], [1.0]])), model.bias.data.copy_(torch.tensor([0.5, -0.5]))
     >>> attacks = references(threat, 2, 30, thorough=True)
-    >>> found = nearest(Subject(model), torch.tensor([[0.2], [0.8]]), torch.tensor([0, 0]), attacks, threat, 0)
+    >>> found = nearest(Classifier(model), torch.tensor([[0.2], [0.8]]), torch.tensor([0, 0]), attacks, threat, 0)
     >>> [round(float(d), 2) for d in found.distance]
     [0.3, 0.0]
     """
-    right = subject.answers(x) == y
+    right = classifier.predictions(x) == y
     point, least, seconds = x, torch.full_like(x.flatten(1)[:, 0], math.inf).masked_fill(~right, 0.0), 0.0
     for attack in attacks:
         started = clock(x)
         if isinstance(attack, FoolboxAttack) and attack.name == "boundary":
             beyond = (x + _BEYOND * (point - x)).float().to(x.dtype).clamp(*threat.box)
-            rows, made = right & (subject.answers(beyond) != y), x.clone()
+            rows, made = right & (classifier.predictions(beyond) != y), x.clone()
             if rows.any():
-                made[rows] = attack(subject, x[rows], y[rows], seed, starts=beyond[rows])
+                made[rows] = attack(classifier, x[rows], y[rows], seed, starts=beyond[rows])
         else:
-            made = attack(subject, x, y, seed).clamp(*threat.box)
+            made = attack(classifier, x, y, seed).clamp(*threat.box)
         seconds += (clock(x) - started) * (attack.name == "fmn")
         distance = norm(made - x, threat.p)
-        nearer = (subject.answers(made) != y) & (distance < least)
+        nearer = (classifier.predictions(made) != y) & (distance < least)
         point, least = torch.where(per_sample(nearer, x), made, point), torch.where(nearer, distance, least)
     return Nearest(point, least, seconds)
 

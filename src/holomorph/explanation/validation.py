@@ -14,7 +14,7 @@ from holomorph._utils.agreement import Array, bootstrap, spearman
 from holomorph._utils.cache import Shelf
 from holomorph._utils.progress import bar
 from holomorph.attacks.base import Attack
-from holomorph.contract.guest import Subject
+from holomorph.contract.classifier import Classifier
 from holomorph.errors import DataError
 from holomorph.explanation.margins import Margin, analytic, first_order
 from holomorph.explanation.reference_attacks import clock, nearest, references
@@ -40,7 +40,7 @@ class _Timed(NamedTuple):
 
 
 def foretell(
-    model: Subject,
+    model: Classifier,
     x: Tensor,
     y: Tensor,
     threat: ThreatModel,
@@ -135,7 +135,7 @@ def _agreement(
 
 
 def _attacked(
-    model: Subject,
+    model: Classifier,
     x: Tensor,
     y: Tensor,
     threat: ThreatModel,
@@ -166,7 +166,7 @@ def _attacked(
 
 
 def _estimated(
-    estimate: Callable[..., Margin], model: Subject, x: Tensor, y: Tensor, threat: ThreatModel, batch_size: int
+    estimate: Callable[..., Margin], model: Classifier, x: Tensor, y: Tensor, threat: ThreatModel, batch_size: int
 ) -> _Timed:
     started = clock(x)
     starts = range(0, len(x), batch_size)

@@ -12,7 +12,7 @@ from holomorph.attacks.autoattack import AutoAttackStage
 from holomorph.attacks.unit_cube import UnitCube, UnitModel
 from holomorph.calculus.norms import dual_direction, norm, per_sample
 from holomorph.contract import Differentiable
-from holomorph.contract.guest import Subject
+from holomorph.contract.classifier import Classifier
 from holomorph.threats import ThreatModel
 
 
@@ -24,10 +24,10 @@ class StrongestAPGD(AutoAttackStage):
     what transfers is the highest loss.
     """
 
-    def __call__(self, subject: Subject, x: Tensor, y: Tensor, seed: int) -> Tensor:
+    def __call__(self, classifier: Classifier, x: Tensor, y: Tensor, seed: int) -> Tensor:
         """Run the attack on one batch."""
         cube = UnitCube(tuple(x.shape[1:]), x.dtype, self.threat.box)
-        run = self._build(UnitModel(subject, cube), str(x.device), seed)
+        run = self._build(UnitModel(classifier, cube), str(x.device), seed)
         torch.manual_seed(seed)
         with torch.no_grad():
             best = run.perturb(cube.encode(x), y, best_loss=True)

@@ -17,7 +17,7 @@ from holomorph._utils.cache import Shelf
 from holomorph._utils.progress import bar
 from holomorph._utils.seeding import generator
 from holomorph.attacks.foolbox import FoolboxAttack
-from holomorph.contract.guest import Subject
+from holomorph.contract.classifier import Classifier
 from holomorph.threats import ThreatModel
 from holomorph.transferability.effects import Effect, measured, predicted
 from holomorph.transferability.examples import StrongestAPGD, gradient_step, stretched
@@ -32,7 +32,7 @@ Tables = dict[tuple[str, float], Arrays]
 class _Run:
     """What every source is measured with."""
 
-    subjects: Sequence[Subject]
+    subjects: Sequence[Classifier]
     x: Tensor
     y: Tensor
     threats: Sequence[ThreatModel]
@@ -46,7 +46,7 @@ class _Run:
 
 
 def tables(
-    subjects: Sequence[Subject],
+    subjects: Sequence[Classifier],
     x: Tensor,
     y: Tensor,
     threats: Sequence[ThreatModel],
@@ -118,7 +118,7 @@ def _effects(run: _Run, s: int, x: Tensor, y: Tensor) -> Iterator[tuple[str, flo
         yield "shuffled", threat.radius, [Effect(gain, torch.zeros_like(y, dtype=torch.bool)) for gain in gains]
 
 
-def _slope(target: Subject, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+def _slope(target: Classifier, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """The loss of each sample and its gradient."""
     leaf = x.detach().requires_grad_()
     with torch.enable_grad():

@@ -24,7 +24,8 @@ from holomorph._utils.fingerprint import fingerprint
 from holomorph._utils.io import beside
 from holomorph._utils.versions import versions
 from holomorph.contract import as_long, at_least_one, check_batch
-from holomorph.contract.guest import Subject, under_attack
+from holomorph.contract.classifier import Classifier
+from holomorph.contract.guest import under_attack
 from holomorph.data.splits import check_labels
 from holomorph.errors import DataError, ModelError
 from holomorph.records.transfer import Attacked, Predicted, Score, TransferRecord
@@ -122,7 +123,7 @@ def transfer(
         for model in models.values():
             stack.enter_context(under_attack(model))
         right = _right(models, x, y)
-        subjects = [Subject(model) for model in models.values()]
+        subjects = [Classifier(model) for model in models.values()]
         options = {"batch_size": batch_size, "seed": seed}
         found = tables(subjects, x, y, threats, steps=steps, shelf=shelf, **options)
         near = nearness(models, x, threat, batch_size=min(batch_size, 100), seed=seed)
@@ -153,7 +154,7 @@ def _right(models: Mapping[str, nn.Module], x: Tensor, y: Tensor) -> NDArray[np.
     answers, classes = [], set()
     for name, model in models.items():
         try:
-            logits = Subject(model).logits(x)
+            logits = Classifier(model).logits(x)
         except (RuntimeError, ValueError, IndexError) as error:
             reason = str(error).splitlines()[0]
             raise ModelError(

@@ -26,7 +26,7 @@ class WhiteAgainstBlackBox:
     def look(self, e: Evidence) -> Finding:
         """Count, sample by sample, what only Square, boundary, numerical gradients or transferred inputs broke."""
         e.need_gradients()
-        only = e.ledger.black & ~e.ledger.white
+        only = e.results.black & ~e.results.white
         share, alone = float(only.double().mean()), 1 / len(only)
         return Finding(
             graded(share, max(0.002, alone), max(0.02, alone)),
@@ -47,16 +47,16 @@ class Audit:
     def look(self, e: Evidence) -> Finding:
         """Re-run in batches of another size; count violations."""
         bad = total = 0
-        for ledger in e.found.ledgers:
-            rows = torch.tensor([i for i, by in enumerate(ledger.broken_by) if by not in (None, "clean")])
+        for results in e.found.per_threat:
+            rows = torch.tensor([i for i, by in enumerate(results.broken_by) if by not in (None, "clean")])
             if len(rows) == 0:
                 continue
-            near, threat = ledger.nearest[rows], ledger.threat
-            outside = norm(near - ledger.x[rows], threat.p) > threat.radius * (1 + SLACK)
-            outside |= (clip(ledger.x[rows], near, threat) != near).flatten(1).any(1)
-            right = e.subject.lead(near, ledger.y[rows], batch_size=7) > 0
+            near, threat = results.nearest[rows], results.threat
+            outside = norm(near - results.x[rows], threat.p) > threat.radius * (1 + SLACK)
+            outside |= (clip(results.x[rows], near, threat) != near).flatten(1).any(1)
+            right = e.classifier.margins(near, results.y[rows], batch_size=7) > 0
             bad, total = bad + int((outside | right).sum()), total + len(rows)
-        again = int((e.subject.lead(e.x, e.y, batch_size=7) < 0).sum())
+        again = int((e.classifier.margins(e.x, e.y, batch_size=7) < 0).sum())
         share = (bad + again) / (total + len(e.x))
         return Finding(
             "fail" if share else "pass",
@@ -76,7 +76,7 @@ class Mode:
 
     def look(self, e: Evidence) -> Finding:
         """Compare everything the model stores with what it stored before the attacks."""
-        model = e.subject.model
+        model = e.classifier.model
         if not isinstance(model, nn.Module):
             raise NotApplicableError("the model is a function: it has no mode and shows no state")
         training = sum(module.training for module in model.modules())
@@ -102,9 +102,9 @@ class Aggregation:
         """Recount from the distances: broken means that something was found inside eps, under any threat."""
         off = 0
         union = torch.ones_like(e.found.robust)
-        for ledger in e.found.ledgers:
-            kept = ledger.smallest > ledger.threat.radius * (1 + SLACK)
-            off += int((kept != ledger.robust).sum())
+        for results in e.found.per_threat:
+            kept = results.smallest > results.threat.radius * (1 + SLACK)
+            off += int((kept != results.robust).sum())
             union &= kept
         off += int((union != e.found.robust).sum())
         return Finding("fail" if off else "pass", float(off), f"{off} samples are counted otherwise by their distance.")
@@ -149,7 +149,7 @@ class UndefendedBaseline:
         right = int((e.baseline.answers == e.baseline.y).sum())
         if right == 0:
             raise NotApplicableError("the baseline answers no sample rightly")
-        share = int(e.baseline.ledgers[e.index].robust.sum()) / right
+        share = int(e.baseline.per_threat[e.index].robust.sum()) / right
         return Finding(graded(share, 0.7, 0.9), share, f"{percent(share)} of the baseline's right answers survive.")
 
 
@@ -170,7 +170,7 @@ class ReportFields:
         """See that every attack states its settings and seed, and every threat has a curve."""
         unstated = [a.name for a in e.found.attacks if "seed" not in a.settings or not a.package]
         drawn = [any(a.name in _CURVE for a in view.attacks) for view in e.each()]
-        curve = all(drawn) or not e.found.traits.differentiable
+        curve = all(drawn) or not e.found.inspection.differentiable
         cost = "" if e.training_cost is not None else " The cost of training was not given."
         if unstated or not curve:
             return Finding("fail", float(len(unstated)), f"Unstated: {', '.join(unstated) or 'the curve'}.")

@@ -15,10 +15,10 @@ from holomorph._utils.memory import halving_with
 from holomorph._utils.seeding import generator
 from holomorph.attacks.pgd import Ascent, Loss, ascend
 from holomorph.calculus.norms import per_sample, random_in_ball
-from holomorph.contract.guest import Subject
+from holomorph.contract.classifier import Classifier
 from holomorph.errors import HolomorphError
-from holomorph.evaluation.outcome import Evaluated
-from holomorph.evaluation.results import Ledger
+from holomorph.evaluation.outcome import Outcome
+from holomorph.evaluation.results import Results
 from holomorph.records.evaluation import AttackResult, Check, Verdict
 from holomorph.threats import ThreatModel
 from holomorph.threats.constraints import movable
@@ -33,26 +33,26 @@ class Evidence:
     What a check breaks on the way is accounted for like any attack's proposal: the figures can only fall.
     """
 
-    found: Evaluated
-    baseline: Evaluated | None
+    found: Outcome
+    baseline: Outcome | None
     training_cost: float | None
     size: int = 64
     index: int = 0
 
     @property
-    def subject(self) -> Subject:
+    def classifier(self) -> Classifier:
         """The model under attack."""
-        return self.found.subject
+        return self.found.classifier
 
     @property
-    def ledger(self) -> Ledger:
+    def results(self) -> Results:
         """The account of the threat that is looked at."""
-        return self.found.ledgers[self.index]
+        return self.found.per_threat[self.index]
 
     @property
     def threat(self) -> ThreatModel:
         """The threat that is looked at."""
-        return self.ledger.threat
+        return self.results.threat
 
     @property
     def attacks(self) -> list[AttackResult]:
@@ -61,12 +61,12 @@ class Evidence:
 
     def each(self) -> list[Evidence]:
         """The same evidence, looked at under one threat after the other."""
-        return [replace(self, index=k) for k in range(len(self.found.ledgers))]
+        return [replace(self, index=k) for k in range(len(self.found.per_threat))]
 
     @cached_property
     def rows(self) -> Tensor:
         """Indices of the probe."""
-        rows = self.ledger.rows(everyone=True)
+        rows = self.results.rows(everyone=True)
         if len(rows) == 0:
             raise NotApplicableError("the model answers no sample rightly")
         return rows[: self.size]
@@ -84,7 +84,7 @@ class Evidence:
     @property
     def survivors(self) -> Tensor:
         """Indices of samples that nothing has broken, as many as four probes hold."""
-        return self.ledger.rows()[: 4 * self.size]
+        return self.results.rows()[: 4 * self.size]
 
     def generator(self, purpose: int) -> torch.Generator:
         """A generator of its own for each check."""
@@ -104,7 +104,7 @@ class Evidence:
         self.need_gradients()
 
         def run(a: Tensor, b: Tensor, c: Tensor | None) -> Ascent:
-            return ascend(self.subject, a, b, threat or self.threat, steps=steps, loss=loss, start=c)
+            return ascend(self.classifier, a, b, threat or self.threat, steps=steps, loss=loss, start=c)
 
         return halving_with(Ascent.joined, run, x, y, start)
 
@@ -115,11 +115,11 @@ class Evidence:
     def account(self, name: str, rows: Tensor, run: Ascent) -> int:
         """Submit what an ascent inside the threat found; return how many samples it newly broke."""
         proposals = torch.where(per_sample(run.found, run.best), run.wrong, run.best)
-        return self.ledger.submit(name, "white box", rows, proposals)
+        return self.results.submit(name, "white box", rows, proposals)
 
     def need_gradients(self) -> None:
         """Stop a check that needs gradients on a model that gives none."""
-        if not self.found.traits.differentiable:
+        if not self.found.inspection.differentiable:
             raise NotApplicableError("the model gives no gradients")
 
 

@@ -20,7 +20,7 @@ def loss_gradient(e: Evidence, x: Tensor) -> Tensor:
     def run(x: Tensor, y: Tensor) -> Tensor:
         with torch.enable_grad():
             point = x.clone().requires_grad_()
-            loss = torch.nn.functional.cross_entropy(e.subject(point), y, reduction="sum")
+            loss = torch.nn.functional.cross_entropy(e.classifier(point), y, reduction="sum")
             return torch.autograd.grad(loss, point)[0]
 
     return halving(run, x, e.y)
@@ -37,7 +37,7 @@ class ZeroGradients:
 
     def look(self, e: Evidence) -> Finding:
         """Take the share of samples whose gradient is zero in every coordinate at the start."""
-        share = e.found.traits.zero_gradients
+        share = e.found.inspection.zero_gradients
         if share is None:
             raise NotApplicableError("the model gives no gradients")
         return Finding(graded(share, 0.0, 0.1), share, f"{percent(share)} of the gradients are exactly zero.")
@@ -54,9 +54,9 @@ class BrokenGraph:
 
     def look(self, e: Evidence) -> Finding:
         """Ask for one gradient; a model that is declared without gradients is not blamed for it."""
-        if not getattr(e.subject.model, "differentiable", True):
+        if not getattr(e.classifier.model, "differentiable", True):
             raise NotApplicableError("the model is a black box by its nature")
-        if e.found.traits.differentiable:
+        if e.found.inspection.differentiable:
             return Finding("pass", 0.0, "The output is differentiable with respect to the input.")
         return Finding("fail", 1.0, "No gradient reaches the input: the figures are those of black-box attacks.")
 
@@ -83,7 +83,7 @@ class UnstableLoss:
 
     @staticmethod
     def _loss(e: Evidence, x: Tensor) -> Tensor:
-        return torch.nn.functional.cross_entropy(e.subject.logits(x).double(), e.y, reduction="none")
+        return torch.nn.functional.cross_entropy(e.classifier.logits(x).double(), e.y, reduction="none")
 
 
 class GradientAlignment:

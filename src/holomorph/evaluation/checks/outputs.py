@@ -22,7 +22,7 @@ class Logits:
 
     def look(self, e: Evidence) -> Finding:
         """Look for rows of numbers in [0, 1] that sum to 1; for a single output, for numbers in [0, 1] throughout."""
-        rows = e.subject.logits(e.found.x)
+        rows = e.classifier.logits(e.found.x)
         off = float((rows.sum(1) - 1).abs().max())
         if bool(((rows > -1e-5) & (rows < 1 + 1e-5)).all()) and off < 1e-4:
             return Finding("fail", off, "Every row sums to 1: these are probabilities. Remove the softmax.")
@@ -45,7 +45,7 @@ class Determinism:
 
     def look(self, e: Evidence) -> Finding:
         """Take the largest relative change of a sample's logits between passes."""
-        spread = e.found.traits.spread
+        spread = e.found.inspection.spread
         verdict = graded(spread, 1e-4, 1e-4)
         so = "Attacked in expectation over 20 gradients; answers are averages." if verdict == "fail" else ""
         return Finding(verdict, spread, f"Logits of five passes differ by {spread:.1e} of their length. {so}".strip())
@@ -76,7 +76,7 @@ class OptimisationAtInference:
         sys.setprofile(count)
         try:
             with torch.no_grad():
-                e.subject.logits(e.x[:4])
+                e.classifier.logits(e.x[:4])
         finally:
             sys.setprofile(before)
         return Finding(
@@ -97,7 +97,7 @@ class ClassCount:
 
     def look(self, e: Evidence) -> Finding:
         """Below four classes demand a margin loss in place of the targeted ratio loss."""
-        classes = e.found.traits.classes
+        classes = e.found.inspection.classes
         names = {attack.name for attack in e.attacks}
         if classes >= 4:
             return Finding("pass", float(classes), f"{classes} classes: every loss is defined.")

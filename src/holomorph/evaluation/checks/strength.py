@@ -47,16 +47,16 @@ class RandomNoise:
 
     def look(self, e: Evidence) -> Finding:
         """Draw inside the ball and, for l_inf, from its corners; count what only noise broke."""
-        generator, white = e.generator(self.number), e.ledger.white[e.rows]
-        if not e.found.traits.differentiable:
-            white = white | e.ledger.black[e.rows]  # there is no white box to compare with
+        generator, white = e.generator(self.number), e.results.white[e.rows]
+        if not e.found.inspection.differentiable:
+            white = white | e.results.black[e.rows]  # there is no white box to compare with
         broken = torch.zeros_like(white)
         draws = 30 if e.found.quick else 100
         for draw in range(draws):
             e_noise = _draw(e, generator, corner=draw % 2 == 1)
             points = into(e.x, e.x + e_noise, e.threat)
-            broken |= e.subject.answers(points) != e.y
-            e.ledger.submit("random noise", "black box", e.rows, points)
+            broken |= e.classifier.predictions(points) != e.y
+            e.results.submit("random noise", "black box", e.rows, points)
         only = float((broken & ~white).double().mean())
         return Finding(
             graded(only, 0.0, 0.01),
