@@ -14,7 +14,7 @@ def keep_memory() -> None:
     """Tell glibc to keep what is freed, and torch to ask for large pages; nothing where either is missing.
 
     Otherwise each step returns its activations to the kernel and has them zeroed again page by page
-    (studies/RESULTS.md has the difference). Called once, before torch is loaded, by the commands only: how a
+    (studies/calculus has the difference). Called once, before torch is loaded, by the commands only: how a
     library's host allocates is the host's business. ``MALLOC_*`` variables in the environment win.
     """
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")

@@ -42,7 +42,7 @@ OURS: tuple[type[Rule], ...] = (
 )
 
 #: The rule of the commands and of ``RobustClassifier`` when none is named: the cheapest of ours
-#: (studies/RESULTS.md says how robust).
+#: (studies/energy says how robust).
 DEFAULT = FiniteEnergy.name
 
 #: What a user would pick instead.
