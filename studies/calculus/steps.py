@@ -28,6 +28,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from holomorph import ThreatModel
 from holomorph.calculus import Samples, dirichlet_energy, jets
 from holomorph.calculus.derivatives import probe
+from holomorph.calculus.jets.carrier import following
 from holomorph.calculus.jets.real import Jet
 from holomorph.calculus.norms import norm
 from holomorph.rules import Dirichlet
@@ -103,7 +104,8 @@ def compiled(model: nn.Module, x: Tensor) -> dict[str, Method]:
     parameters = dict(model.named_parameters())
 
     def both(p: dict[str, Tensor], x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        jet = torch.func.functional_call(model, p, (Jet(x, v[None]),))
+        with following():
+            jet = torch.func.functional_call(model, p, (Jet(x, v[None]),))
         return jet.value, jet.first.squeeze(0)
 
     with torch.no_grad():

@@ -7,6 +7,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from holomorph.calculus import jets
 from holomorph.calculus.elementary import group_norm, layer_norm
+from holomorph.calculus.jets.carrier import following
 from holomorph.calculus.jets.normalisation import dual_group_norm, dual_layer_norm, dual_softmax
 from holomorph.calculus.jets.real import Jet
 from oracles import mixed_network
@@ -91,7 +92,8 @@ def test_a_jet_can_be_traced_to_plain_operations():
     x, v = torch.randn(2, 3, 2, 2, 2, dtype=torch.float64, generator=G)
 
     def both(x, v):
-        jet = model(Jet(x, v[None]))
+        with following():
+            jet = model(Jet(x, v[None]))
         return jet.value, jet.first.squeeze(0)
 
     with torch.no_grad():

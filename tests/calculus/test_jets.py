@@ -221,8 +221,6 @@ def test_bad_input():
     with pytest.raises(ModelError, match="Make them equal"):
         jets.dual(torch.sin, FLAT, ALONG[:2])
     with pytest.raises(ModelError, match="returns a new tensor"):
-        jets.dual(lambda t: t.clone().__setitem__(0, 1.0), FLAT, ALONG)
-    with pytest.raises(ModelError, match="returns a new tensor"):
         jets.dual(lambda t: torch.zeros_like(t).add_(t) + t, FLAT, ALONG)
     with pytest.raises(ModelError, match="cannot follow the complex tensors"):
         jets.dual(lambda t: t + torch.complex(t, t).abs(), FLAT, ALONG)

@@ -7,7 +7,9 @@ statistics count as constants (pytorch issues #196699, #196700); fused attention
 
 from __future__ import annotations
 
+import functools
 import math
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -181,6 +183,7 @@ def forward_mode(
     ModelError
         For what torch's forward mode cannot do: batch statistics that are updated, functions with a backward only.
     """
+    _load_forward_mode()
     try:
         with torch.enable_grad(), ElementaryOperations():
             result = torch.func.jvp(f, points, directions, strict=strict)
@@ -195,6 +198,15 @@ def forward_mode(
             raise
         raise ModelError(remedy) from error
     return result[0], result[1]
+
+
+@functools.cache
+def _load_forward_mode() -> None:
+    """Let torch load its forward derivatives, which it does with functions that it has itself deprecated."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        warnings.simplefilter("ignore", DeprecationWarning)
+        torch.func.jvp(torch.sin, (torch.zeros(()),), (torch.zeros(()),))
 
 
 def _affine(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:

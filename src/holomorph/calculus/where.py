@@ -2,26 +2,41 @@
 
 from __future__ import annotations
 
-from types import TracebackType
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 
 from holomorph.contract import Differentiable
 from holomorph.errors import NotHolomorphicError
 
 
-def module_of(traceback: TracebackType | None, model: Differentiable) -> str | None:
-    """The innermost module on the traceback, by its name inside the model."""
-    innermost = None
-    while traceback is not None:
-        holder = traceback.tb_frame.f_locals.get("self")
-        innermost = holder if isinstance(holder, nn.Module) else innermost
-        traceback = traceback.tb_next
-    if innermost is None:
-        return None
-    names = {m: n for n, m in model.named_modules()} if isinstance(model, nn.Module) else {}
-    name = names.get(innermost)
-    return f"module {name!r} ({type(innermost).__name__})" if name else f"module {type(innermost).__name__}"
+@contextmanager
+def naming_the_module(model: Differentiable) -> Iterator[None]:
+    """Put the name of the innermost module that was running before the sentence of a NotHolomorphicError."""
+    running: list[nn.Module] = []
+
+    def enter(module: nn.Module, _: Any) -> None:
+        running.append(module)
+
+    def leave(*_: Any) -> None:
+        running.pop()
+
+    handles = [register_module_forward_pre_hook(enter), register_module_forward_hook(leave)]
+    try:
+        yield
+    except NotHolomorphicError as error:
+        if not running:
+            raise
+        names = {m: n for n, m in model.named_modules()} if isinstance(model, nn.Module) else {}
+        name = names.get(running[-1])
+        kind = type(running[-1]).__name__
+        raise NotHolomorphicError(f"In module {f'{name!r} ({kind})' if name else kind}: {error}") from error
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def at_complex(f: Differentiable, z: Tensor) -> Tensor:
@@ -32,14 +47,14 @@ def at_complex(f: Differentiable, z: Tensor) -> Tensor:
     NotHolomorphicError
         For an operation that torch does not have for complex tensors, naming it and the module.
     """
-    try:
-        return f(z)
-    except (NotImplementedError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
-        if "complex" not in reason.lower():
-            raise
-        where = module_of(error.__traceback__, f)
-        raise NotHolomorphicError(
-            f"{f'In {where}: ' if where else ''}{reason}. Use operations for complex tensors; of a real network, "
-            f"jets.complexify gives its analytic extension."
-        ) from error
+    with naming_the_module(f):
+        try:
+            return f(z)
+        except (NotImplementedError, RuntimeError) as error:
+            reason = str(error).splitlines()[0]
+            if "complex" not in reason.lower():
+                raise
+            raise NotHolomorphicError(
+                f"{reason}. Use operations for complex tensors; of a real network, jets.complexify gives its analytic "
+                f"extension."
+            ) from error

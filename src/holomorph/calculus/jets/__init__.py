@@ -12,11 +12,12 @@ import torch
 from torch import Tensor
 
 from holomorph.calculus.derivatives import check_direction, check_finite, unit_directions
+from holomorph.calculus.jets.carrier import following
 from holomorph.calculus.jets.imaginary import ComplexJet
 from holomorph.calculus.jets.real import Jet
-from holomorph.calculus.where import module_of
+from holomorph.calculus.where import naming_the_module
 from holomorph.contract import Differentiable, check_batch
-from holomorph.errors import NotDifferentiableError, NotHolomorphicError
+from holomorph.errors import NotDifferentiableError
 
 __all__ = ["complex", "complexify", "dual", "push_forward", "second", "value_gradient_laplacian"]
 
@@ -94,12 +95,14 @@ def push_forward(model: Differentiable, x: Tensor, directions: Tensor, order: in
     """
     check_batch(x)
     check_direction(x, directions[0])
-    result: Any = _eager(model)(Jet(x, directions, torch.zeros_like(x) if order == 2 else None))
+    with following():
+        result: Any = model(Jet(x, directions, torch.zeros_like(x) if order == 2 else None))
     if not isinstance(result, Jet):
         raise NotDifferentiableError(
             "The output does not depend differentiably on the input. Look for detach(), argmax, rounding, or numpy "
             "inside the function."
         )
+    result.check()
     check_finite(result.value)
     return result.value, result.first, x.new_empty(0) if result.second is None else result.second
 
@@ -124,13 +127,10 @@ def complex(model: Differentiable, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor
     """
     check_batch(x)
     check_direction(x, y)
-    try:
-        result: Any = _eager(model)(ComplexJet(x, y))
-    except NotHolomorphicError as error:
-        where = module_of(error.__traceback__, model)
-        if where is None:
-            raise
-        raise NotHolomorphicError(f"In {where}: {error}") from None
+    with following(), naming_the_module(model):
+        result: Any = model(ComplexJet(x, y))
+        if isinstance(result, ComplexJet):
+            result.check()
     if not isinstance(result, ComplexJet):
         raise NotDifferentiableError(
             "The output does not depend on the input. Look for detach(), rounding, or numpy inside the function."
@@ -152,8 +152,3 @@ def complexify(model: Differentiable) -> Differentiable:
         return torch.complex(*complex(model, z.real, z.imag))
 
     return extended
-
-
-def _eager(model: Differentiable) -> Differentiable:
-    """The module inside a compiled one, with the same parameters."""
-    return getattr(model, "_orig_mod", model)

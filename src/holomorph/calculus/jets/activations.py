@@ -10,26 +10,24 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-_aten = torch.ops.aten
-
 
 class Activation(NamedTuple):
     r"""One activation as functions of the argument a and the value y, with the settings already bound.
 
-    ``bend`` is None where $\phi''$ is zero almost everywhere, else it makes a fresh tensor. ``pull`` is $\phi'(a)\,t$
-    in one kernel, where torch has one.
+    ``bend`` is None where $\phi''$ is zero almost everywhere, else it makes a fresh tensor.
     """
 
     value: Callable[[Tensor], Tensor]
     slope: Callable[[Tensor, Tensor], Tensor]
     bend: Callable[[Tensor, Tensor], Tensor] | None
-    pull: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None
 
-    def slope_now(self, a: Tensor, y: Tensor) -> Tensor:
-        r"""$\phi'(a)$ without a graph: the kernel of the backward pass of one."""
-        if self.pull is None:
-            return self.slope(a, y)
-        return self.pull(torch.ones((), dtype=a.dtype, device=a.device).expand(a.shape), a, y)
+    def value_and_slope(self, a: Tensor) -> tuple[Tensor, Tensor]:
+        r"""$(\phi(a), \phi'(a))$ without a graph, by the kernel of torch's own backward pass."""
+        with torch.enable_grad():
+            point = a.detach().requires_grad_()
+            y = self.value(point)
+            one = torch.ones((), dtype=a.dtype, device=a.device).expand(a.shape)
+            return y.detach(), torch.autograd.grad(y, point, one)[0]
 
 
 def activation_of(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Activation | None:
@@ -44,8 +42,7 @@ def activation_of(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> A
 class _DualActivation(torch.autograd.Function):
     @staticmethod
     def forward(a: Tensor, t: Tensor, phi: Activation) -> tuple[Tensor, Tensor, Tensor]:
-        y = phi.value(a)
-        slope = phi.slope_now(a, y)
+        y, slope = phi.value_and_slope(a)
         return y, slope * t, slope
 
     @staticmethod
@@ -87,13 +84,11 @@ def _gelu(approximate: str = "none") -> Activation:
             lambda a: F.gelu(a, approximate="tanh"),
             lambda a, y: _tanh_gelu(a)[0],
             lambda a, y: _tanh_gelu(a)[1],
-            lambda t, a, y: _aten.gelu_backward(t, a, approximate="tanh"),
         )
     return Activation(
         F.gelu,
         lambda a, y: 0.5 * (1 + torch.erf(a / math.sqrt(2))) + a * _density(a),
         _gelu_bend,
-        lambda t, a, y: _aten.gelu_backward(t, a),
     )
 
 
@@ -129,7 +124,7 @@ def _silu() -> Activation:
         s = torch.sigmoid(a)
         return s * (1 + a * (1 - s))
 
-    return Activation(F.silu, slope, bend, lambda t, a, y: _aten.silu_backward(t, a))
+    return Activation(F.silu, slope, bend)
 
 
 def _softplus(beta: float = 1.0, threshold: float = 20.0) -> Activation:
@@ -140,12 +135,7 @@ def _softplus(beta: float = 1.0, threshold: float = 20.0) -> Activation:
         s = slope(a, y)
         return beta * s * (1 - s)
 
-    return Activation(
-        lambda a: F.softplus(a, beta, threshold),
-        slope,
-        bend,
-        lambda t, a, y: _aten.softplus_backward(t, a, beta, threshold),
-    )
+    return Activation(lambda a: F.softplus(a, beta, threshold), slope, bend)
 
 
 def _leaky_relu(negative_slope: float = 0.01) -> Activation:
@@ -172,9 +162,7 @@ def _power(exponent: Any) -> Activation | None:
 
 
 def _relu() -> Activation:
-    return Activation(
-        torch.relu, lambda a, y: (a > 0).to(a.dtype), None, lambda t, a, y: _aten.threshold_backward(t, y, 0)
-    )
+    return Activation(torch.relu, lambda a, y: (a > 0).to(a.dtype), None)
 
 
 _SETTINGS: dict[str, Callable[..., Activation | None]] = {
@@ -188,14 +176,11 @@ _SETTINGS: dict[str, Callable[..., Activation | None]] = {
 _TABLE: dict[str, Activation] = {
     "relu": _relu(),
     "silu": _silu(),
-    "tanh": Activation(
-        torch.tanh, lambda a, y: 1 - y * y, lambda a, y: -2 * y * (1 - y * y), lambda t, a, y: _aten.tanh_backward(t, y)
-    ),
+    "tanh": Activation(torch.tanh, lambda a, y: 1 - y * y, lambda a, y: -2 * y * (1 - y * y)),
     "sigmoid": Activation(
         torch.sigmoid,
         lambda a, y: y * (1 - y),
         lambda a, y: y * (1 - y) * (1 - 2 * y),
-        lambda t, a, y: _aten.sigmoid_backward(t, y),
     ),
     "exp": Activation(torch.exp, lambda a, y: y, lambda a, y: y.clone()),
     "log": Activation(torch.log, lambda a, y: 1 / a, lambda a, y: -1 / (a * a)),

@@ -6,97 +6,114 @@ operation, is nothing beside a convolution.
 
 Why the parts are separate tensors and not one stack: view operations that name the batch size
 (``x.reshape(len(x), -1)``) then mean what they say, biases need no correction, and nothing is concatenated.
+
+How a custom autograd.Function is noticed: a jet is a leaf that asks for a gradient, so such a function, and nothing
+else, gives it a ``grad_fn``.
 """
 
 from __future__ import annotations
 
-import sys
+import weakref
 from abc import ABCMeta, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
 from holomorph.calculus.elementary import COMPOSITES
+from holomorph.calculus.jets.nested import leaves, mapped
+from holomorph.calculus.jets.operations import (
+    ADDING,
+    AFFINE,
+    DROPOUTS,
+    INSPECTING,
+    JOINING,
+    LEAVING,
+    LINEAR,
+    PRODUCTS,
+    QUOTIENTS,
+    RANDOM,
+    REFUSED,
+    Call,
+    in_place,
+    is_float,
+    name_of,
+    out_of_place,
+    without_bias,
+)
 from holomorph.errors import ModelError
 
-#: A torch operation as a function of the tensors that stand where the carriers stood.
-Call = Callable[..., Any]
-
-#: Operations linear in their first argument; the others are constants.
-LINEAR = frozenset(
-    """adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d avg_pool1d avg_pool2d avg_pool3d broadcast_to chunk
-    clone contiguous cumsum diagonal double dropout expand expand_as flatten flip float fold gather getitem
-    index_select interpolate H mH mT T mean moveaxis movedim narrow neg pad permute pixel_shuffle pixel_unshuffle
-    positive ravel real repeat repeat_interleave reshape reshape_as roll select split squeeze sum swapaxes swapdims t
-    take_along_dim tensor_split tile to trace transpose tril triu type_as unbind unflatten unfold unsqueeze upsample
-    view view_as""".split()  # noqa: SIM905
-)
-#: Linear up to a bias, which only the value gets.
-AFFINE = frozenset("linear conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d".split())  # noqa: SIM905
-JOINING = frozenset({"cat", "concat", "concatenate", "stack", "hstack", "vstack"})
-ADDING = frozenset({"add", "sub", "subtract", "rsub", "radd"})
-PRODUCTS = frozenset({"mul", "multiply", "rmul", "matmul", "rmatmul", "mm", "bmm", "mv", "dot", "einsum", "outer"})
-QUOTIENTS = frozenset({"div", "divide", "true_divide", "truediv"})
-DROPOUTS = frozenset({"dropout", "dropout1d", "dropout2d", "dropout3d", "feature_dropout"})
-#: What is asked of the value alone and answered with something that carries nothing.
-INSPECTING = frozenset(
-    """dim element_size empty_like format full_like get_device is_complex is_contiguous is_floating_point len
-    ndimension nelement new_empty new_full new_ones new_tensor new_zeros numel ones_like rand_like randn_like repr size
-    storage_offset stride str zeros_like""".split()  # noqa: SIM905
-)
-_APPLY = torch.autograd.Function.apply.__func__.__code__  # type: ignore[attr-defined]
-_WRITING = frozenset({"setitem", "set", "copy", "requires_grad", "backward"})
-_INPLACE_OPERATORS = {"iadd": "add", "isub": "sub", "imul": "mul", "itruediv": "div", "imatmul": "matmul"}
+#: Whether the caller wants a graph for the parameters; inside, gradients are on, so that no_grad blocks can be told.
+_graph: ContextVar[bool] = ContextVar("graph", default=True)
 
 
-class _AbstractTensor(ABCMeta, torch._C._TensorMeta):
+@contextmanager
+def following() -> Iterator[None]:
+    """Inside this context jets may go through a function; compiled modules run as they were before."""
+    token = _graph.set(torch.is_grad_enabled())
+    try:
+        with torch.inference_mode(False), torch.enable_grad(), torch.compiler.set_stance("force_eager"):
+            yield
+    finally:
+        _graph.reset(token)
+
+
+class _AbstractTensor(ABCMeta, type(Tensor)):  # type: ignore[misc]
     """The type of tensor classes with abstract methods."""
 
 
-class Carrier(Tensor, metaclass=_AbstractTensor):
+class Carrier(Tensor, metaclass=_AbstractTensor):  # type: ignore[metaclass]
     """A tensor of the shape of its value, with further parts; each torch function finds its rule by name."""
 
     value: Tensor
 
     @staticmethod
     def __new__(cls, value: Tensor, *parts: Tensor | None) -> Self:
-        """Make the wrapper: it has the value's shape, type and device, and no storage."""
-        return Tensor._make_wrapper_subclass(
-            cls, value.shape, strides=value.stride(), dtype=value.dtype, device=value.device
-        )
+        """Make the wrapper: it has the value's shape, type and device."""
+        jet = value.detach().as_subclass(cls)
+        jet.requires_grad_()
+        jet.source, jet.views = None, []
+        return jet
+
+    #: The jet of which this is a view, and how; the views of this one.
+    source: tuple[Carrier, Call] | None
+    views: list[weakref.ref[Carrier]]
 
     @classmethod
     def __torch_function__(
         cls, func: Callable[..., Any], types: Sequence[type], args: Sequence[Any] = (), kwargs: Any = None
     ) -> Any:
         """Send the operation to the rule of its name."""
-        custom = _custom_function()
-        if custom is not None:
-            raise ModelError(
-                f"{custom} is a custom autograd.Function: a jet would differentiate its forward code, not call its "
-                f"backward. Write it with torch operations, or use input_gradient, jacobian or vjp."
-            )
-        name, is_property = _name(func)
+        name, is_property = name_of(func)
+        if func is Tensor.requires_grad_ or (is_property and name == "grad_fn"):
+            return super().__torch_function__(func, types, args, kwargs)  # type: ignore[no-untyped-call]
         arguments, named = list(args), dict(kwargs or {})
+        carriers = [leaf for leaf in leaves((arguments, named)) if isinstance(leaf, Carrier)]
+        for carrier in carriers:
+            carrier.check()
         if name in INSPECTING or (is_property and name not in LINEAR):
-            return func(*tree_map(_value, arguments), **tree_map(_value, named))
-        into_plain = _in_place(func) and not (arguments and isinstance(arguments[0], cls))  # keeps the value alone
-        if name in _WRITING or named.get("out") is not None or into_plain:
-            raise ModelError(
-                f"{name} writes into a tensor inside a jet, which is not supported. Use an operation that "
-                f"returns a new tensor."
-            )
-        written = _written_to(func, name, arguments, named)
-        if written is not None:
-            name = _INPLACE_OPERATORS.get(name, name)
-            func = _out_of_place(func, name)
-            named.pop("inplace", None)
-        result = cls.apply_rule(name, func, arguments, named)
-        return result if written is None else written.become(result)
+            return func(*mapped(_value, arguments), **mapped(_value, named))
+        if name in LEAVING:
+            raise ModelError(f"{name} leaves torch, where a jet cannot follow. Write it with torch operations.")
+        if name in REFUSED:
+            raise _writes(name)
+        constant = not torch.is_grad_enabled()  # in a no_grad block, or in a custom function
+        with torch.set_grad_enabled(_graph.get()):
+            if name == "setitem" or in_place(func, named):
+                return cls.write(name, func, arguments, named, constant)
+            if named.get("out") is not None:
+                raise _writes(name)
+            if constant:
+                plain = func(*mapped(_value, arguments), **mapped(_value, named))
+                return mapped(lambda leaf: carriers[0].stopped(leaf) if is_float(leaf) else leaf, plain)
+            result = cls.apply_rule(name, func, arguments, named)
+            if name in LINEAR and arguments and isinstance(arguments[0], cls):
+                _note_views(arguments[0], slots(func, arguments, named)[0], result)
+            return result
 
     @classmethod
     def __torch_dispatch__(  # type: ignore[override]
@@ -106,6 +123,15 @@ class Carrier(Tensor, metaclass=_AbstractTensor):
         raise ModelError(
             f"A jet cannot follow {func}: it is called below torch's functions. Use another energy method."
         )
+
+    def check(self) -> None:
+        """Refuse what came out of a custom autograd.Function."""
+        if self.grad_fn is not None:
+            custom = type(self.grad_fn).__name__.removesuffix("Backward")
+            raise ModelError(
+                f"{custom} is a custom autograd.Function: a jet would differentiate its forward code, not call its "
+                f"backward. Write it with torch operations, or use input_gradient, jacobian or vjp."
+            )
 
     @classmethod
     def apply_rule(cls, name: str, func: Call, args: list[Any], kwargs: dict[str, Any]) -> Any:
@@ -119,12 +145,13 @@ class Carrier(Tensor, metaclass=_AbstractTensor):
         call, carriers = slots(func, args, kwargs)
         first_only = len(carriers) == 1 and len(args) > 0 and args[0] is carriers[0]
         if name in AFFINE and first_only:
-            without = slots(func, _without_bias(args), {k: v for k, v in kwargs.items() if k != "bias"})[0]
+            without = slots(func, without_bias(args), {k: v for k, v in kwargs.items() if k != "bias"})[0]
             return carriers[0].push_affine(call, without)
         if name == "pad" and first_only:
             without = slots(func, args[:3], {k: v for k, v in kwargs.items() if k != "value"})[0]
             return carriers[0].push(call, without)
-        if (name in LINEAR or name in QUOTIENTS) and first_only and not _rounds(args, kwargs):
+        whole = kwargs.get("rounding_mode") is not None
+        if (name in LINEAR or name in QUOTIENTS) and first_only and not whole:
             return carriers[0].push(call, call)
         if name in PRODUCTS and len(carriers) == 1:
             return carriers[0].push(call, call)
@@ -137,7 +164,8 @@ class Carrier(Tensor, metaclass=_AbstractTensor):
     @classmethod
     def composite(cls, name: str, args: list[Any], kwargs: dict[str, Any]) -> Any:
         """Normalisation and attention, taken apart into elementary operations."""
-        return COMPOSITES[name](*args, **kwargs)
+        with torch.enable_grad():
+            return COMPOSITES[name](*args, **kwargs)
 
     @abstractmethod
     def push(self, on_value: Call, on_parts: Call) -> Any:
@@ -158,20 +186,58 @@ class Carrier(Tensor, metaclass=_AbstractTensor):
 
     @classmethod
     @abstractmethod
-    def lift(cls, plain: Tensor, like: Self) -> Self:
+    def lift(cls, plain: Tensor, like: Any) -> Self:
         """A constant as a jet."""
+
+    def stopped(self, plain: Tensor) -> Self:
+        """What was computed without gradients, as autograd sees it: a constant."""
+        return self.lift(plain, self)
 
     @classmethod
     @abstractmethod
     def nonlinear(cls, name: str, func: Call, args: list[Any], kwargs: dict[str, Any]) -> Any:
         """Everything that is not linear."""
 
-    def become(self, other: Carrier) -> Self:
-        """Take over the parts of another jet, for operations in place."""
-        if other.shape != self.shape:
+    @classmethod
+    def write(cls, name: str, func: Call, args: list[Any], kwargs: dict[str, Any], constant: bool) -> Any:
+        """An operation in place: the one with a result of its own, which the jet and its aliases then become."""
+        target = args[0] if args else None
+        if not isinstance(target, cls) or name in RANDOM or constant:
+            raise _writes(name)
+        if name in {"setitem", "copy"}:
+            index, new = args[1:3] if name == "setitem" else (..., args[1])
+            new = new if isinstance(new, cls) else cls.lift(torch.as_tensor(new).to(target.value), target)
+            target.become(target.push_all(_with_item(index), [target, new]))
+            return target
+        func, name = out_of_place(func, name)
+        result = cls.apply_rule(name, func, args, {k: v for k, v in kwargs.items() if k != "inplace"})
+        if isinstance(result, cls) and result.value.dtype != target.value.dtype:
+            result = result.push(*2 * (lambda t: t.to(target.value.dtype),))
+        if not isinstance(result, cls):
+            result = cls.lift(result.to(target.value.dtype), target)
+        return target.become(result)
+
+    def become(self, other: Self) -> Self:
+        """Take over the parts of another jet, for operations in place; so do all jets that share the memory."""
+        if other is self:
+            return self
+        if other.shape != self.shape or _shared(other.value, self.value):
             raise ModelError("An operation in place changed the shape inside a jet. Use one that returns a new tensor.")
-        self.__dict__.update(other.__dict__)
+        if self.source is None:
+            self._take(other)
+            return self
+        base, view = self.source
+        base.become(base.push_all(_with_view(view), [base, other]))
         return self
+
+    def _take(self, other: Any) -> None:
+        kept = self.source, self.views
+        self.__dict__.update(other.__dict__)
+        self.source, self.views = kept
+        for reference in self.views:
+            jet = reference()
+            if jet is not None and jet.source is not None:
+                jet._take(self.push(*2 * (jet.source[1],)))
 
     @classmethod
     def add_up(cls, name: str, call: Call, args: list[Any], kwargs: dict[str, Any]) -> Any:
@@ -242,68 +308,52 @@ class Carrier(Tensor, metaclass=_AbstractTensor):
 
 def slots(func: Call, args: list[Any], kwargs: dict[str, Any]) -> tuple[Call, list[Any]]:
     """The operation as a function of what stands in the places of its carriers, and those carriers."""
-    leaves, spec = tree_flatten((args, kwargs))
-    places = [i for i, leaf in enumerate(leaves) if isinstance(leaf, Carrier)]
 
     def call(*tensors: Tensor) -> Any:
-        filled = list(leaves)
-        for place, tensor in zip(places, tensors, strict=True):
-            filled[place] = tensor
-        new_args, new_kwargs = tree_unflatten(filled, spec)
-        return func(*new_args, **new_kwargs)
+        fill = iter(tensors)
+        filled = mapped(lambda leaf: next(fill) if isinstance(leaf, Carrier) else leaf, (args, kwargs))
+        return func(*filled[0], **filled[1])
 
-    return call, [leaves[i] for i in places]
-
-
-def _name(func: Callable[..., Any]) -> tuple[str, bool]:
-    """The bare name of an operation, and whether it is a property: Tensor.__add__, torch.add, add_ are all 'add'."""
-    name: str = getattr(func, "__name__", str(func))
-    if name == "__get__":
-        return str(getattr(func.__self__, "__name__", "")), True  # type: ignore[attr-defined]
-    return name.strip("_"), False
-
-
-def _custom_function() -> str | None:
-    """The autograd.Function whose forward code is running on a jet, by its place on the stack: torch has no hook."""
-    frame = sys._getframe(2)
-    while frame.f_back is not None and frame.f_globals.get("__name__") != "holomorph.calculus.jets":
-        if frame.f_code is _APPLY:
-            return str(frame.f_locals["cls"].__name__)
-        frame = frame.f_back
-    return None
+    return call, [leaf for leaf in leaves((args, kwargs)) if isinstance(leaf, Carrier)]
 
 
 def _value(leaf: Any) -> Any:
     return leaf.value if isinstance(leaf, Carrier) else leaf
 
 
-def _rounds(args: list[Any], kwargs: dict[str, Any]) -> bool:
-    """Whether the arguments of a cast or a division ask for whole numbers."""
-    kind = kwargs.get("dtype", args[-1])
-    return kwargs.get("rounding_mode") is not None or (isinstance(kind, torch.dtype) and not kind.is_floating_point)
+def _writes(name: str) -> ModelError:
+    return ModelError(
+        f"{name} writes into a tensor inside a jet, which is not supported. Use an operation that returns a new tensor."
+    )
 
 
-def _without_bias(args: list[Any]) -> list[Any]:
-    return [*args[:2], None, *args[3:]] if len(args) > 2 else args
+def _with_item(index: Any) -> Call:
+    def write(t: Tensor, new: Tensor) -> Tensor:
+        t = t.clone()
+        t[index] = new
+        return t
+
+    return write
 
 
-def _in_place(func: Call) -> bool:
-    """Whether the operation's name says so: add_, not __add__."""
-    raw = getattr(func, "__name__", "")
-    return raw.endswith("_") and not raw.endswith("__")
+def _with_view(view: Call) -> Call:
+    def write(t: Tensor, new: Tensor) -> Tensor:
+        t = t.clone()
+        view(t).copy_(new)
+        return t
+
+    return write
 
 
-def _written_to(func: Call, name: str, args: list[Any], kwargs: dict[str, Any]) -> Carrier | None:
-    """The carrier that an operation overwrites, if any."""
-    target = args[0] if args else None
-    inplace = _in_place(func) or name in _INPLACE_OPERATORS or kwargs.get("inplace")
-    return target if inplace and isinstance(target, Carrier) else None
+def _note_views(jet: Carrier, call: Call, result: Any) -> None:
+    """Let a jet and its views know of each other."""
+    several = isinstance(result, tuple)
+    for i, view in enumerate(result if several else [result]):
+        if isinstance(view, Carrier) and view is not jet and _shared(view.value, jet.value):
+            view.source = jet, (lambda t, i=i: call(t)[i]) if several else call
+            jet.views.append(weakref.ref(view))
 
 
-def _out_of_place(func: Call, name: str) -> Call:
-    if getattr(func, "__module__", "") == "torch.nn.functional" and not func.__name__.endswith("_"):
-        return func
-    found = getattr(torch, name, None) or getattr(Tensor, name, None) or getattr(F, name, None)
-    if found is None:
-        raise ModelError(f"{name} in place has no counterpart that returns a new tensor; a jet cannot follow it.")
-    return found
+def _shared(a: Tensor, b: Tensor) -> bool:
+    """Whether two tensors lie in the same memory."""
+    return a.numel() > 0 and a.untyped_storage().data_ptr() == b.untyped_storage().data_ptr()

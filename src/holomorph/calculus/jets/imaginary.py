@@ -12,10 +12,11 @@ from typing import Any, Self
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_map
 
 from holomorph.calculus import special
-from holomorph.calculus.jets.carrier import PRODUCTS, QUOTIENTS, Call, Carrier
+from holomorph.calculus.jets.carrier import Carrier
+from holomorph.calculus.jets.nested import mapped
+from holomorph.calculus.jets.operations import PRODUCTS, QUOTIENTS, Call
 from holomorph.errors import NotHolomorphicError
 
 _LARGEST_POWER = 64
@@ -33,9 +34,25 @@ class ComplexJet(Carrier):
     """Real part (the value whose shape others see) and imaginary part, both (batch, ...)."""
 
     imaginary: Tensor
+    #: Whether it was computed without gradients, from the real part alone.
+    cut = False
 
     def __init__(self, value: Tensor, imaginary: Tensor) -> None:
         self.value, self.imaginary = value, imaginary
+
+    def check(self) -> None:
+        """Refuse custom functions, and values that no_grad cut off: their extension is not known."""
+        super().check()
+        if self.cut and torch.is_grad_enabled():
+            raise NotHolomorphicError(
+                "A no_grad block inside the function cuts its analytic extension. Compute that part with gradients on."
+            )
+
+    def stopped(self, plain: Tensor) -> Self:
+        """What was computed without gradients: to be refused where it is used."""
+        jet = self.lift(plain, self)
+        jet.cut = True
+        return jet
 
     @property
     def z(self) -> Tensor:
@@ -68,7 +85,7 @@ class ComplexJet(Carrier):
         return cls(value, factors[0] * a.imaginary + factors[1] * b.imaginary)
 
     @classmethod
-    def lift(cls, plain: Tensor, like: Self) -> Self:
+    def lift(cls, plain: Tensor, like: Any) -> Self:
         """A real constant."""
         return cls(plain, torch.zeros_like(plain))
 
@@ -88,7 +105,7 @@ class ComplexJet(Carrier):
                 f"{name} is not complex differentiable (or has no complex form here). Use analytic activations such as "
                 f"GELU, SiLU, tanh, softplus, and average instead of maximum pooling."
             )
-        args, kwargs = tree_map(_promoted, (args, kwargs))
+        args, kwargs = mapped(_promoted, (args, kwargs))
         return _apart(func(*args, **kwargs))
 
 

@@ -14,16 +14,15 @@ For a softmax y the derivative is $S t = y\,(t - \sum y t)$, symmetric too.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.linalg import vecdot
+from torch.nn.functional import layer_norm
 
 from holomorph.calculus.elementary import standardise
-
-_aten = torch.ops.aten
 
 
 def dual_layer_norm(
@@ -63,25 +62,24 @@ class _DualNorm(torch.autograd.Function):
         ctx: Any, x: Tensor, t: Tensor, weight: Tensor | None, bias: Tensor | None, n: int, eps: float
     ) -> tuple[Tensor, Tensor]:
         rows = x.reshape(-1, n)
-        unit, mean, r = _aten.native_layer_norm(rows, [n], None, None, eps)
-        tau = _slope(t.reshape(-1, n), rows, mean, r)
+        unit, slope = _value_and_slope(rows, eps)
+        tau = slope(t.reshape(-1, n))
         ctx.n, ctx.eps = n, eps
-        ctx.save_for_backward(x, t, weight, bias, unit, tau, mean, r)
+        ctx.save_for_backward(x, t, weight, bias, unit, tau)
         ctx.set_materialize_grads(False)
         return _affine(unit.view_as(x), weight, bias), _affine(tau.view_as(x), weight, None)
 
     @staticmethod
     def backward(ctx: Any, g: Tensor | None, h: Tensor | None) -> tuple[Any, ...]:
-        x, t, weight, bias, unit, tau, mean, r = ctx.saved_tensors
+        x, t, weight, bias, unit, tau = ctx.saved_tensors
         if torch.is_grad_enabled():
             return (*_again(_elementary, (x, t, weight, bias), (ctx.n, ctx.eps), (g, h)), None, None)
         n, rows = ctx.n, x.reshape(-1, ctx.n)
-        along_x = along_t = None
-        if g is not None:
-            along_x = _slope(_affine(g, weight, None).reshape(-1, n), rows, mean, r)
-        if h is not None:
-            u = _affine(h, weight, None).reshape(-1, n)
-            along_t = _slope(u, rows, mean, r)
+        wanted = [None if u is None else _affine(u, weight, None).reshape(-1, n) for u in (g, h)]
+        slope, u = _value_and_slope(rows, ctx.eps)[1], wanted[1]
+        along_x, along_t = (None if w is None else slope(w) for w in wanted)
+        if u is not None and along_t is not None:
+            r = (rows.var(1, correction=0, keepdim=True) + ctx.eps).rsqrt()
             along_x = torch.zeros_like(rows) if along_x is None else along_x
             for other, a, b in ((along_t, unit, t.reshape(-1, n)), (tau, unit, u), (unit, tau, u)):
                 along_x.addcmul_(other, r * vecdot(a, b)[:, None], value=-1 / n)
@@ -97,7 +95,7 @@ class _DualSoftmax(torch.autograd.Function):
         ctx.save_for_backward(a, t, y)
         ctx.dim = dim
         ctx.set_materialize_grads(False)
-        return y, _aten._softmax_backward_data(t, y, dim, y.dtype)
+        return y, _softmax_slope(y, t, dim)
 
     @staticmethod
     def backward(ctx: Any, g: Tensor | None, h: Tensor | None) -> tuple[Any, ...]:
@@ -107,20 +105,25 @@ class _DualSoftmax(torch.autograd.Function):
             return (*_again(_elementary_softmax, (a, t), (dim,), (g, h)), None)
         along_t, total = None, g
         if h is not None:  # the gradient of <h, y (t - sum y t)> in y is h (t - sum y t) - t sum y h
-            along_t = _aten._softmax_backward_data(h, y, dim, y.dtype)
+            along_t = _softmax_slope(y, h, dim)
             total = h * (t - vecdot(y, t, dim=dim).unsqueeze(dim))
             total.addcmul_(t, vecdot(y, h, dim=dim).unsqueeze(dim), value=-1)
             total = total if g is None else total.add_(g)
-        along_a = None if total is None else _aten._softmax_backward_data(total, y, dim, y.dtype)
+        along_a = None if total is None else _softmax_slope(y, total, dim)
         return along_a, along_t, None
 
 
-def _slope(t: Tensor, rows: Tensor, mean: Tensor, r: Tensor) -> Tensor:
-    """L t at the rows."""
-    found: Tensor = _aten.native_layer_norm_backward(
-        t.contiguous(), rows, [rows.shape[1]], mean, r, None, None, [True, False, False]
-    )[0]
-    return found
+def _value_and_slope(rows: Tensor, eps: float) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+    """The standardised rows, and L: it is symmetric, so torch's own backward pass gives it."""
+    with torch.enable_grad():
+        point = rows.detach().requires_grad_()
+        unit = layer_norm(point, rows.shape[1:], eps=eps)
+    return unit.detach(), lambda t: torch.autograd.grad(unit, point, t, retain_graph=True)[0]
+
+
+def _softmax_slope(y: Tensor, t: Tensor, dim: int) -> Tensor:
+    """S t: symmetric too."""
+    return torch.addcmul(y * t, y, vecdot(y, t, dim=dim).unsqueeze(dim), value=-1)
 
 
 def _elementary(

@@ -11,16 +11,16 @@ from typing import Any, Self
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from holomorph.calculus.elementary import forward_mode
 from holomorph.calculus.jets.activations import Activation, activation_of, dual_activation
-from holomorph.calculus.jets.carrier import PRODUCTS, Call, Carrier, slots
+from holomorph.calculus.jets.carrier import Carrier, slots
+from holomorph.calculus.jets.nested import leaves, mapped
 from holomorph.calculus.jets.normalisation import dual_group_norm, dual_layer_norm, dual_softmax
+from holomorph.calculus.jets.operations import PRODUCTS, Call, is_float
 from holomorph.errors import ModelError
 
 _FUSED: dict[str, Callable[..., tuple[Tensor, Tensor]]] = {"layer_norm": dual_layer_norm, "group_norm": dual_group_norm}
-_SMOOTH = object()  # stands for an output that has derivatives
 
 
 class Jet(Carrier):
@@ -34,8 +34,11 @@ class Jet(Carrier):
 
     def push(self, on_value: Call, on_parts: Call) -> Any:
         """Apply a map to the value and its linear part to the derivatives."""
+        value = on_value(self.value)
+        if isinstance(value, Tensor) and not value.is_floating_point():
+            return _real(value)  # a cast to whole numbers
         second = None if self.second is None else on_parts(self.second)
-        return _pack(on_value(self.value), _each(on_parts, self.first), second)
+        return _pack(value, _each(on_parts, self.first), second)
 
     def push_affine(self, on_value: Call, on_parts: Call) -> Any:
         """The same for a layer; directions that are one for all samples (the unit vectors) pass through it once."""
@@ -63,14 +66,14 @@ class Jet(Carrier):
         return cls(value, left.first + right.first, second)
 
     @classmethod
-    def lift(cls, plain: Tensor, like: Self) -> Self:
+    def lift(cls, plain: Tensor, like: Any) -> Self:
         """A constant as a jet with derivatives zero."""
         first = plain.new_zeros(()).expand(len(like.first), *plain.shape)
         return cls(plain, first, None if like.second is None else torch.zeros_like(plain))
 
     def push_all(self, op: Call, jets: list[Self]) -> Self:
         """Apply an operation that is linear in several jets together."""
-        first = torch.vmap(op)(*(j.first for j in jets))
+        first = _each(op, *(j.first for j in jets))
         second = None if self.second is None else op(*(j.second for j in jets))
         return type(self)(op(*(j.value for j in jets)), first, second)
 
@@ -142,38 +145,28 @@ def _leibniz(call: Call, a: Jet, b: Jet) -> Jet:
 
 def _forward_mode(call: Call, jets: list[Jet]) -> Any:
     """One operation by torch.func.jvp, twice nested for the second part."""
-    spec: list[Any] = []
-
-    def floats(*tensors: Tensor) -> tuple[tuple[Tensor, ...], list[Any]]:
-        leaves, shape = tree_flatten(call(*tensors))
-        if any(isinstance(leaf, Tensor) and leaf.is_complex() for leaf in leaves):
-            raise ModelError(
-                "A jet of real numbers cannot follow the complex tensors inside this function. Use input_gradient, "
-                "jacobian or another energy method."
-            )
-        spec[:] = [shape]
-        smooth = tuple(leaf for leaf in leaves if _is_float(leaf))
-        return smooth, [_SMOOTH if _is_float(leaf) else leaf for leaf in leaves]
-
     values = tuple(j.value for j in jets)
+    result = call(*values)
+    if not any(is_float(_real(leaf)) for leaf in leaves(result)):
+        return result
+
+    def smooth(*tensors: Tensor) -> tuple[Tensor, ...]:
+        return tuple(leaf for leaf in leaves(call(*tensors)) if is_float(leaf))
 
     def along(*directions: Tensor) -> tuple[Tensor, ...]:
-        return forward_mode(lambda *t: floats(*t)[0], values, directions)[1]
+        return forward_mode(smooth, values, directions)[1]
 
     def twice(*directions: Tensor) -> tuple[Tensor, ...]:
-        inner = lambda *t: torch.func.jvp(lambda *s: floats(*s)[0], t, directions)[1]  # noqa: E731
+        inner = lambda *t: torch.func.jvp(smooth, t, directions)[1]  # noqa: E731
         return forward_mode(inner, values, directions)[1]
 
-    smooth, rest = floats(*values)
-    if not smooth:
-        return tree_unflatten(rest, spec[0])
     firsts = _each(along, *(j.first for j in jets))
-    seconds: list[Tensor | None] = [None] * len(smooth)
+    seconds: list[Tensor | None] = [None] * len(firsts)
     if jets[0].second is not None:
         bent = [s.sum(0) for s in _each(twice, *(j.first for j in jets))]
         seconds = [p + q for p, q in zip(along(*(j.second for j in jets if j.second is not None)), bent, strict=True)]
-    made = iter([Jet(v, t, s) for v, t, s in zip(smooth, firsts, seconds, strict=True)])
-    return tree_unflatten([next(made) if leaf is _SMOOTH else leaf for leaf in rest], spec[0])
+    parts = zip(firsts, seconds, strict=True)
+    return mapped(lambda leaf: Jet(leaf, *next(parts)) if is_float(leaf) else leaf, result)
 
 
 def _pack(value: Any, first: Any, second: Any) -> Any:
@@ -208,5 +201,11 @@ def _broadcast(t: Tensor, shape: torch.Size, leading: int) -> Tensor:
     return t.reshape(*t.shape[:leading], *fill, *t.shape[leading:]).expand(*t.shape[:leading], *shape)
 
 
-def _is_float(leaf: Any) -> bool:
-    return isinstance(leaf, Tensor) and leaf.is_floating_point()
+def _real(leaf: Any) -> Any:
+    """The leaf, refused if it is a tensor of complex numbers."""
+    if isinstance(leaf, Tensor) and leaf.is_complex():
+        raise ModelError(
+            "A jet of real numbers cannot follow the complex tensors inside this function. Use input_gradient, "
+            "jacobian or another energy method."
+        )
+    return leaf
