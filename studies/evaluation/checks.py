@@ -49,7 +49,7 @@ def row(record: EvaluationRecord) -> dict[str, Any]:
         "baseline": None if record.baseline is None else record.baseline.robust,
         "seconds": record.seconds,
         "verdicts": {check.name: check.verdict for check in record.checks},
-        "figures": {check.name: check.figure for check in record.checks},
+        "figures": {check.name: check.value for check in record.checks},
         "reasons": {check.name: check.reason for check in record.checks if check.verdict != "pass"},
     }
 

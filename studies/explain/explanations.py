@@ -29,7 +29,7 @@ from holomorph.contract.guest import under_attack
 from holomorph.data import Splits, load
 from holomorph.explanation.explain import explain
 from holomorph.explanation.margins import analytic, first_order
-from holomorph.explanation.validation import foretell
+from holomorph.explanation.validation import validate_margins
 from holomorph.records.explanation import ExpertRow, ExplanationRecord, Gap
 from holomorph.records.transfer import TransferRecord
 from holomorph.reporting import report
@@ -67,7 +67,7 @@ def margins_all(data: Splits, samples: int, only: str = "") -> None:
         shelf = Shelf(RUNS / f"{stem}.found", fingerprint([model], x[:1], y[:1], f"{threat} thorough"))
         with under_attack(model):
             subject = Classifier(model)
-            margins = foretell(subject, x, y, threat, thorough=True, shelf=shelf)
+            margins = validate_margins(subject, x, y, threat, thorough=True, shelf=shelf)
             record = ExplanationRecord(
                 model=name, data=data.name, threat=threat, samples=len(x), seed=0, margins=margins,
                 clean=float((subject.predictions(x) == y).float().mean()), versions=versions("foolbox", "pyautoattack"),
@@ -107,9 +107,9 @@ def turns_all(data: Splits, samples: int) -> None:
             subject = Classifier(model)
             works: dict[str, Callable[[], object]] = {
                 "fmn": functools.partial(FoolboxAttack("fmn", threat, 100), subject, x, y, 0),
-                "first order": functools.partial(first_order, subject, x, y, threat, rivals=3),
+                "first order": functools.partial(first_order, subject, x, y, threat, runners_up=3),
                 "analytic": functools.partial(analytic, subject, x, y, threat),
-                "analytic, thorough": functools.partial(analytic, subject, x, y, threat, rivals=3, expansions=20),
+                "analytic, thorough": functools.partial(analytic, subject, x, y, threat, runners_up=3, expansions=20),
             }
             for _ in range(ROUNDS):
                 for label, work in works.items():

@@ -1,6 +1,6 @@
 """Spike index and harmonicity during training, and which predicts robustness: ``python -m studies.explain.trends``.
 
-On the digits, where training is cheap: MLPs of width 64, l_inf .1, figures on all test images; robust accuracy is
+On the digits, where training is cheap: MLPs of width 64, l_inf .1, values on all test images; robust accuracy is
 what PGD with 40 steps leaves, an upper bound. ``during`` follows three trainings over their epochs, ``over``
 ranks trainings that differ in rule and weight, and correlates each measure with robust accuracy over them. ``large``
 does the same over the Fashion-MNIST CNNs that lie in run folders: ``python -m studies.explain.trends

@@ -43,7 +43,7 @@ class Linear:
         return x.flatten(1) @ self.weight.T + self.bias
 
     def distance(self, p: str) -> Tensor:
-        """min over rivals of the margin divided by the dual norm of its gradient (the walls are out of reach)."""
+        """min over runners-up of the margin divided by the dual norm of its gradient (the walls are out of reach)."""
         q = {"inf": 1.0, "2": 2.0, "1": math.inf}[p]
         z = self.logits(self.x)
         gap = z.gather(1, self.y[:, None]) - z

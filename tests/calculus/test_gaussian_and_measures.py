@@ -27,8 +27,8 @@ def test_gaussian_energy_against_a_million_points(inputs, hidden, activation):
     with torch.no_grad():  # |J|^2 through W and V, without a million Jacobians of autograd
         slope = torch.func.jvp(activation, (first(x),), (torch.ones(10**6, hidden, dtype=torch.float64),))[1]
         mixing, inner = last.weight.T @ last.weight, first.weight @ first.weight.T
-        figures = torch.einsum("bi,ij,bj->b", slope, mixing * inner, slope)
-    assert closed == pytest.approx(figures.mean().item(), abs=5 * figures.std().item() / 1000)
+        values = torch.einsum("bi,ij,bj->b", slope, mixing * inner, slope)
+    assert closed == pytest.approx(values.mean().item(), abs=5 * values.std().item() / 1000)
 
 
 def test_gaussian_energy_agrees_with_the_general_function():

@@ -44,15 +44,15 @@ def accuracies(record):
 def test_every_rule_is_trained_and_attacked(finished):
     record, out = finished
     assert [r.text for r in record.rules] == RULES
-    assert record.figures == ("clean", "inf:0.1", "2:0.1", "union")
+    assert record.quantities == ("clean", "inf:0.1", "2:0.1", "union")
     for rule in record.rules:
         assert [r.seed for r in rule.runs] == [0, 1]
-        assert rule.figures["clean"].value > 0.8
+        assert rule.accuracies["clean"].value > 0.8
         for one in rule.runs:
             union = [a == b == "1" for a, b in zip(one.right["inf:0.1"], one.right["2:0.1"], strict=True)]
             assert one.robust["union"] == sum(union) / 40
             assert one.robust["union"] <= one.robust["inf:0.1"] <= one.clean
-        value = rule.figures["union"]
+        value = rule.accuracies["union"]
         assert value.low <= value.value <= value.high
         assert value.value == pytest.approx(sum(r.robust["union"] for r in rule.runs) / 2)
     loaded = ComparisonRecord.load(out / "comparison.json")
@@ -64,7 +64,7 @@ def test_differences_are_paired_and_antisymmetric(finished):
     one, other = (record.difference(*pair, "union").interval for pair in (RULES[:2], RULES[1::-1]))
     assert one.value == pytest.approx(-other.value)
     assert one.low == pytest.approx(-other.high)
-    width = {r.text: r.figures["union"].high - r.figures["union"].low for r in record.rules}
+    width = {r.text: r.accuracies["union"].high - r.accuracies["union"].low for r in record.rules}
     assert one.high - one.low < width["plain"] + width["nfgsm"]
 
 
@@ -128,7 +128,7 @@ def test_the_test_split_gets_the_evaluation(blobs, tmp_path, monkeypatch):
         blobs, ["nfgsm"], THREATS[0], budget="4epochs", seeds=1, split="test", out=tmp_path, n=4, batch_size=32, lr=1e-2
     )
     assert record.samples == 4
-    assert record.figures == ("clean", "inf:0.1")
+    assert record.quantities == ("clean", "inf:0.1")
     assert "AutoAttack" in record.attack
     assert (tmp_path / "nfgsm" / "seed-0" / "attacks").is_dir()
     rule = record.rules[0]
@@ -162,9 +162,9 @@ def test_table_and_plots(finished, tmp_path):
     lines = text.splitlines()
     assert lines[0] == "| rule | clean | inf:0.1 | 2:0.1 | union of all | time | passes |"
     assert len(lines) == 2 + len(RULES)
-    ranked = sorted(record.rules, key=lambda r: -r.figures["union"].value)
+    ranked = sorted(record.rules, key=lambda r: -r.accuracies["union"].value)
     assert f"`{ranked[0].text}` *" in lines[2]
-    assert f"{100 * ranked[0].figures['clean'].value:.1f} (" in lines[2]
+    assert f"{100 * ranked[0].accuracies['clean'].value:.1f} (" in lines[2]
     for path in frontiers(record, tmp_path):
         assert path.read_text().count("<svg") == 1
 

@@ -65,7 +65,7 @@ def test_another_model_does_not_pass_for_the_recorded_one(kept: tuple[Evaluation
 @pytest.mark.parametrize(
     ("name", "change", "words"),
     [
-        ("adversarial_0", lambda a: a * 0 + 0.5, "answered rightly|distances"),
+        ("adversarial_0", lambda a: a * 0 + 0.5, "classified correctly|distances"),
         ("adversarial_0", lambda a: a * 3 - 1, "outside the box"),
         ("smallest_1", lambda a: a / 2, "distances are not"),
         ("y", lambda y: (y + 1) % 10, "clean accuracy"),
@@ -83,7 +83,7 @@ def test_tampering_is_found(
 def test_rounding_is_forgiven_and_nothing_more(
     units: int, stands: bool, kept: tuple[EvaluationRecord, Path], scene: Scene
 ) -> None:
-    """The label's logit is lifted above the adversarial answer's, by a few units in the last place or by many."""
+    """The label's logit is lifted above the predicted class's, by a few units in the last place or by many."""
 
     class Lifted(nn.Module):
         def forward(self, z: Tensor) -> Tensor:

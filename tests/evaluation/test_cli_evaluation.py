@@ -119,7 +119,7 @@ def test_one_output_and_features_of_their_own_go_through_every_command(
         capsys.readouterr().err
     )
     gaps = EvaluationRecord.load("evaluation.json").differences
-    assert [gap.figure for gap in gaps] == ["clean", "inf:1"]
+    assert [gap.quantity for gap in gaps] == ["clean", "inf:1"]
 
 
 @pytest.fixture

@@ -70,7 +70,7 @@ def test_a_check_fails_when_it_fails_under_any_threat() -> None:
     threats = [ThreatModel("inf", 0.5), ThreatModel("inf", 0.001)]
     record = evaluate(halves, X, Y, threats, quick=True, baseline=halves)
     baseline = record.checks[21]
-    assert (baseline.name, baseline.verdict, baseline.figure) == ("undefended baseline", "fail", 1.0)
+    assert (baseline.name, baseline.verdict, baseline.value) == ("undefended baseline", "fail", 1.0)
     assert "At inf:0.5: 0.0 %" in baseline.reason
     assert "At inf:0.001: 100.0 %" in baseline.reason
 
@@ -88,7 +88,7 @@ def test_the_record_comes_back_from_disk(tmp_path: Path) -> None:
     assert record.quick
     assert record.upper_bound
     assert set(record.versions) >= {"python", "torch", "holomorph", "pyautoattack", "foolbox"}
-    assert record.gallery[0].answer != record.gallery[0].answer_adversarial
+    assert record.gallery[0].prediction != record.gallery[0].prediction_adversarial
     assert len(record.gallery[0].input) == 2
 
 

@@ -58,10 +58,10 @@ def test_the_curve_starts_at_clean_accuracy_and_falls() -> None:
 def test_records_on_the_same_samples_are_paired() -> None:
     threats = [ThreatModel("inf", 0.05), ThreatModel("inf", 0.15)]
     better = evaluate(lambda x: halves(x.flip(1).flip(1)), X, Y, threats, quick=True, checks=False, baseline=halves)
-    assert {gap.figure for gap in better.differences} == {"clean", "inf:0.05", "inf:0.15", "union"}
+    assert {gap.quantity for gap in better.differences} == {"clean", "inf:0.05", "inf:0.15", "union"}
     assert all(gap.interval.value == 0 and not gap.clear for gap in better.differences)
     worse = evaluate(lambda x: halves(x.flip(1)), X, Y, threats[0], quick=True, checks=False)
-    gaps = {gap.figure: gap.interval for gap in versus(better, worse, "the other")}
+    gaps = {gap.quantity: gap.interval for gap in versus(better, worse, "the other")}
     assert list(gaps) == ["clean", "inf:0.05"], "the union is that of other threats"
     assert gaps["clean"].value == pytest.approx(0.8 - 0.2)
     assert gaps["clean"].low < gaps["clean"].value < gaps["clean"].high

@@ -28,7 +28,7 @@ from scenes import THREAT, Scene, digits, train
 
 SAMPLES = 32
 
-#: What fails, and how far above the honest figure the reported one may lie.
+#: What fails, and how far above the honest value the reported one may lie.
 GALLERY: dict[str, tuple[type[nn.Module], set[int], float]] = {
     "zero gradient": (ZeroGradient, {2, 5, 8}, 0.04),
     "reversed gradient": (Reversed, {2, 5}, 0.04),
@@ -82,7 +82,7 @@ def test_every_check_says_what_it_saw_and_where_it_comes_from(honest: Evaluation
         assert check.reason.endswith(".")
         assert check.guards
         assert check.source
-        assert (check.figure is None) == (check.verdict == "not run")
+        assert (check.value is None) == (check.verdict == "not run")
 
 
 def test_catastrophic_overfitting_shows_in_the_alignment() -> None:
@@ -98,8 +98,8 @@ def test_catastrophic_overfitting_shows_in_the_alignment() -> None:
     alignment = record.checks[20]
     assert alignment.name == "gradient alignment"
     assert alignment.verdict == "fail"
-    assert alignment.figure is not None
-    assert abs(alignment.figure) < 0.1
+    assert alignment.value is not None
+    assert abs(alignment.value) < 0.1
 
 
 def test_a_smooth_convolutional_network_trips_nothing(scene: Scene) -> None:
@@ -115,7 +115,7 @@ def test_a_smooth_convolutional_network_trips_nothing(scene: Scene) -> None:
 
 
 def test_the_audit_forgives_rounding_and_nothing_more() -> None:
-    """Logits that differ by less than 32 units in the last place are a tie; a hundred times that is an answer."""
+    """Logits that differ by less than 32 units in the last place are a tie; a hundred times that is a prediction."""
     eps = torch.finfo(torch.float32).eps
     classifier = Classifier(nn.Identity())
     rows = torch.tensor([[8.0, 8.0 * (1 - 8 * eps)], [8.0, 8.0 * (1 - 800 * eps)], [8.0, 9.0], [float("nan"), 1.0]])

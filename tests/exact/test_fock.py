@@ -70,7 +70,7 @@ def test_lbfgs_on_the_same_objective_does_not_beat_it():
     optimiser.step(step)
     best, ours = float(objective(a.detach())), float(objective(h.coefficients))
     assert ours <= best + 1e-12
-    assert best < ours * (1 + 1e-3)  # the rival did get near, so that the comparison means something
+    assert best < ours * (1 + 1e-3)  # the runner-up did get near, so that the comparison means something
 
 
 @pytest.mark.parametrize("complex_points", [True, False])
@@ -152,7 +152,7 @@ def test_the_squared_hinge_is_at_its_optimum(relative, complex_points):
     optimiser.step(step)
     best, ours = float(objective(a.detach())), float(objective(alpha))
     assert ours <= best + 1e-12
-    assert best < ours * 1.01  # the rival did get near
+    assert best < ours * 1.01  # the runner-up did get near
 
 
 def test_relative_values_without_energy_are_the_gaussian_machine():

@@ -1,4 +1,4 @@
-"""The parts of an explanation on functions whose figures are known."""
+"""The parts of an explanation on functions whose values are known."""
 
 import math
 
@@ -13,7 +13,7 @@ from holomorph.errors import ConfigError, DataError, ModelError
 from holomorph.explanation.boundary import boundary, curvatures, tangent_share
 from holomorph.explanation.explain import explain
 from holomorph.explanation.harmonicity import harmonicity, weak_residual
-from holomorph.explanation.validation import foretell, survivors
+from holomorph.explanation.validation import survivors, validate_margins
 from holomorph.records.explanation import ExplanationRecord
 from holomorph.research.spikes import spikes, top_tenth
 from holomorph.threats import ThreatModel
@@ -203,7 +203,7 @@ def test_margins_of_a_linear_model_foretell_the_attacks(norm):
     model.weight.data = torch.randn(3, 4, generator=torch.Generator().manual_seed(7))
     model.bias.data = -model.weight.data.sum(1) / 2
     y = model(x).argmax(1)
-    found = foretell(Classifier(model), x, y, ThreatModel(norm, 0.1), steps=60)
+    found = validate_margins(Classifier(model), x, y, ThreatModel(norm, 0.1), steps=60)
     for agreement in found.agreements:
         assert agreement.spearman.value > 0.98
         assert agreement.relative_error.value < 0.05
@@ -232,7 +232,7 @@ def test_a_stopped_explanation_goes_on(tmp_path, monkeypatch):
     whole = explain(model, x, y, threat=threat, steps=30, out=out)
     halfway = whole.model_copy(update={"boundary": None, "harmonicity": None})
     halfway.save(out)
-    monkeypatch.setattr("holomorph.explanation.explain.foretell", lambda *a, **k: pytest.fail("measured twice"))
+    monkeypatch.setattr("holomorph.explanation.explain.validate_margins", lambda *a, **k: pytest.fail("measured twice"))
     again = explain(model, x, y, threat=threat, steps=30, out=out)
     assert again.margins == whole.margins
     assert again.boundary == whole.boundary
@@ -258,7 +258,7 @@ def test_what_is_refused_and_what_is_left_alone():
         explain(model, x + 3, y, threat=threat)
     with pytest.raises(ModelError, match="batch, classes"):
         explain(nn.Sequential(nn.Linear(3, 4), nn.Unflatten(1, (2, 2))), x, y, threat=threat)
-    with pytest.raises(DataError, match="answered rightly"):
+    with pytest.raises(DataError, match="classified correctly"):
         explain(_never_right(), x, y + 1, threat=threat, steps=2)
     with pytest.raises(DataError, match="Labels range"):
         explain(model, x, y + 5, threat=threat)

@@ -40,7 +40,7 @@ def test_first_order_is_exact_for_a_linear_model(norm):
     threat = ThreatModel(norm, 0.1, box=WIDE)
     found, expected = first_order(model, x, y, threat), _closed_form(model, x, y, threat.q)
     assert torch.allclose(found.distance, expected.values)
-    assert torch.equal(found.rival, expected.indices)
+    assert torch.equal(found.runner_up, expected.indices)
 
 
 @pytest.mark.parametrize("norm", ["inf", "2", "1"])
@@ -51,7 +51,7 @@ def test_the_point_found_lies_on_a_linear_models_boundary(norm, box):
     reached = torch.isfinite(found.distance)
     assert reached.sum() >= 15
     h = model(found.point[reached])
-    gap = h.gather(1, y[reached, None]) - h.gather(1, found.rival[reached, None])
+    gap = h.gather(1, y[reached, None]) - h.gather(1, found.runner_up[reached, None])
     assert gap.abs().max() < 1e-9
     assert h.argmax(1).ne(y[reached]).float().mean() < 1  # on the boundary, not past it
     assert (found.point >= box[0]).all()
@@ -71,8 +71,8 @@ def test_analytic_equals_first_order_on_a_linear_model(norm):
     model, x, y = _linear(seed=3)
     threat = ThreatModel(norm, 0.1)
     one = first_order(model, x, y, threat)
-    for rivals in (None, 3):
-        assert torch.allclose(one.distance, analytic(model, x, y, threat, rivals=rivals).distance)
+    for runners_up in (None, 3):
+        assert torch.allclose(one.distance, analytic(model, x, y, threat, runners_up=runners_up).distance)
 
 
 class _Ring(nn.Module):
@@ -87,8 +87,8 @@ class _Ring(nn.Module):
         return torch.stack([square, torch.full_like(square, self.radius**2)], 1)
 
 
-@pytest.mark.parametrize("rivals", [None, 1])
-def test_analytic_converges_faster_than_geometrically_to_a_radial_quadratics_boundary(rivals):
+@pytest.mark.parametrize("runners_up", [None, 1])
+def test_analytic_converges_faster_than_geometrically_to_a_radial_quadratics_boundary(runners_up):
     """On a ray Newton's method finds the radius: halving the digits' number of missing digits at each expansion."""
     x = torch.tensor([[0.8, 0.0], [0.3, 0.4], [-0.9, -0.9], [0.1, 0.2]], dtype=torch.float64)
     threat, radius = ThreatModel(2, 0.5, box=(-1, 1)), 0.3
@@ -99,7 +99,7 @@ def test_analytic_converges_faster_than_geometrically_to_a_radial_quadratics_bou
     assert (naive - expected).abs().min() > 0.01
     errors = []
     for expansions in (3, 5, 8):
-        found = analytic(model, x, y, threat, rivals=rivals, expansions=expansions)
+        found = analytic(model, x, y, threat, runners_up=runners_up, expansions=expansions)
         errors.append(float((found.distance - expected).abs().max()))
     assert errors[1] < errors[0] / 100
     assert errors[2] < 1e-12
@@ -123,7 +123,7 @@ def test_analytic_finds_a_cubic_margins_root():
 
 
 def test_what_was_crossed_bounds_the_distance_from_above():
-    """Along an axis the distance is known; a crossing is a visited point with another answer, so never nearer."""
+    """Along an axis the distance is known; a crossing is a visited point with another prediction, so never nearer."""
     x = torch.tensor([[0.8, 0.0], [0.3, 0.4], [-0.9, -0.9], [0.1, 0.2]], dtype=torch.float64)
     model = _Ring(0.3)
     y = model(x).argmax(1)
@@ -136,7 +136,7 @@ def test_what_was_crossed_bounds_the_distance_from_above():
 
 
 def test_the_nearer_of_two_rivals_is_found_though_the_slope_prefers_the_other():
-    """Rival 1 seems nearer from the slope, but its margin turns convex; rival 2 is linear and is the nearest."""
+    """Class 1 seems nearer from the slope, but its margin turns convex; class 2 is linear and is the nearest."""
 
     def model(x):
         t, s = x[:, 0], x[:, 1]
@@ -144,9 +144,9 @@ def test_the_nearer_of_two_rivals_is_found_though_the_slope_prefers_the_other():
 
     x, y = torch.tensor([[0.0, 0.0]], dtype=torch.float64), torch.zeros(1, dtype=torch.long)
     threat = ThreatModel(2, 0.1)
-    assert first_order(model, x, y, threat).rival.tolist() == [1]
-    found = analytic(model, x, y, threat, rivals=2)
-    assert found.rival.tolist() == [2]
+    assert first_order(model, x, y, threat).runner_up.tolist() == [1]
+    found = analytic(model, x, y, threat, runners_up=2)
+    assert found.runner_up.tolist() == [2]
     assert found.distance.tolist() == pytest.approx([0.7])
 
 
@@ -170,7 +170,7 @@ def test_re_expansion_finds_the_nearest_point_of_an_ellipse():
 
 
 def test_separate_walks_find_the_rival_that_the_common_walk_loses():
-    """At x rival 1 leads and the walk down its margin never meets rival 2's nearer boundary, behind x."""
+    """At x class 1 leads and the walk down its margin never meets class 2's nearer boundary, behind x."""
 
     def model(x):
         t = x[:, 0]
@@ -178,15 +178,15 @@ def test_separate_walks_find_the_rival_that_the_common_walk_loses():
 
     x, y = torch.tensor([[0.0, 0.0]], dtype=torch.float64), torch.zeros(1, dtype=torch.long)
     threat = ThreatModel(2, 0.1, box=(-2, 2))
-    found = analytic(model, x, y, threat, rivals=3)
-    assert found.rival.tolist() == [2]
+    found = analytic(model, x, y, threat, runners_up=3)
+    assert found.runner_up.tolist() == [2]
     assert found.distance.tolist() == pytest.approx([0.5])
 
 
 def test_wrong_answers_have_distance_zero_and_stay():
     model, x, y = _linear(seed=4)
     wrong = (y + 1) % 4
-    for estimate in (first_order, analytic, functools.partial(analytic, rivals=2)):
+    for estimate in (first_order, analytic, functools.partial(analytic, runners_up=2)):
         found = estimate(model, x, wrong, ThreatModel(2, 0.5))
         assert torch.equal(found.distance, torch.zeros(20, dtype=torch.float64))
         assert torch.equal(found.crossed, torch.zeros(20, dtype=torch.float64))
@@ -205,19 +205,21 @@ def test_a_constant_model_is_infinitely_far():
 def test_a_rival_without_a_slope_does_not_hide_the_others():
     model = nn.Linear(2, 3, dtype=torch.float64)
     model.weight.data.copy_(torch.tensor([[0.0, 0.0], [0.0, 0.0], [2.0, 0.0]]))
-    model.bias.data.copy_(torch.tensor([1.0, 0.9, 0.0]))  # rival 1 is the strongest and cannot be reached
+    model.bias.data.copy_(torch.tensor([1.0, 0.9, 0.0]))  # class 1 is the strongest and cannot be reached
     x, y = torch.full((1, 2), 0.2, dtype=torch.float64), torch.zeros(1, dtype=torch.long)
-    for estimate in (first_order, functools.partial(analytic, rivals=2)):
+    for estimate in (first_order, functools.partial(analytic, runners_up=2)):
         found = estimate(model, x, y, ThreatModel("inf", 0.1))
-        assert found.rival.tolist() == [2]
+        assert found.runner_up.tolist() == [2]
         assert found.distance.tolist() == pytest.approx([0.3])
 
 
 def test_fewer_rivals_are_the_strongest_ones():
     model, x, y = _linear(seed=5)
     threat = ThreatModel(2, 0.5)
-    assert (first_order(model, x, y, threat, rivals=1).rival == model(x).topk(2).indices[:, 1]).all()
-    assert torch.equal(first_order(model, x, y, threat, rivals=99).rival, first_order(model, x, y, threat).rival)
+    assert (first_order(model, x, y, threat, runners_up=1).runner_up == model(x).topk(2).indices[:, 1]).all()
+    assert torch.equal(
+        first_order(model, x, y, threat, runners_up=99).runner_up, first_order(model, x, y, threat).runner_up
+    )
 
 
 def test_what_is_refused():
@@ -229,5 +231,5 @@ def test_what_is_refused():
         first_order(nn.Linear(5, 1, dtype=torch.float64), x, y * 0, threat)
     with pytest.raises(ConfigError, match="at least 1"):
         analytic(model, x, y, threat, expansions=0)
-    with pytest.raises(ConfigError, match="rivals"):
-        first_order(model, x, y, threat, rivals=0)
+    with pytest.raises(ConfigError, match="runners_up"):
+        first_order(model, x, y, threat, runners_up=0)

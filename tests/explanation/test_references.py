@@ -42,14 +42,16 @@ def test_attacks_find_the_nearest_point_beside_black_pixels(name: str) -> None:
 
 
 def test_fab_keeps_the_nearest_of_several_rivals() -> None:
-    # Logits 2, 1, 0: rival 1 comes first but its boundary is at distance 1/4, rival 2's at 1/10.
+    # Logits 2, 1, 0: class 1 comes first but its boundary is at distance 1/4, class 2's at 1/10.
     model = linear(torch.tensor([[0.0, 0.0], [4.0, 0.0], [0.0, 20.0]]), [2.0, 0.0, -10.0])
     x, y = torch.tensor([[0.25, 0.5]]), torch.tensor([0])
     package = AutoAttackStage("fab-t", ThreatModel("inf", 0.999), 3, steps=20)
     ours = NearestFAB("fab-t", ThreatModel("inf", 0.999), 3, steps=20)
     distances = [float((attack(Classifier(model), x, y, 0) - x).abs().max()) for attack in (package, ours)]
     assert distances == pytest.approx([0.25, 0.1], abs=0.01)
-    assert float((replace(ours, rivals=1)(Classifier(model), x, y, 0) - x).abs().max()) == pytest.approx(0.25, abs=0.01)
+    assert float((replace(ours, runners_up=1)(Classifier(model), x, y, 0) - x).abs().max()) == pytest.approx(
+        0.25, abs=0.01
+    )
 
 
 def test_fab_leaves_samples_alone_that_no_rival_can_reach() -> None:

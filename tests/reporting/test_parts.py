@@ -13,7 +13,7 @@ RECORDS = cases.all_records()
 def test_headline_states_the_figures_of_both_models_and_what_the_attacker_may_do():
     headline = summary.build([cases.evaluation(robust=0.5)])["headline"]
     assert headline == (
-        "50\u202f% of 360 samples are still answered rightly where every input value may change by up to 0.1. "
+        "50\u202f% of 360 samples are still classified correctly where every input value may change by up to 0.1. "
         "The undefended baseline, attacked in the same way, keeps 3.1\u202f%."
     )
 

@@ -153,7 +153,7 @@ def test_the_radius_grows_from_nothing(threat, late):
 
 
 def test_where_the_network_follows_the_radius_is_whole_at_once():
-    """One that is sure of the right answer gets a tenth of a ramp of a half, one that is not, all of it."""
+    """One that is sure of the correct prediction gets a tenth of a ramp of a half, one that is not, all of it."""
     x, y = torch.full((4, 5), 0.5), torch.tensor([0, 1, 2, 0])
     for bias, share in ((9.0, 1.0), (0.0, 0.1)):
         model, seen = nn.Linear(5, 3), []

@@ -1,4 +1,4 @@
-"""The rivals on a small network that is not linear, against their papers' formulas written out with autograd."""
+"""The runners-up on a small network that is not linear, against their papers' formulas written out with autograd."""
 
 from __future__ import annotations
 

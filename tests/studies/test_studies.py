@@ -1,4 +1,4 @@
-"""Every study can be started, and every page about one quotes figures that lie beside it."""
+"""Every study can be started, and every page about one quotes values that lie beside it."""
 
 from __future__ import annotations
 

@@ -66,10 +66,10 @@ def gallery(count: int = 6) -> tuple[Example, ...]:
                 shape=(1, 8, 8),
                 input=tuple(x),
                 adversarial=tuple(perturbed),
-                answer=label,
-                answer_adversarial=(label + 5) % 10,
-                baseline_answer=label,
-                baseline_answer_adversarial=(label + 1) % 10,
+                prediction=label,
+                prediction_adversarial=(label + 5) % 10,
+                baseline_prediction=label,
+                baseline_prediction_adversarial=(label + 1) % 10,
             )
         )
     return tuple(examples)
@@ -204,7 +204,7 @@ def _rule(text: str, clean: float, robust: float, cost: float) -> RuleResult:
         cost=cost,
         seconds=cost,
         runs=(),
-        figures={"clean": _near(clean), "inf:0.1": _near(robust)},
+        accuracies={"clean": _near(clean), "inf:0.1": _near(robust)},
     )
 
 
@@ -216,9 +216,9 @@ def comparison() -> ComparisonRecord:
         split="val", attack="pgd", samples=200,
         rules=(_rule("plain", 0.97, 0.4, 1), _rule("nfgsm", 0.96, 0.71, 2), _rule("dirichlet", 0.95, 0.7, 3)),
         differences=(
-            Difference(first="plain", second="nfgsm", figure="inf:0.1", interval=_near(-0.31)),
-            Difference(first="plain", second="dirichlet", figure="inf:0.1", interval=_near(-0.3)),
-            Difference(first="nfgsm", second="dirichlet", figure="inf:0.1", interval=_near(0.01)),
+            Difference(first="plain", second="nfgsm", quantity="inf:0.1", interval=_near(-0.31)),
+            Difference(first="plain", second="dirichlet", quantity="inf:0.1", interval=_near(-0.3)),
+            Difference(first="nfgsm", second="dirichlet", quantity="inf:0.1", interval=_near(0.01)),
         ),
     )  # fmt: skip
 

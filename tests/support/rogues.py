@@ -98,7 +98,7 @@ class Detached(Loud):
 
 
 class BatchDependent(Loud):
-    """Centres the logits by the batch: an answer depends on its company."""
+    """Centres the logits by the batch: a prediction depends on its company."""
 
     def forward(self, x: Tensor) -> Tensor:
         z = self.honest(x)
@@ -118,7 +118,7 @@ class Learns(Loud):
 
 
 class Shattered(Loud):
-    """Adds a fast ripple to the input: gradients point nowhere, answers hardly change."""
+    """Adds a fast ripple to the input: gradients point nowhere, predictions hardly change."""
 
     def forward(self, x: Tensor) -> Tensor:
         return self.honest(x + 0.02 * (2000 * x).sin())

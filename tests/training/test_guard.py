@@ -1,4 +1,4 @@
-"""The guard on a rule that makes networks crooked on purpose, and its figures in closed form."""
+"""The guard on a rule that makes networks crooked on purpose, and its values in closed form."""
 
 from __future__ import annotations
 

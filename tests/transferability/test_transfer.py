@@ -15,7 +15,7 @@ from holomorph.threats import ThreatModel
 from holomorph.transferability.effects import measured, predicted
 from holomorph.transferability.examples import StrongestAPGD, gradient_step, stretched
 from holomorph.transferability.metrics import Arrays, Weights, score
-from holomorph.transferability.similarity import nearness
+from holomorph.transferability.similarity import parallelogram_bounds
 from holomorph.transferability.transfer import transfer
 
 
@@ -141,7 +141,9 @@ def test_the_parallelogram_of_equal_models_is_tight_and_of_unequal_ones_vacuous(
     x, _ = _data()
     near = {
         n.pair: n
-        for n in nearness({"f": _linear(0), "same": _linear(0), "steep": _linear(1, scale=5.0)}, x, ThreatModel(2, 0.1))
+        for n in parallelogram_bounds(
+            {"f": _linear(0), "same": _linear(0), "steep": _linear(1, scale=5.0)}, x, ThreatModel(2, 0.1)
+        )
     }
     baselines = near["f", "same"]
     assert baselines.of_difference == pytest.approx(0, abs=1e-12)
@@ -204,7 +206,7 @@ def test_a_stopped_transfer_goes_on(tmp_path):
 
 
 def test_minimal_norm_examples_are_foretold_from_their_own_step():
-    """Linear models: along FMN's own step the logits are exact, so the answers are; the gradient points elsewhere."""
+    """Linear models: along FMN's own step the logits are exact, so the predictions are; the gradient is not."""
     models = {f"m{k}": _linear(k, classes=4, dtype=torch.float32) for k in range(4)}
     x, _ = _data(dtype=torch.float32)
     y = torch.arange(30) % 4

@@ -24,13 +24,13 @@ _FMN = {"inf": "LInfFMNAttack", "1": "L1FMNAttack"}
 
 @dataclass(frozen=True)
 class FoolboxAttack:
-    r"""A foolbox attack that looks for the nearest adversarial input: $\min \|\delta\|_p$ with a wrong answer.
+    r"""A foolbox attack that looks for the nearest adversarial input: $\min \|\delta\|_p$ with a wrong prediction.
 
     Parameters
     ----------
     name:
         ``fmn`` (fast minimum norm: any norm), ``ddn`` (decoupled direction and norm: l_2), ``cw`` (Carlini and
-        Wagner: l_2) or ``boundary`` (decision-based, l_2, reads answers only).
+        Wagner: l_2) or ``boundary`` (decision-based, l_2, reads predictions only).
     threat:
         The norm to minimise and the box; the radius is not used.
     steps:
@@ -170,7 +170,7 @@ def load() -> ModuleType:
 def _starting_points(
     classifier: Classifier, x: Tensor, y: Tensor, threat: ThreatModel, seed: int
 ) -> tuple[Tensor, Tensor]:
-    """For each sample the nearest point that the model answers otherwise, and whether there is one.
+    """For each sample the nearest point that the model predicts otherwise, and whether there is one.
 
     The points are the batch itself and as many uniform draws from the box.
     """

@@ -163,7 +163,7 @@ class Bisected(Ours):
         return {"steps": self.steps, "halvings": self.halvings, "loss": "scaled"}
 
     def __call__(self, classifier: Classifier, x: Tensor, y: Tensor, seed: int) -> Tensor:
-        """Go far, then halve the way back while the answer stays wrong."""
+        """Go far, then halve the way back while the prediction stays wrong."""
         wide = resized(self.threat, 2 * self.threat.radius)
         run = ascend(classifier, x, y, wide, steps=self.steps, loss="scaled")
         inner, outer = torch.zeros_like(x.flatten(1)[:, 0]), torch.ones_like(x.flatten(1)[:, 0])

@@ -22,7 +22,7 @@ Loss = Literal["margin", "scaled", "cross-entropy"]
 class Ascent:
     """What an ascent saw.
 
-    ``best`` is the point of the largest loss, ``wrong`` the last point that was answered wrongly (x where none
+    ``best`` is the point of the largest loss, ``wrong`` the last point that was misclassified (x where none
     was), ``found`` whether there was one, ``final`` the last iterate, ``losses`` the best loss so far at every
     step, shape (steps + 1, batch).
     """
@@ -162,7 +162,7 @@ class Pgd(Ours):
         return {"steps": self.steps, "restarts": self.restarts, "loss": self.loss, "far_start": self.far}
 
     def __call__(self, classifier: Classifier, x: Tensor, y: Tensor, seed: int) -> Tensor:
-        """Run every restart and keep a wrongly answered point where one was met, else the best."""
+        """Run every restart and keep a misclassified point where one was met, else the best."""
         generator = torch.Generator().manual_seed(seed)
         kept, done = x.clone(), torch.zeros(len(x), dtype=torch.bool, device=x.device)
         for restart in range(self.restarts):

@@ -31,7 +31,7 @@ class Estimate(NamedTuple):
     samples:
         How many draws the mean is over: points times probes.
     each:
-        The figure of each point, (batch,), with its graph.
+        The value of each point, (batch,), with its graph.
     """
 
     value: Tensor
@@ -61,7 +61,7 @@ def dirichlet_energy(
         Points drawn from the measure; the energy is in squared output units per squared input unit.
     method:
         ============================  =======================================  =====================================
-        name                          figure of one point                      passes beside f(x); q
+        name                          value of one point                      passes beside f(x); q
         ============================  =======================================  =====================================
         ``exact``                     $\sum_k \|\nabla f_k\|_q^2$               one backward an output; any q
         ``projection``                $|J^\top u|^2$, u random                  one backward, then double; 2
@@ -138,9 +138,9 @@ def dirichlet_gram(functions: Sequence[Differentiable], x: Tensor, chunk: int = 
     return (rows @ rows.mT).mean(0)
 
 
-def _estimate(figures: list[Tensor]) -> Estimate:
-    """Mean and standard error of figures (batch,), one entry of the list a probe."""
-    table = torch.stack(figures)
+def _estimate(values: list[Tensor]) -> Estimate:
+    """Mean and standard error of values (batch,), one entry of the list a probe."""
+    table = torch.stack(values)
     each = table.mean(0)
     independent = (each if len(each) > 1 else table[:, 0]).detach()
     count = len(independent)

@@ -17,7 +17,7 @@ def audit(
     record: Annotated[Path, typer.Argument(help="evaluation.json, with the npz file beside it, or a run folder.")],
     weights: Annotated[Path | None, typer.Option(help="Weights to use instead of the recorded ones.")] = None,
 ) -> None:
-    """Work out every figure of a saved evaluation again from the adversarial inputs; exit with 3 if one differs."""
+    """Work out every value of a saved evaluation again from the adversarial inputs; exit with 3 if one differs."""
     from holomorph.evaluation.audit import audit as verify
 
     path = evaluation_file(record)

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from holomorph.errors import ConfigError
 
-#: Where a command speaks to a person; records and figures go to files.
+#: Where a command speaks to a person; records and values go to files.
 console = Console(stderr=True, highlight=False, soft_wrap=True)
 
 Threats = Annotated[

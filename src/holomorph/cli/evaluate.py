@@ -275,9 +275,9 @@ def summary(record: EvaluationRecord, total: int, asked: int) -> list[str]:
             f"Undefended baseline: {percent(record.baseline.robust)} robust, {percent(record.baseline.clean)} clean."
         )
     for gap in record.differences:
-        figure, v = gap.figure if gap.figure == "clean" else f"robust at {gap.figure}", gap.interval
+        quantity, v = gap.quantity if gap.quantity == "clean" else f"robust at {gap.quantity}", gap.interval
         rest = f"{points(v.value)} points ({points(v.low)} to {points(v.high)})."
-        lines.append(f"Difference to {gap.against}, {figure}: {rest}")
+        lines.append(f"Difference to {gap.against}, {quantity}: {rest}")
     if record.upper_bound:
         lines.append(f"This is an upper bound. {record.upper_bound_reason}")
     for check in record.checks:

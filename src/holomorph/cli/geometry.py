@@ -45,7 +45,7 @@ def geometry(
         for model in result.models:
             angle = "-" if model.median_angle is None else f"{model.median_angle:.0f}°"
             say(f"{result.data:8} {model.name:22} accuracy {100 * model.accuracy:5.1f} %, median angle {angle}")
-    say(f"Pictures and figures are in {path.parent}.")
+    say(f"Pictures and values are in {path.parent}.")
 
 
 def _one(data: Planar, out: Path, epochs: int, eps: float, seed: int) -> PlanarResult:

@@ -1,4 +1,4 @@
-"""``holomorph transfer``: which runs' adversarial examples fool which others, and what the gradients foretell."""
+"""``holomorph transfer``: which runs' adversarial examples fool which others, and what the gradients predict."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def summary(record: TransferRecord) -> list[str]:
         pairs = [v for i, row in enumerate(attacked.success) for j, v in enumerate(row) if i != j]
         mean = percent(sum(pairs) / len(pairs))
         lines.append(
-            f"{attacked.attack} at {attacked.eps:g}: {mean} of right answers fooled by another model's examples."
+            f"{attacked.attack} at {attacked.eps:g}: {mean} of correct predictions fooled by another model's examples."
         )
     for score in record.scores:
         along = "the source's gradient" if score.step == "gradient" else "its own step"
@@ -73,6 +73,6 @@ def summary(record: TransferRecord) -> list[str]:
         )
     if not record.scores:
         lines.append("The gradients' prediction is scored from four models on.")
-    vacuous = sum(near.vacuous for near in record.nearness)
-    lines.append(f"The parallelogram bound says nothing for {vacuous} of {len(record.nearness)} pairs.")
+    vacuous = sum(near.vacuous for near in record.parallelogram)
+    lines.append(f"The parallelogram bound says nothing for {vacuous} of {len(record.parallelogram)} pairs.")
     return lines

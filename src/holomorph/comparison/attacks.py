@@ -25,7 +25,7 @@ NAMES = {"val": "PGD, 40 steps, 2 restarts: for tuning, not a claim", "test": "t
 
 @dataclass(frozen=True)
 class Withstood:
-    """By figure (clean, every threat, union), True where a sample is right; and the checks that failed."""
+    """By quantity (clean, every threat, union), True where a sample is right; and the checks that failed."""
 
     right: dict[str, Tensor]
     failed_checks: tuple[str, ...] = ()
@@ -83,7 +83,7 @@ def full(
     from holomorph.evaluation.evaluate import evaluate
 
     record = evaluate(model, x, y, threats, seed=seed, resume=resume, **settings)
-    right = {"clean": torch.tensor(record.answers) == torch.tensor(record.labels)}
+    right = {"clean": torch.tensor(record.predictions) == torch.tensor(record.labels)}
     for result in record.threats:
         right[str(result.threat)] = torch.tensor([name is None for name in result.broken_by])
     return Withstood(_with_union(right), tuple(check.name for check in record.failed))

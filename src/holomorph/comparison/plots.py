@@ -13,11 +13,11 @@ def frontiers(record: ComparisonRecord, folder: str | Path) -> tuple[Path, Path]
 
     A rule on the line is beaten by no other in both coordinates at once; bars are 95 % intervals.
     """
-    last = record.figures[-1]
+    last = record.quantities[-1]
     accuracy = _draw(
         record,
         Path(folder) / "frontier-accuracy.svg",
-        lambda rule: 100 * rule.figures["clean"].value,
+        lambda rule: 100 * rule.accuracies["clean"].value,
         "clean accuracy, %",
         more_is_better=True,
     )
@@ -49,12 +49,12 @@ def _draw(
 ) -> Path:
     from matplotlib.figure import Figure
 
-    last = record.figures[-1]
+    last = record.quantities[-1]
     figure = Figure(figsize=(7.0, 4.6), layout="constrained")
     axes = figure.subplots()
-    points = [(place(rule), 100 * rule.figures[last].value) for rule in record.rules]
+    points = [(place(rule), 100 * rule.accuracies[last].value) for rule in record.rules]
     for rule, (x, y) in zip(record.rules, points, strict=True):
-        interval = rule.figures[last]
+        interval = rule.accuracies[last]
         axes.errorbar(
             x, y, yerr=[[y - 100 * interval.low], [100 * interval.high - y]], fmt="o", markersize=5, capsize=2
         )

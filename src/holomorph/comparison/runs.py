@@ -22,7 +22,7 @@ from holomorph._utils.seeding import seed_for
 from holomorph._utils.versions import versions
 from holomorph.comparison import attacks
 from holomorph.comparison.budget import Budget
-from holomorph.comparison.statistics import with_figures
+from holomorph.comparison.statistics import with_accuracies
 from holomorph.contract import at_least_one
 from holomorph.data import Splits
 from holomorph.errors import ConfigError
@@ -136,7 +136,7 @@ def compare(
         command=" ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         started=started,
     )
-    record = with_figures(record, {text: plan.rule(text, 0) for text in rules}, runs)
+    record = with_accuracies(record, {text: plan.rule(text, 0) for text in rules}, runs)
     record.save(plan.folder / "comparison.json")
     return record
 

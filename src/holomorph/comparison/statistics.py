@@ -56,19 +56,19 @@ def interval(value: float, draws: Matrix, level: float = 0.95) -> Interval:
     return Interval(value=value, low=float(low), high=float(high), level=level)
 
 
-def with_figures(
+def with_accuracies(
     record: ComparisonRecord, rules: dict[str, Rule], runs: dict[str, list[RunResult]]
 ) -> ComparisonRecord:
-    """Fill in the figures of every rule and the differences of every pair."""
-    draws = {f: bootstrap({text: _matrix(runs[text], f) for text in rules}) for f in record.figures}
-    means = {f: {text: float(_matrix(runs[text], f).mean()) for text in rules} for f in record.figures}
+    """Fill in the values of every rule and the differences of every pair."""
+    draws = {f: bootstrap({text: _matrix(runs[text], f) for text in rules}) for f in record.quantities}
+    means = {f: {text: float(_matrix(runs[text], f).mean()) for text in rules} for f in record.quantities}
     results = tuple(
         RuleResult(
             text=text,
             settings=rule.settings(),
             cost=runs[text][0].cost or rule.cost.passes / 3,  # some rules know it once they have seen the network
             seconds=float(np.mean([run.seconds for run in runs[text]])),
-            figures={f: interval(means[f][text], draws[f][text]) for f in record.figures},
+            accuracies={f: interval(means[f][text], draws[f][text]) for f in record.quantities},
             runs=tuple(runs[text]),
         )
         for text, rule in rules.items()
@@ -77,14 +77,14 @@ def with_figures(
         Difference(
             first=a,
             second=b,
-            figure=f,
+            quantity=f,
             interval=interval(means[f][a] - means[f][b], draws[f][a] - draws[f][b]),
         )
         for a, b in itertools.combinations(rules, 2)
-        for f in record.figures
+        for f in record.quantities
     )
     return record.model_copy(update={"rules": results, "differences": differences})
 
 
-def _matrix(runs: list[RunResult], figure: str) -> Matrix:
-    return np.array([[float(mark == "1") for mark in run.right[figure]] for run in runs])
+def _matrix(runs: list[RunResult], quantity: str) -> Matrix:
+    return np.array([[float(mark == "1") for mark in run.right[quantity]] for run in runs])

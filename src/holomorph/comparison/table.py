@@ -9,22 +9,22 @@ from holomorph.records.comparison import UNION, ComparisonRecord
 def table(record: ComparisonRecord) -> str:
     """Write the comparison as Markdown, best union (or only threat) first.
 
-    A figure is the mean over seeds in percent with its 95 % interval. A star marks rules that are not clearly worse
+    A value is the mean over seeds in percent with its 95 % interval. A star marks rules that are not clearly worse
     than the best one in the last column: the paired interval of the difference holds 0.
     """
-    last = record.figures[-1]
-    ranked = sorted(record.rules, key=lambda rule: -rule.figures[last].value)
+    last = record.quantities[-1]
+    ranked = sorted(record.rules, key=lambda rule: -rule.accuracies[last].value)
     best = ranked[0].text
-    heads = ["rule", *(f"{f} of all" if f == UNION else f for f in record.figures), "time", "passes"]
+    heads = ["rule", *(f"{f} of all" if f == UNION else f for f in record.quantities), "time", "passes"]
     lines = [" | ".join(heads), " | ".join(["---"] * len(heads))]
     plain = min(rule.seconds for rule in record.rules)
     for rule in ranked:
         tied = rule.text == best or not record.difference(best, rule.text, last).clear
         cells = [f"`{rule.text}`{' *' if tied else ''}"]
-        cells += [_figure(rule.figures[f]) for f in record.figures]
+        cells += [_cell(rule.accuracies[f]) for f in record.quantities]
         lines.append(" | ".join([*cells, f"{rule.seconds / plain:.1f}", f"{rule.cost:.1f}"]))
     return "\n".join(f"| {line} |" for line in lines)
 
 
-def _figure(interval: Interval) -> str:
+def _cell(interval: Interval) -> str:
     return f"{100 * interval.value:.1f} ({100 * interval.low:.1f}-{100 * interval.high:.1f})"

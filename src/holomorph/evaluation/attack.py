@@ -45,7 +45,7 @@ NEEDED = {"apgd-dlr": 3, "apgd-t": 4}
 class Attacked(NamedTuple):
     """The nearest adversarial input found for each sample (x itself where none was), what is wrong, and how far.
 
-    ``broken`` are the samples with a wrong answer inside the threat, ``distance`` the size of the perturbation in
+    ``broken`` are the samples with a wrong prediction inside the threat, ``distance`` the size of the perturbation in
     the threat's norm, infinite where nothing was found.
     """
 
@@ -65,7 +65,7 @@ def attack(
     seed: int = 0,
     batch_size: int = 250,
 ) -> Attacked:
-    """Run one attack by name on every sample that is answered rightly.
+    """Run one attack by name on every sample that is classified correctly.
 
     Parameters
     ----------

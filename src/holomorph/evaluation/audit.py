@@ -1,4 +1,4 @@
-"""Believing nobody: every figure of a saved evaluation worked out again from the adversarial inputs."""
+"""Believing nobody: every value of a saved evaluation worked out again from the adversarial inputs."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ class AuditResult:
 
     @property
     def passed(self) -> bool:
-        """Whether every figure stands."""
+        """Whether every value stands."""
         return not self.discrepancies
 
 
 def audit(record: EvaluationRecord, model: Differentiable, folder: str | Path = ".") -> AuditResult:
     """Re-verify a record from its saved adversarial inputs, trusting neither the attacks nor the record.
 
-    The model answers every clean and every adversarial input again; distances and ranges are measured in double
+    The model predicts every clean and every adversarial input again; distances and ranges are measured in double
     precision; accuracies are counted anew and compared with what the record says.
 
     Parameters
@@ -66,8 +66,8 @@ def audit(record: EvaluationRecord, model: Differentiable, folder: str | Path = 
         classifier = Classifier(
             in_single(model), draws=8 if any(a.settings.get("draws") for a in record.attacks) else 1
         )
-        answers = classifier.predictions(x)
-        wrong = answers != y
+        predictions = classifier.predictions(x)
+        wrong = predictions != y
         for k, result in enumerate(record.threats):
             near, smallest = torch.from_numpy(arrays[f"adversarial_{k}"]), torch.from_numpy(arrays[f"smallest_{k}"])
             hit, problems = _threat(classifier, room, x, y, wrong, near, smallest, result)
@@ -78,8 +78,8 @@ def audit(record: EvaluationRecord, model: Differentiable, folder: str | Path = 
     for what, mine, theirs in (("clean", clean, record.clean), ("robust", robust, record.robust)):
         if not math.isclose(mine, theirs, abs_tol=1e-9):
             found.append(f"The {what} accuracy is {mine:.4f}, not {theirs:.4f}.")
-    if tuple(answers.tolist()) != record.answers:
-        found.append("The model's answers on the clean samples differ from the recorded ones.")
+    if tuple(predictions.tolist()) != record.predictions:
+        found.append("The model's predictions on the clean samples differ from the recorded ones.")
     return AuditResult(len(y), count, clean, robust, tuple(found))
 
 
@@ -135,7 +135,7 @@ def _threat(
     fooled = torch.where(claimed, lead <= 0, lead < 0)  # where rounding decides, the attack is believed
     problems = []
     if bad := int((claimed & ~fooled).sum()):
-        problems.append(f"{threat}: {bad} inputs called adversarial are answered rightly.")
+        problems.append(f"{threat}: {bad} inputs called adversarial are classified correctly.")
     if bad := int((claimed & outside).sum()):
         problems.append(f"{threat}: {bad} adversarial inputs lie outside the box.")
     if bad := int((claimed & ((distance - smallest.double()).abs() > room.slack(x))).sum()):

@@ -183,9 +183,9 @@ def attack_all(
     inspection = examine(Classifier(model, differentiable=white), x, y)
     classifier = Classifier(model, differentiable=inspection.differentiable, draws=8 if inspection.randomised else 1)
     source = Classifier(baseline) if baseline is not None and getattr(baseline, "differentiable", True) else None
-    answers = classifier.predictions(x)
-    per_threat = [Results(classifier, x, y, threat, answers) for threat in threats]
-    found = Outcome(classifier, inspection, x, y, answers, per_threat, runner, before, effort)
+    predictions = classifier.predictions(x)
+    per_threat = [Results(classifier, x, y, threat, predictions) for threat in threats]
+    found = Outcome(classifier, inspection, x, y, predictions, per_threat, runner, before, effort)
     raw = Classifier(model, differentiable=inspection.differentiable)
     for results in per_threat:
         for attack in plan(

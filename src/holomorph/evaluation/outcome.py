@@ -24,7 +24,7 @@ class Outcome:
     inspection: Inspection
     x: Tensor
     y: Tensor
-    answers: Tensor
+    predictions: Tensor
     per_threat: list[Results]
     runner: Runner
     before: str

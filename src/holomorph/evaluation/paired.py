@@ -6,7 +6,7 @@ from holomorph.errors import DataError
 from holomorph.evaluation.intervals import paired_bootstrap
 from holomorph.records.evaluation import EvaluationRecord, PairedDifference
 
-#: The figure that counts all threats at once.
+#: The quantity that counts all threats at once.
 UNION = "union"
 
 
@@ -38,13 +38,15 @@ def versus(first: EvaluationRecord, second: EvaluationRecord, against: str = "")
             "different things. Evaluate both models with the same box and features."
         )
     mine, theirs = outcomes(first), outcomes(second)
-    shared = [figure for figure in mine if figure in theirs and (figure != UNION or mine.keys() == theirs.keys())]
+    shared = [
+        quantity for quantity in mine if quantity in theirs and (quantity != UNION or mine.keys() == theirs.keys())
+    ]
     if shared == ["clean"]:
         raise DataError("The records have no threat in common. Evaluate both models under the same threats.")
     name = against or second.model
     return tuple(
-        PairedDifference(against=name, figure=figure, interval=paired_bootstrap(mine[figure], theirs[figure]))
-        for figure in shared
+        PairedDifference(against=name, quantity=quantity, interval=paired_bootstrap(mine[quantity], theirs[quantity]))
+        for quantity in shared
     )
 
 
@@ -54,7 +56,7 @@ def _space(record: EvaluationRecord) -> tuple[object, ...]:
 
 def outcomes(record: EvaluationRecord) -> dict[str, list[bool]]:
     """Which samples are right: clean, under each threat, and with several threats under all of them (union)."""
-    right = {"clean": [a == y for a, y in zip(record.answers, record.labels, strict=True)]}
+    right = {"clean": [a == y for a, y in zip(record.predictions, record.labels, strict=True)]}
     right |= {str(result.threat): [by is None for by in result.broken_by] for result in record.threats}
     if len(record.threats) > 1:
         threats = [right[str(result.threat)] for result in record.threats]

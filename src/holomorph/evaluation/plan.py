@@ -96,7 +96,7 @@ def _for_features(threat: ThreatModel, inspection: Inspection, effort: Effort, t
 
 
 def _thorough(threat: ThreatModel) -> list[Attack]:
-    """Many starts, and the boundary attack: it reads answers only and looks in l_2 whatever the threat's norm."""
+    """Many starts, and the boundary attack: it reads predictions only and looks in l_2 whatever the threat's norm."""
     return [
         Pgd(threat, "margin", steps=100, restarts=10, label="pgd-restarts"),
         FoolboxAttack("boundary", threat, steps=5000),

@@ -24,12 +24,12 @@ class Results:
     the radius is tried as it is (for the smallest perturbation) and projected (for the robust accuracy).
     """
 
-    def __init__(self, classifier: Classifier, x: Tensor, y: Tensor, threat: ThreatModel, answers: Tensor) -> None:
+    def __init__(self, classifier: Classifier, x: Tensor, y: Tensor, threat: ThreatModel, predictions: Tensor) -> None:
         self.classifier = classifier
         self.x = x
         self.y = y
         self.threat = threat
-        wrong = answers != y
+        wrong = predictions != y
         self.broken_by: list[str | None] = ["clean" if w else None for w in wrong.tolist()]
         self.found_by: list[str | None] = list(self.broken_by)
         self.found_with: list[Access | None] = [None] * len(y)

@@ -96,7 +96,7 @@ def to_record(
 
 def _bare(found: Outcome, description: Description) -> EvaluationRecord:
     total = len(found.y)
-    right = int((found.answers == found.y).sum())
+    right = int((found.predictions == found.y).sum())
     robust = int(found.robust.sum())
     reason = _bound_reason(found)
     return EvaluationRecord(
@@ -120,7 +120,7 @@ def _bare(found: Outcome, description: Description) -> EvaluationRecord:
         attacks=tuple(found.attacks),
         per_class=_per_class(found),
         labels=tuple(found.y.tolist()),
-        answers=tuple(found.answers.tolist()),
+        predictions=tuple(found.predictions.tolist()),
         training_cost=description.training_cost,
         versions=versions("pyautoattack", "foolbox", "numpy"),
         device=str(found.x.device),
@@ -158,7 +158,7 @@ def _per_class(found: Outcome) -> tuple[ClassResult, ...]:
     for label in range(found.inspection.classes):
         mine = found.y == label
         if (count := int(mine.sum())) > 0:
-            clean = float((found.answers == found.y)[mine].double().mean())
+            clean = float((found.predictions == found.y)[mine].double().mean())
             robust = float(found.robust[mine].double().mean())
             rows.append(ClassResult(label=label, samples=count, clean=clean, robust=robust))
     return tuple(rows)
@@ -187,10 +187,10 @@ def _gallery(found: Outcome, baseline: Outcome | None, description: Description)
             shape=tuple(x.shape[1:]),
             input=tuple(description.raw(x[k]).flatten().tolist()),
             adversarial=tuple(description.raw(near[k]).flatten().tolist()),
-            answer=int(found.answers[row]),
-            answer_adversarial=after[k],
-            baseline_answer=others[0][k] if others else None,
-            baseline_answer_adversarial=others[1][k] if others else None,
+            prediction=int(found.predictions[row]),
+            prediction_adversarial=after[k],
+            baseline_prediction=others[0][k] if others else None,
+            baseline_prediction_adversarial=others[1][k] if others else None,
         )
         for k, row in enumerate(rows)
     )

@@ -105,7 +105,7 @@ def certified_radius(
     p: float = 2.0,
     order: int = 1,
 ) -> Tensor:
-    r"""The radius up to which the winning score provably stays ahead of every rival.
+    r"""The radius up to which the winning score provably stays ahead of every runner-up.
 
     Parameters
     ----------
@@ -135,14 +135,14 @@ def certified_radius(
     """
     if p not in (1.0, 2.0, math.inf) or order not in (0, 1):
         raise ConfigError("Certificates are for p = 1, 2 or infinity and of order 0 or 1.")
-    winner, gap, rival = gaps(scores)
+    winner, gap, runner_up = gaps(scores)
     slope = dual_slope(gradients[torch.arange(len(scores)), winner][:, None, :] - gradients, p)
     stretch = math.sqrt(gradients.shape[2]) if p == math.inf else 1.0
     beyond = _remainder(norms, winner, lengths, order)
 
     def holds(r: Tensor) -> Tensor:
         bound = beyond(r * stretch) + (slope * r[:, None] if order == 1 else 0.0)
-        return ((gap > bound) | ~rival).all(1)
+        return ((gap > bound) | ~runner_up).all(1)
 
     return bisect(holds, torch.full_like(lengths, float(lengths.max()) + norms.reach + 10.0))
 
@@ -212,7 +212,7 @@ def _remainder(norms: DegreeNorms, winner: Tensor, lengths: Tensor, order: int) 
 
 
 def gaps(scores: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The winner of each sample, how far it is ahead of each score, and which of these are its rivals."""
+    """The winner of each sample, how far it is ahead of each score, and which of these are its runners-up."""
     winner = scores.argmax(1, keepdim=True)
     gap = scores.gather(1, winner) - scores
     return winner[:, 0], gap, torch.ones_like(gap, dtype=torch.bool).scatter_(1, winner, False)

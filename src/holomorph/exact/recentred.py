@@ -52,7 +52,7 @@ def recentred_radius(
     -------
     (batch,) radii in the units of x, rounded down. Neither this nor the expansion around the centre is always larger.
     """
-    winner, gap, rival = gaps(scores)
+    winner, gap, runner_up = gaps(scores)
     rows = torch.arange(len(scores))
     damp = torch.exp(-points.square().sum(1) / 2)[:, None]
     gap = gap * damp
@@ -66,7 +66,7 @@ def recentred_radius(
     def holds(r: Tensor) -> Tensor:
         square = (stretch * r[:, None]).square()
         bound = slope * r[:, None] + rest * (torch.expm1(square) - square).clamp_min(0).sqrt()
-        return ((gap > bound) | ~rival).all(1)
+        return ((gap > bound) | ~runner_up).all(1)
 
     return bisect(holds, torch.full_like(scores[:, 0], 20.0))  # e^(r^2) is finite there
 

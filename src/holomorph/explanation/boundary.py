@@ -56,7 +56,7 @@ def boundary(
     Raises
     ------
     DataError
-        If no sample is answered rightly, or there are too few for the neighbours.
+        If no sample is classified correctly, or there are too few for the neighbours.
 
     Source: docs/mathematics.md, section 4 (geometry); our derivation.
     """
@@ -68,12 +68,12 @@ def boundary(
     columns: list[Array] = []
     for i in track(range(0, len(x), batch_size), "boundary"):
         part, labels = x[i : i + batch_size], y[i : i + batch_size]
-        near = analytic(model, part, labels, limits, rivals=3, expansions=12)
+        near = analytic(model, part, labels, limits, runners_up=3, expansions=12)
         keep = (near.distance > 0) & torch.isfinite(near.distance)
         if keep.any():
             columns.append(_shape(model, part[keep], labels[keep], near.point[keep], pool, neighbours, draws))
     if not columns:
-        raise DataError("No sample is answered rightly with a boundary in reach: there is nothing to measure.")
+        raise DataError("No sample is classified correctly with a boundary in reach: there is nothing to measure.")
     mean, largest, distance, share = np.concatenate(columns, 1)
     return Boundary(
         points=len(mean),

@@ -37,7 +37,7 @@ def diagnose(
     batch_size: int = 250,
     seed: int = 0,
 ) -> DiagnosticsRecord:
-    r"""Measure how fast a model's answers change with its inputs, beside its undefended baseline.
+    r"""Measure how fast a model's predictions change with its inputs, beside its undefended baseline.
 
     $$\|\nabla_x \ell(h(x), y)\|_q \text{ of each sample}, \qquad
     D(g) = \mathbb{E}_{x \sim \mu}\,\|\nabla g(x)\|_2^2$$
@@ -106,8 +106,8 @@ def _gradients(
                 for what in OBSERVED:
                     squares[what, place].append(dirichlet_energy(_of_model(model, what, ys), points).each)
     energies = tuple(
-        Energy(observable=what, place=place, interval=bootstrap(np.mean, _numbers(figures), seed=seed))
-        for (what, place), figures in squares.items()
+        Energy(observable=what, place=place, interval=bootstrap(np.mean, _numbers(values), seed=seed))
+        for (what, place), values in squares.items()
     )
     return Gradients(norms=tuple(_numbers(norms)), energies=energies)
 

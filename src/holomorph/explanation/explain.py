@@ -21,7 +21,7 @@ from holomorph.data.splits import check_labels
 from holomorph.errors import DataError, unknown_name
 from holomorph.explanation.boundary import boundary
 from holomorph.explanation.harmonicity import harmonicity
-from holomorph.explanation.validation import foretell
+from holomorph.explanation.validation import validate_margins
 from holomorph.records.explanation import ExplanationRecord
 from holomorph.research.spikes import spikes
 from holomorph.threats import ThreatModel
@@ -106,7 +106,7 @@ def explain(
         classifier = Classifier(model)
         check_labels(y, classifier.logits(x[:2]).shape[1])
         parts: dict[str, Callable[[], Any]] = {
-            "margins": lambda: foretell(
+            "margins": lambda: validate_margins(
                 classifier, x, y, threat, steps=steps, thorough=thorough, shelf=shelf, **options
             ),
             "energies": lambda: spikes(classifier, x, y, threat, **options),

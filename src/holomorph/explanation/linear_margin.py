@@ -1,4 +1,4 @@
-r"""The smallest step into a half-space that stays in the box: what a linear classifier's nearest rival is.
+r"""The smallest step into a half-space that stays in the box: what a linear classifier's nearest runner-up is.
 
 $$\min \|\delta\|_p \;\text{such that}\; \langle g, \delta\rangle \ge c,\; x + \delta \in [\mathrm{lo}, \mathrm{hi}]^n$$
 

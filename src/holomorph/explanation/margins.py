@@ -1,8 +1,8 @@
 r"""How far the decision boundary is: to first order at the sample, and by expansions that walk out to the boundary.
 
-For a sample x with label y and a rival j the margin is $m_j = h_y - h_j$; the answer changes where the least of them
-changes sign. Both functions here *estimate* the distance to that set. Neither is a certificate: a lower bound would
-need a bound on the derivatives over the whole ball.
+For a sample x with label y and a class j the margin is $m_j = h_y - h_j$; the prediction changes where the least of
+them changes sign. Both functions here *estimate* the distance to that set. Neither is a certificate: a lower bound
+would need a bound on the derivatives over the whole ball.
 """
 
 from __future__ import annotations
@@ -31,28 +31,28 @@ _LONG, _SHORT, _ROUND = 0.95, 0.15, 2.0
 
 
 class Margin(NamedTuple):
-    """The estimated distance to the boundary (0 where the answer is wrong already), the rival met there, the point.
+    """The estimated distance to the boundary (0 for a misclassified sample), the runner-up met there, the point.
 
-    ``crossed`` is the distance of the nearest point visited at which the answer had changed: an upper bound of the true
+    ``crossed`` is the distance of the nearest point visited at which the prediction had changed: an upper bound of the
     distance, infinite where no such point was visited.
     """
 
     distance: Tensor
-    rival: Tensor
+    runner_up: Tensor
     point: Tensor
     crossed: Tensor
 
 
 def first_order(
-    model: Differentiable, x: Tensor, y: Tensor, threat: ThreatModel, *, rivals: int | None = None
+    model: Differentiable, x: Tensor, y: Tensor, threat: ThreatModel, *, runners_up: int | None = None
 ) -> Margin:
-    r"""Distance to the nearest of the rivals' linearised boundaries, inside the box.
+    r"""Distance to the nearest of the runners-up's linearised boundaries, inside the box.
 
     $$\min_{j \ne y}\; \min\{\|\delta\|_p : m_j(x) + \langle\nabla m_j(x), \delta\rangle \le 0,\; x + \delta \in
     \text{box}\}$$
 
     Exact for linear models. Without the box's walls in reach it is $\min_j m_j / \|\nabla m_j\|_q$. Infinite where
-    no rival can be reached.
+    no runner-up can be reached.
 
     Parameters
     ----------
@@ -62,13 +62,13 @@ def first_order(
         Samples in the threat's box and their labels.
     threat:
         Its norm and box are used, not its radius.
-    rivals:
-        How many rivals to look at, those with the largest logits first; all of them unless given.
+    runners_up:
+        How many runners-up to look at, those with the largest logits first; all of them unless given.
 
     Raises
     ------
     DataError, ModelError, ConfigError
-        For data outside the box, outputs that are not logits of at least two classes, or no rivals.
+        For data outside the box, outputs that are not logits of at least two classes, or no runners-up.
 
     Source: docs/mathematics.md, section 6.
 
@@ -81,9 +81,9 @@ def first_order(
     tensor([0.3000])
     """
     check_batch(x, y, box=threat.box)
-    count = _count(model, x, rivals)
-    value, slope, rival = _linearised(model, x, y, x, threat, count)
-    return _margin(_Line(value, slope, rival), x, x, threat, value <= 0)
+    count = _count(model, x, runners_up)
+    value, slope, runner_up = _linearised(model, x, y, x, threat, count)
+    return _margin(_Line(value, slope, runner_up), x, x, threat, value <= 0)
 
 
 def analytic(
@@ -92,7 +92,7 @@ def analytic(
     y: Tensor,
     threat: ThreatModel,
     *,
-    rivals: int | None = None,
+    runners_up: int | None = None,
     expansions: int = 5,
 ) -> Margin:
     r"""Distance to the boundary from first-order expansions at points that walk out to it.
@@ -101,24 +101,24 @@ def analytic(
     its root, and its slope is $V'(r) = -\|\nabla m\|_q$ at the minimiser (envelope theorem; coordinates held by the
     box do not count). Both are followed together. At each point $z$, on the sphere of radius r, Newton's step gives the
     next radius $r + m(z)/\|\nabla m(z)\|_q$, and a step down the gradient, brought back onto the sphere of that radius,
-    the next point; the steps shorten from one expansion to the next. At the last point there are two answers: Newton's
-    radius, which holds the course, and the distance from x to the half-space
+    the next point; the steps shorten from one expansion to the next. At the last point there are two estimates:
+    Newton's radius, which holds the course, and the distance from x to the half-space
     $m(z) + \langle\nabla m(z), \cdot - z\rangle \le 0$, which turns to the last gradient altogether. They agree once
     the walk has settled; the estimate is their mean.
 
     By default there is one walk a sample: it starts down the gradient of the label's log-odds $\log p_y/(1 - p_y)$ and
-    heads from each point to whichever rival is strongest there. With ``rivals`` each of so many is walked to by itself
+    heads from each point to whichever class is strongest there. With ``runners_up`` each of so many is walked to alone
     and the nearest counts: slower by that factor and more exact.
 
     Exact in the limit of many expansions where the walk settles on the nearest point; for linear margins and separate
-    rivals at once, away from the box. An estimate: it may lie on either side of the true distance.
+    runners-up at once, away from the box. An estimate: it may lie on either side of the true distance.
 
     Parameters
     ----------
     model, x, y, threat:
         As for :func:`first_order`.
-    rivals:
-        How many rivals to walk to separately, those with the largest logits at x first; one common walk unless given.
+    runners_up:
+        How many runners-up to walk to separately, the largest logits at x first; one common walk unless given.
     expansions:
         Forward and backward passes of each walk, the one at x included; 1 is the first-order distance.
 
@@ -140,10 +140,10 @@ def analytic(
     if expansions < 1:
         raise ConfigError(f"expansions must be at least 1, not {expansions}.")
     if expansions == 1:
-        return first_order(model, x, y, threat, rivals=rivals)
+        return first_order(model, x, y, threat, runners_up=runners_up)
     check_batch(x, y, box=threat.box)
-    count = _count(model, x, rivals)
-    if rivals is None:
+    count = _count(model, x, runners_up)
+    if runners_up is None:
         return _walk(model, x, y, threat, expansions, None)
     with torch.no_grad():
         names = model(x).scatter(1, y[:, None], -math.inf).topk(count, dim=1).indices
@@ -151,23 +151,23 @@ def analytic(
 
 
 class _Line(NamedTuple):
-    """A margin to first order at a point: its value, its gradient, its rival."""
+    """A margin to first order at a point: its value, its gradient, its runner-up."""
 
     value: Tensor
     slope: Tensor
-    rival: Tensor
+    runner_up: Tensor
 
 
 def _walk(
-    model: Differentiable, x: Tensor, y: Tensor, threat: ThreatModel, expansions: int, rival: Tensor | None
+    model: Differentiable, x: Tensor, y: Tensor, threat: ThreatModel, expansions: int, runner_up: Tensor | None
 ) -> Margin:
-    """Walk to one rival, or to whichever is nearest."""
-    line = _log_odds(model, x, y) if rival is None else _linearised(model, x, y, x, threat, rival)
+    """Walk to one runner-up, or to whichever is nearest."""
+    line = _log_odds(model, x, y) if runner_up is None else _linearised(model, x, y, x, threat, runner_up)
     wrong = line.value <= 0
     z = x + smallest_step(-line.slope, _FIRST * line.value.clamp_min(0), x, threat).delta
     crossed = torch.full_like(line.value, math.inf)
     for k in range(1, expansions):
-        line = _linearised(model, x, y, z, threat, 1 if rival is None else rival)
+        line = _linearised(model, x, y, z, threat, 1 if runner_up is None else runner_up)
         radius = norm(z - x, threat.p)
         crossed = torch.where(line.value < 0, torch.minimum(crossed, radius), crossed)
         if k < expansions - 1:
@@ -205,7 +205,7 @@ def _moved(line: _Line, x: Tensor, z: Tensor, radius: Tensor, rate: float, threa
 
 
 def _log_odds(model: Differentiable, x: Tensor, y: Tensor) -> _Line:
-    """The label's log-odds against all rivals together; the value is the margin to the strongest."""
+    """The label's log-odds against all runners-up together; the value is the margin to the strongest."""
     leaf = x.detach().requires_grad_()
     with torch.enable_grad():
         logits = model(leaf)
@@ -216,16 +216,16 @@ def _log_odds(model: Differentiable, x: Tensor, y: Tensor) -> _Line:
 
 
 def _linearised(
-    model: Differentiable, x: Tensor, y: Tensor, z: Tensor, threat: ThreatModel, rivals: int | Tensor
+    model: Differentiable, x: Tensor, y: Tensor, z: Tensor, threat: ThreatModel, runners_up: int | Tensor
 ) -> _Line:
-    """Expand at z: against one rival a sample, or the one of the strongest few whose half-space is nearest to x."""
+    """Expand at z: against one runner-up a sample, or the one of the strongest few whose half-space is nearest to x."""
     leaf = z.detach().requires_grad_()
     with torch.enable_grad():
         logits = model(leaf)
         others = logits.detach().scatter(1, y[:, None], -math.inf)
-        if isinstance(rivals, int):
-            rivals = others.topk(min(rivals, logits.shape[1] - 1), dim=1).indices
-        names = rivals.reshape(len(x), -1)
+        if isinstance(runners_up, int):
+            runners_up = others.topk(min(runners_up, logits.shape[1] - 1), dim=1).indices
+        names = runners_up.reshape(len(x), -1)
         values = logits.gather(1, y[:, None]) - logits.gather(1, names)
         count = names.shape[1]
         slopes = [torch.autograd.grad(values[:, k].sum(), leaf, retain_graph=k + 1 < count)[0] for k in range(count)]
@@ -252,11 +252,11 @@ def _margin(line: _Line, x: Tensor, z: Tensor, threat: ThreatModel, wrong: Tenso
     step = _step(line, x, z, threat)
     distance = norm(step.delta, threat.p).masked_fill(~step.reaches, math.inf).masked_fill(wrong, 0.0)
     point = torch.where(per_sample(wrong, x), x, x + step.delta)
-    return Margin(distance, line.rival, point, torch.full_like(distance, math.inf).masked_fill(wrong, 0.0))
+    return Margin(distance, line.runner_up, point, torch.full_like(distance, math.inf).masked_fill(wrong, 0.0))
 
 
 def _nearest(found: list[Margin]) -> Margin:
-    """Of the walks to several rivals the one that ends nearest; of the crossings the nearest."""
+    """Of the walks to several runners-up the one that ends nearest; of the crossings the nearest."""
     best = torch.stack([margin.distance for margin in found]).argmin(0)
     picked = Margin(*(_picked([margin[i] for margin in found], best) for i in range(4)))
     return picked._replace(crossed=torch.stack([margin.crossed for margin in found]).amin(0))
@@ -268,14 +268,14 @@ def _picked(candidates: list[Tensor], best: Tensor) -> Tensor:
     return table[best, torch.arange(len(best), device=best.device)]
 
 
-def _count(model: Differentiable, x: Tensor, rivals: int | None) -> int:
-    """How many rivals there are to look at."""
+def _count(model: Differentiable, x: Tensor, runners_up: int | None) -> int:
+    """How many runners-up there are to look at."""
     with torch.no_grad():
         logits = model(x[:1])
     if logits.ndim != 2 or logits.shape[1] < 2 or logits.shape[0] != 1:
         raise ModelError(f"A margin needs logits (batch, K) with K >= 2; the model returned {tuple(logits.shape)}.")
     most = logits.shape[1] - 1
-    count = most if rivals is None else min(rivals, most)
+    count = most if runners_up is None else min(runners_up, most)
     if count < 1:
-        raise ConfigError(f"rivals must be at least 1, not {rivals}.")
+        raise ConfigError(f"runners_up must be at least 1, not {runners_up}.")
     return count

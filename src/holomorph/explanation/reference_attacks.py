@@ -19,8 +19,8 @@ from holomorph.calculus.norms import norm, per_sample
 from holomorph.contract.classifier import Classifier
 from holomorph.threats import ThreatModel
 
-#: How many rivals FAB is aimed at, strongest first; how many of its steps the boundary attack has for one of FMN's.
-_RIVALS, _BOUNDARY = 3, 10
+#: How many runners-up FAB is aimed at, strongest first; how many of its steps the boundary attack has for one of FMN's.
+_RUNNERS_UP, _BOUNDARY = 3, 10
 
 #: The boundary attack starts a little farther than the nearest point, which rounding could put on either side.
 _BEYOND = 1.001
@@ -28,20 +28,20 @@ _BEYOND = 1.001
 
 @dataclass(frozen=True)
 class NearestFAB(AutoAttackStage):
-    """AutoAttack's FAB aimed at each of the strongest rivals, and of the examples found the nearest.
+    """AutoAttack's FAB aimed at each of the strongest runners-up, and of the examples found the nearest.
 
-    As part of AutoAttack it leaves a sample alone once some rival is reached within eps: right for counting
+    As part of AutoAttack it leaves a sample alone once some runner-up is reached within eps: right for counting
     survivors, wrong for the smallest perturbation.
     """
 
-    rivals: int = _RIVALS
+    runners_up: int = _RUNNERS_UP
 
     def __call__(self, classifier: Classifier, x: Tensor, y: Tensor, seed: int) -> Tensor:
         """Run the attack on one batch; samples for which nothing is found come back unchanged."""
         cube = UnitCube(tuple(x.shape[1:]), x.dtype, self.threat.box)
         run = self._build(UnitModel(classifier, cube), str(x.device), seed)
         best, least = x, torch.full_like(x.flatten(1)[:, 0], math.inf)
-        for rank in range(2, 2 + min(self.rivals, self.classes - 1)):  # the package counts from the answer itself
+        for rank in range(2, 2 + min(self.runners_up, self.classes - 1)):  # the package counts from the predicted class
             run.target_class = rank
             with torch.no_grad():
                 made = cube.decode(run.attack_single_run(cube.encode(x), y, is_targeted=True)).clamp(*self.threat.box)
@@ -52,7 +52,7 @@ class NearestFAB(AutoAttackStage):
 
 
 def references(threat: ThreatModel, classes: int, steps: int, *, thorough: bool) -> list[Attack]:
-    """FMN, in l_2 DDN; ``thorough`` adds FAB at each of three rivals, in l_2 the boundary attack.
+    """FMN, in l_2 DDN; ``thorough`` adds FAB at each of three runners-up, in l_2 the boundary attack.
 
     The boundary attack, which reads no gradients, has ten times the steps and starts from what the others have found.
 

@@ -1,4 +1,4 @@
-"""Do margins foretell attacks? Estimated distances to the boundary against the smallest perturbations found."""
+"""Do margins predict attacks? Estimated distances to the boundary against the smallest perturbations found."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from holomorph.threats import ThreatModel
 
 _Name = Literal["first order", "analytic", "analytic, thorough"]
 
-#: First order and the thorough form look at three rivals; the quick form is one walk of five expansions.
+#: First order and the thorough form look at three runners-up; the quick form is one walk of five expansions.
 _ESTIMATES: dict[_Name, Callable[..., Margin]] = {
-    "first order": partial(first_order, rivals=3),
+    "first order": partial(first_order, runners_up=3),
     "analytic": analytic,
-    "analytic, thorough": partial(analytic, rivals=3, expansions=20),
+    "analytic, thorough": partial(analytic, runners_up=3, expansions=20),
 }
 
 _GRID = 41
@@ -39,7 +39,7 @@ class _Timed(NamedTuple):
     seconds: float
 
 
-def foretell(
+def validate_margins(
     model: Classifier,
     x: Tensor,
     y: Tensor,
@@ -70,7 +70,7 @@ def foretell(
     Raises
     ------
     DataError
-        If no two samples are answered rightly, or the attacks find nothing.
+        If no two samples are classified correctly, or the attacks find nothing.
 
     Source: docs/mathematics.md, sections 5 and 6.
     """
@@ -78,7 +78,7 @@ def foretell(
     found, fmn = _attacked(model, x, y, threat, attacks, batch_size, seed, shelf or Shelf())
     if (found > 0).sum() < 2:
         raise DataError(
-            "Fewer than two samples are answered rightly: there are no margins to compare. Train the model."
+            "Fewer than two samples are classified correctly: there are no margins to compare. Train the model."
         )
     if (np.isfinite(found) & (found > 0)).sum() < 2:
         raise DataError("The attacks found next to nothing to compare the margins with. Give them more steps.")

@@ -52,7 +52,7 @@ class Record(BaseModel):
 
 
 class Interval(BaseModel):
-    """A figure with its confidence interval."""
+    """A value with its confidence interval."""
 
     model_config = ConfigDict(frozen=True, ser_json_inf_nan="strings")
 

@@ -10,7 +10,7 @@ from holomorph.errors import DataError
 from holomorph.records.base import Interval, Record
 from holomorph.threats import ThreatModel
 
-#: The name under which the figures of all threats at once stand.
+#: The name under which the values of all threats at once stand.
 UNION = "union"
 
 
@@ -27,7 +27,7 @@ class RunResult(_Part):
     clean: float
     robust: dict[str, float] = Field(description="by threat, and for the union of all threats")
     right: dict[str, str] = Field(description="clean, by threat, union: one character a sample, 1 where it is right")
-    failed_checks: tuple[str, ...] = Field(default=(), description="of the full evaluation: figures not to be trusted")
+    failed_checks: tuple[str, ...] = Field(default=(), description="of the full evaluation: values not to be trusted")
     cost: float | None = Field(default=None, description="passes a sample relative to plain training, as trained")
 
 
@@ -38,7 +38,7 @@ class RuleResult(_Part):
     settings: dict[str, Any]
     cost: float = Field(description="passes a sample relative to plain training, by the rule's own count")
     seconds: float = Field(description="mean wall time of a training")
-    figures: dict[str, Interval] = Field(description="clean, by threat, union: accuracies")
+    accuracies: dict[str, Interval] = Field(description="clean, by threat, union: accuracies")
     runs: tuple[RunResult, ...]
 
 
@@ -47,7 +47,7 @@ class Difference(_Part):
 
     first: str
     second: str
-    figure: str = Field(description="clean, a threat, or union")
+    quantity: str = Field(description="clean, a threat, or union")
     interval: Interval
 
     @property
@@ -84,18 +84,18 @@ class ComparisonRecord(Record):
     started: str = Field(default="", description="UTC, ISO 8601")
 
     @property
-    def figures(self) -> tuple[str, ...]:
+    def quantities(self) -> tuple[str, ...]:
         """The columns: clean, every threat, and the union where there is more than one threat."""
         threats = [str(threat) for threat in self.threats]
         return ("clean", *threats, UNION) if len(threats) > 1 else ("clean", *threats)
 
-    def difference(self, first: str, second: str, figure: str) -> Difference:
+    def difference(self, first: str, second: str, quantity: str) -> Difference:
         """Look a pair up, in either order."""
         for found in self.differences:
-            if found.figure == figure and (found.first, found.second) == (first, second):
+            if found.quantity == quantity and (found.first, found.second) == (first, second):
                 return found
-            if found.figure == figure and (found.first, found.second) == (second, first):
+            if found.quantity == quantity and (found.first, found.second) == (second, first):
                 v = found.interval
                 turned = Interval(value=-v.value, low=-v.high, high=-v.low, level=v.level)
-                return Difference(first=first, second=second, figure=figure, interval=turned)
-        raise DataError(f"There is no difference of {first!r} and {second!r} in {figure!r} in this comparison.")
+                return Difference(first=first, second=second, quantity=quantity, interval=turned)
+        raise DataError(f"There is no difference of {first!r} and {second!r} in {quantity!r} in this comparison.")

@@ -1,4 +1,4 @@
-"""What an evaluation found: the record of attacks, checks and figures; the report reads nothing else."""
+"""What an evaluation found: the record of attacks, checks and values; the report reads nothing else."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class AttackResult(_Part):
     settings: dict[str, Any] = Field(default_factory=dict)
     tried: int = Field(description="samples that had survived all attacks before it")
     broken: int = Field(description="of these, the ones it broke inside the threat")
-    accuracy: float = Field(description="share of all samples still classified rightly after it and all before it")
+    accuracy: float = Field(description="share of all samples still classified correctly after it and all before it")
     seconds: float
 
 
@@ -38,8 +38,8 @@ class Check(_Part):
     name: str
     guards: str = Field(description="what the check guards against")
     verdict: Verdict
-    figure: float | None = None
-    reason: str = Field(description="one sentence: the figure in words, or why the check was not run")
+    value: float | None = None
+    reason: str = Field(description="one sentence: the value in words, or why the check was not run")
     source: str
 
 
@@ -74,7 +74,7 @@ class ClassResult(_Part):
 
 
 class Example(_Part):
-    """An input, the nearest adversarial input found, and what the models answer: a picture for the report."""
+    """An input, the nearest adversarial input found, and what the models predict: a picture for the report."""
 
     index: int
     label: int
@@ -84,10 +84,10 @@ class Example(_Part):
     shape: tuple[int, ...]
     input: tuple[float, ...] = Field(description="flattened, in input units")
     adversarial: tuple[float, ...]
-    answer: int
-    answer_adversarial: int
-    baseline_answer: int | None = None
-    baseline_answer_adversarial: int | None = None
+    prediction: int
+    prediction_adversarial: int
+    baseline_prediction: int | None = None
+    baseline_prediction_adversarial: int | None = None
 
 
 class FeatureRanges(_Part):
@@ -102,7 +102,7 @@ class PairedDifference(_Part):
     """The accuracy of this model minus that of another on the same samples, with its paired bootstrap interval."""
 
     against: str = Field(description="the other model")
-    figure: str = Field(description="clean, a threat, or union")
+    quantity: str = Field(description="clean, a threat, or union")
     interval: Interval
 
     @property
@@ -115,7 +115,7 @@ class EvaluationRecord(Record):
     """The outcome of :func:`holomorph.evaluate`.
 
     ``robust`` is the share of samples that no attack broke under any of the threats (their union); with one
-    threat that is the robust accuracy. It is an upper bound of the true one, as every figure from attacks is;
+    threat that is the robust accuracy. It is an upper bound of the true one, as every value from attacks is;
     ``upper_bound`` is set where not even the standard attacks were run in full.
 
     >>> EvaluationRecord.KIND
@@ -145,7 +145,7 @@ class EvaluationRecord(Record):
     checks: tuple[Check, ...] = ()
     per_class: tuple[ClassResult, ...] = ()
     labels: tuple[int, ...] = Field(default=(), description="the true label of each sample")
-    answers: tuple[int, ...] = Field(default=(), description="the model's answer on each clean sample")
+    predictions: tuple[int, ...] = Field(default=(), description="the model's prediction on each clean sample")
     gallery: tuple[Example, ...] = ()
     baseline: EvaluationRecord | None = Field(
         default=None, description="the undefended baseline under the same attacks"

@@ -20,7 +20,7 @@ class Agreement(_Part):
     """How well one estimate of the margin meets the smallest perturbation that attacks found."""
 
     estimate: Literal["first order", "analytic", "analytic, thorough"]
-    spearman: Interval = Field(description="rank correlation over the samples answered rightly")
+    spearman: Interval = Field(description="rank correlation over the samples classified correctly")
     relative_error: Interval = Field(description="median of |estimate - found| / found")
     curve_gap: Interval = Field(description="largest gap between predicted and attacked accuracy over eps, a fraction")
     joined_gap: Interval | None = Field(
@@ -39,9 +39,9 @@ class Margins(_Part):
     found: tuple[float, ...]
     first_order: tuple[float, ...]
     analytic: tuple[float, ...]
-    thorough: tuple[float, ...] = Field(default=(), description="analytic, each rival walked to by itself")
+    thorough: tuple[float, ...] = Field(default=(), description="analytic, each runner-up walked to by itself")
     crossed: tuple[float, ...] = Field(
-        default=(), description="nearest point visited by the estimates where the answer had changed"
+        default=(), description="nearest point visited by the estimates where the prediction had changed"
     )
     eps: tuple[float, ...]
     attacked_accuracy: tuple[float, ...]
@@ -71,7 +71,7 @@ class Energies(_Part):
 
 
 class Harmonicity(_Part):
-    """How far the logits are from harmonic. All figures are relative: 0 for a harmonic function."""
+    """How far the logits are from harmonic. All values are relative: 0 for a harmonic function."""
 
     radii: tuple[float, ...]
     mean_value_gap: tuple[Interval, ...] = Field(

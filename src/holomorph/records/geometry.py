@@ -58,7 +58,7 @@ class PlanarResult(BaseModel):
 
 
 class GeometryRecord(Record):
-    """The gallery's figures."""
+    """The gallery's values."""
 
     KIND: ClassVar[str] = "geometry"
 

@@ -23,7 +23,7 @@ class Attacked(_Part):
     attack: str
     eps: float
     increase: Matrix = Field(description="mean increase of the target's loss")
-    success: Matrix = Field(description="share of the target's right answers that become wrong")
+    success: Matrix = Field(description="share of the target's correct predictions that become wrong")
 
 
 class Predicted(_Part):
@@ -50,7 +50,8 @@ class Score(_Part):
         default="gradient", description="the direction predicted from: the source's gradient, or the attack's own"
     )
     counted: Literal["all", "right"] = Field(
-        default="all", description="right: for each source the samples that it answers rightly; the others need no step"
+        default="all",
+        description="right: for each source the samples that it classifies correctly; the others need no step",
     )
     determination: Interval = Field(description="R^2 of the loss increases")
     determination_centred: Interval
@@ -61,7 +62,7 @@ class Score(_Part):
     shuffled: float = Field(description="R^2 of the prediction with shuffled pairing: the control")
 
 
-class Nearness(_Part):
+class ParallelogramBound(_Part):
     """The parallelogram bound for one pair of models, on the energy of their probabilities over the threat's balls."""
 
     pair: tuple[str, str]
@@ -91,7 +92,7 @@ class TransferRecord(Record):
     attacked: tuple[Attacked, ...]
     predicted: tuple[Predicted, ...]
     scores: tuple[Score, ...] = Field(description="empty below four models")
-    nearness: tuple[Nearness, ...]
+    parallelogram: tuple[ParallelogramBound, ...]
     command: str = ""
     versions: dict[str, str] = Field(default_factory=dict)
     seconds: float = 0.0

@@ -1,4 +1,4 @@
-"""The figures of a comparison: robust accuracy against clean accuracy, and against the cost of training."""
+"""The plots of a comparison: robust accuracy against clean accuracy, and against the cost of training."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from holomorph.reporting.images import MODEL, Picture, canvas
 from holomorph.reporting.words import percent
 
 
-def accuracies(found: ComparisonRecord, figure: str) -> Picture:
+def accuracies(found: ComparisonRecord, quantity: str) -> Picture:
     """Robust against clean accuracy, one point a rule, with the interval of the robust one."""
-    return _points(found, figure, lambda rule: rule.figures["clean"].value, "clean accuracy")
+    return _points(found, quantity, lambda rule: rule.accuracies["clean"].value, "clean accuracy")
 
 
-def costs(found: ComparisonRecord, figure: str) -> Picture:
+def costs(found: ComparisonRecord, quantity: str) -> Picture:
     """Robust accuracy against the passes a sample costs in training, relative to plain training."""
-    return _points(found, figure, lambda rule: rule.cost, "cost of training, plain training = 1")
+    return _points(found, quantity, lambda rule: rule.cost, "cost of training, plain training = 1")
 
 
-def _points(found: ComparisonRecord, figure: str, place: Callable[[RuleResult], float], label: str) -> Picture:
+def _points(found: ComparisonRecord, quantity: str, place: Callable[[RuleResult], float], label: str) -> Picture:
     with canvas() as drawing:
         axes = drawing.axes
         for rule in found.rules:
-            x, y = place(rule), rule.figures[figure]
+            x, y = place(rule), rule.accuracies[quantity]
             reach = [[y.value - y.low], [y.high - y.value]]
             axes.errorbar(x, y.value, yerr=reach, fmt="o", color=MODEL, markersize=4, capsize=2)
             axes.annotate(rule.text, (x, y.value), textcoords="offset points", xytext=(4, 4), fontsize=6)
         axes.margins(x=0.25)
-        axes.set(xlabel=label, ylabel=f"robust accuracy, {figure}")
-        said = "; ".join(f"{r.text}: {percent(r.figures[figure].value)} at {place(r):.3g}" for r in found.rules)
+        axes.set(xlabel=label, ylabel=f"robust accuracy, {quantity}")
+        said = "; ".join(f"{r.text}: {percent(r.accuracies[quantity].value)} at {place(r):.3g}" for r in found.rules)
         return drawing.picture(f"Robust accuracy against {label}. {said}.", "Bars: 95 % intervals.")

@@ -1,4 +1,4 @@
-"""The figures of the report's explanation: margins against attacks, energies, gaps, transfer matrices."""
+"""The plots of the report's explanation: margins against attacks, energies, gaps, transfer matrices."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def margin_scatter(margins: Margins) -> Picture:
     """Estimated against found distance of each sample, on logarithmic axes."""
     found = np.array(margins.found)
     right = (found > 0) & np.isfinite(found)
-    with canvas(height=3.6) as figure:
-        axes = figure.axes
+    with canvas(height=3.6) as plot:
+        axes = plot.axes
         ends = (
             np.quantile(found[right], 0.02) / 1.3,
             found[right].max() * 1.3,
@@ -39,7 +39,7 @@ def margin_scatter(margins: Margins) -> Picture:
         axes.minorticks_off()
         axes.legend(loc="best")
         said = "; ".join(f"{a.estimate}: rank correlation {a.spearman.value:.3f}" for a in margins.agreements)
-        return figure.picture(
+        return plot.picture(
             f"Predicted margin against the smallest perturbation found, in {norm_name(margins.threat.norm)}. {said}.",
             "Each dot is a sample; on the grey line prediction and attack agree.",
         )
@@ -47,8 +47,8 @@ def margin_scatter(margins: Margins) -> Picture:
 
 def margin_curves(margins: Margins) -> Picture:
     """The accuracy under attack against eps: attacked and predicted."""
-    with canvas() as figure:
-        axes = figure.axes
+    with canvas() as plot:
+        axes = plot.axes
         axes.plot(margins.eps, margins.attacked_accuracy, color=INK, label="attacked")
         best = margins.thorough_accuracy or margins.analytic_accuracy
         name = margins.agreements[-1].estimate
@@ -58,13 +58,13 @@ def margin_curves(margins: Margins) -> Picture:
         axes.set_xlim(left=0)
         axes.legend(loc="best")
         said = "; ".join(f"{a.estimate} within {percent(a.curve_gap.value)}" for a in margins.agreements)
-        return figure.picture(f"Accuracy against eps, attacked and predicted: {said}.", f"Largest gap: {said}.")
+        return plot.picture(f"Accuracy against eps, attacked and predicted: {said}.", f"Largest gap: {said}.")
 
 
 def energy_bars(energies: Energies) -> Picture:
     """The energy on samples, balls and segments, with intervals."""
-    with canvas(height=2.2) as figure:
-        axes = figure.axes
+    with canvas(height=2.2) as plot:
+        axes = plot.axes
         values = [place.energy.value for place in energies.places]
         energies_of = [place.energy for place in energies.places]
         reach = [[e.value - e.low for e in energies_of], [e.high - e.value for e in energies_of]]
@@ -73,18 +73,18 @@ def energy_bars(energies: Energies) -> Picture:
         axes.invert_yaxis()
         axes.set_xlabel("Dirichlet energy of the probabilities")
         said = "; ".join(f"{p.where} {p.energy.value:.3g}" for p in energies.places)
-        return figure.picture(f"Dirichlet energy by place: {said}.", f"{said}.")
+        return plot.picture(f"Dirichlet energy by place: {said}.", f"{said}.")
 
 
 def gap_against_radius(harmonicity: Harmonicity) -> Picture:
     """The mean-value gap against the sphere's radius."""
-    with canvas(height=2.6) as figure:
-        axes = figure.axes
+    with canvas(height=2.6) as plot:
+        axes = plot.axes
         values = [g.value for g in harmonicity.mean_value_gap]
         axes.plot(harmonicity.radii, values, "o-", color=MODEL)
         axes.axhline(0, color=QUIET, linewidth=1)
         axes.set(xlabel="radius of the sphere (Euclidean)", ylabel="mean-value gap / slope")
-        return figure.picture(
+        return plot.picture(
             "Mean-value gap against radius: " + ", ".join(f"{v:.3g}" for v in values) + ".",
             "A harmonic function stays on the grey line.",
         )
@@ -93,15 +93,15 @@ def gap_against_radius(harmonicity: Harmonicity) -> Picture:
 def normal_share(boundary: Boundary) -> Picture:
     """The share of the boundary's normal along the samples beside that of a random direction."""
     share = boundary.tangent_share
-    with canvas(height=1.6) as figure:
-        axes = figure.axes
+    with canvas(height=1.6) as plot:
+        axes = plot.axes
         reach = [[share.value - share.low, 0], [share.high - share.value, 0]]
         axes.barh(["this boundary", "a random one"], [share.value, boundary.chance], xerr=reach, color=[MODEL, QUIET],
                   alpha=0.8, capsize=3)  # fmt: skip
         axes.invert_yaxis()
         axes.set(xlim=(0, 1), xlabel="share of the normal in the plane of the neighbours")
         said = f"{percent(share.value)} ({percent(share.low)} to {percent(share.high)})"
-        return figure.picture(
+        return plot.picture(
             f"Share of the boundary's normal along the samples: {said}, by chance {percent(boundary.chance)}.",
             "0: the boundary runs along the samples; 1: it cuts straight across them.",
         )
@@ -109,8 +109,8 @@ def normal_share(boundary: Boundary) -> Picture:
 
 def expert_bars(rows: Sequence[ExpertRow]) -> Picture:
     """Robust accuracy of each system, data set and rule, with intervals."""
-    with canvas(height=0.8 + 0.3 * len(rows)) as figure:
-        axes = figure.axes
+    with canvas(height=0.8 + 0.3 * len(rows)) as plot:
+        axes = plot.axes
         names = [f"{row.data}, {row.rule}: {row.system}" for row in rows]
         values = [row.robust.value for row in rows]
         reach = [[r.robust.value - r.robust.low for r in rows], [r.robust.high - r.robust.value for r in rows]]
@@ -121,7 +121,7 @@ def expert_bars(rows: Sequence[ExpertRow]) -> Picture:
         axes.set(xlim=(0, 1), xlabel="robust accuracy of the whole system")
         axes.tick_params(axis="y", labelsize=7)
         said = "; ".join(f"{name} {percent(value)}" for name, value in zip(names, values, strict=True))
-        return figure.picture(f"Robust accuracy: {said}.")
+        return plot.picture(f"Robust accuracy: {said}.")
 
 
 def gaps_against_size(gaps: Sequence[Gap]) -> Picture:
@@ -138,8 +138,8 @@ def generalisation_against_size(gaps: Sequence[Gap]) -> Picture:
 
 def _against_size(gaps: Sequence[Gap], lines: dict[str, list[float]], label: str) -> Picture:
     """Two lines a rule: the first solid, the second dotted."""
-    with canvas() as figure:
-        axes = figure.axes
+    with canvas() as plot:
+        axes = plot.axes
         rules = list(dict.fromkeys(g.rule for g in gaps))
         for rule in rules:
             rows = [k for k, g in enumerate(gaps) if g.rule == rule]
@@ -155,14 +155,14 @@ def _against_size(gaps: Sequence[Gap], lines: dict[str, list[float]], label: str
             f"{g.rule} {g.size}: " + ", ".join(f"{name} {values[k]:.2f}" for name, values in lines.items())
             for k, g in enumerate(gaps)
         )
-        return figure.picture(f"{label.capitalize()} against training samples. {said}.")
+        return plot.picture(f"{label.capitalize()} against training samples. {said}.")
 
 
 def transfer_matrix(record: TransferRecord, matrix: Matrix, title: str) -> Picture:
     """A matrix of success rates: rows are sources, columns targets."""
     size = len(record.models)
-    with canvas(height=1.4 + 0.42 * size) as figure:
-        axes = figure.axes
+    with canvas(height=1.4 + 0.42 * size) as plot:
+        axes = plot.axes
         axes.imshow(np.array(matrix), vmin=0, vmax=1, cmap="Greys")
         axes.grid(visible=False)
         for i, row in enumerate(matrix):
@@ -173,4 +173,4 @@ def transfer_matrix(record: TransferRecord, matrix: Matrix, title: str) -> Pictu
         axes.set_yticks(range(size), record.models, fontsize=7)
         axes.set(xlabel="tried on", ylabel="made on")
         worst = max((v for i, row in enumerate(matrix) for j, v in enumerate(row) if i != j), default=math.nan)
-        return figure.picture(f"{title}. Largest between different models: {percent(worst)}.", f"{title}, in percent.")
+        return plot.picture(f"{title}. Largest between different models: {percent(worst)}.", f"{title}, in percent.")

@@ -78,7 +78,7 @@ def canvas(height: float = 3.1) -> Iterator[Canvas]:
 def image(values: Sequence[float] | NDArray[np.float64], shape: Sequence[int], low: float, high: float) -> str | None:
     """Encode a grey or colour image as PNG, ``low`` black and ``high`` white.
 
-    Shapes (h, w), (1, h, w) and (3, h, w) are images; for any other the answer is None.
+    Shapes (h, w), (1, h, w) and (3, h, w) are images; for any other the result is None.
 
     >>> image([0.0, 1.0, 0.5, 0.2], (1, 2, 2), 0, 1)[:22]
     'data:image/png;base64,'

@@ -1,4 +1,4 @@
-"""The report's figures: plain numbers in, a :class:`~holomorph.reporting.images.Picture` out."""
+"""The report's plots: plain numbers in, a :class:`~holomorph.reporting.images.Picture` out."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def accuracy_against_eps(
     curves: Mapping[str, Curve], marks: Mapping[str, Sequence[tuple[float, Interval]]], norm: str
 ) -> Picture:
     """Accuracy against the size of the perturbation, with the attacked accuracy and its interval at each eps."""
-    with canvas() as figure:
-        axes = figure.axes
+    with canvas() as plot:
+        axes = plot.axes
         for role, curve in curves.items():
             axes.plot(curve.eps, curve.accuracy, color=_COLOURS[role], linestyle=_DASHES[role], label=role)
         for role, points in marks.items():
@@ -44,7 +44,7 @@ def accuracy_against_eps(
             for role, points in marks.items()
             for eps, interval in points
         )
-        return figure.picture(
+        return plot.picture(
             alt,
             "Lines: the smallest perturbation that any attack found for each sample, so an upper bound at every size. "
             "Dots: the attacks made at the stated size as well, with the 95 % interval.",
@@ -57,8 +57,8 @@ def gradient_histogram(norms: Mapping[str, Sequence[float]], dual: str) -> Pictu
     low, high = (positive.min(), positive.max()) if len(positive) else (0.1, 1.0)
     bins = np.geomspace(low, max(high, low * 1.01), 36).tolist()
     medians = {role: float(np.median(values)) for role, values in norms.items()}
-    with canvas() as figure:
-        axes = figure.axes
+    with canvas() as plot:
+        axes = plot.axes
         for role, values in norms.items():
             clipped = np.clip(values, low, high)
             axes.hist(clipped, bins=bins, color=_COLOURS[role], alpha=0.28)
@@ -69,14 +69,14 @@ def gradient_histogram(norms: Mapping[str, Sequence[float]], dual: str) -> Pictu
         said = "; ".join(f"{role}: {value:.3g}" for role, value in medians.items())
         zeros = sum(v == 0 for values in norms.values() for v in values)
         note = f" {zeros} gradients are exactly zero and stand in the first bar." if zeros else ""
-        return figure.picture(f"Histogram of input-gradient norms. Medians: {said}.", f"Medians: {said}.{note}")
+        return plot.picture(f"Histogram of input-gradient norms. Medians: {said}.", f"Medians: {said}.{note}")
 
 
 def energies(values: Mapping[str, Sequence[tuple[str, Interval]]]) -> Picture:
     """Dirichlet energies with their intervals, one row for each observable and place, on a logarithmic axis."""
     rows = [name for name, _ in next(iter(values.values()))]
-    with canvas(height=0.95 + 0.34 * len(rows)) as figure:
-        axes = figure.axes
+    with canvas(height=0.95 + 0.34 * len(rows)) as plot:
+        axes = plot.axes
         for role, entries in values.items():
             shift = 0.13 if role == ROLES[1] else -0.13
             for row, (_, interval) in enumerate(entries):
@@ -95,21 +95,21 @@ def energies(values: Mapping[str, Sequence[tuple[str, Interval]]]) -> Picture:
         axes.set(xscale="log", xlabel=r"Dirichlet energy $\mathbb{E}\,|\nabla g|_2^2$", ylim=(len(rows) - 0.5, -0.5))
         axes.set_yticks(range(len(rows)), rows)
         axes.minorticks_off()
-        figure.figure.legend(loc="outside upper right", ncols=2)
+        plot.figure.legend(loc="outside upper right", ncols=2)
         alt = "Dirichlet energies. " + " ".join(
             f"{role}, {name}: {i.value:.3g} ({i.low:.3g} to {i.high:.3g})."
             for role, entries in values.items()
             for name, i in entries
         )
-        return figure.picture(alt, "With 95 % bootstrap intervals over the samples.")
+        return plot.picture(alt, "With 95 % bootstrap intervals over the samples.")
 
 
 def course(lines: Mapping[str, Sequence[float | None]], label: str, *, share: bool = False) -> Picture:
     """Something measured once an epoch, one line a model."""
     from matplotlib.ticker import MaxNLocator
 
-    with canvas(height=2.7) as figure:
-        axes = figure.axes
+    with canvas(height=2.7) as plot:
+        axes = plot.axes
         for role, values in lines.items():
             numbers = [math.nan if v is None else v for v in values]
             epochs = range(1, len(numbers) + 1)
@@ -124,25 +124,25 @@ def course(lines: Mapping[str, Sequence[float | None]], label: str, *, share: bo
         if len(lines) > 1:
             axes.legend(loc="best")
         last = "; ".join(f"{role}: {values[-1]:.3g}" for role, values in lines.items() if values[-1] is not None)
-        return figure.picture(f"{label} against the epoch. At the end: {last}.")
+        return plot.picture(f"{label} against the epoch. At the end: {last}.")
 
 
 def class_bars(labels: Sequence[int], clean: Sequence[float], robust: Sequence[float]) -> Picture:
     """Clean and robust accuracy of each class."""
-    with canvas(height=2.7) as figure:
-        axes = figure.axes
+    with canvas(height=2.7) as plot:
+        axes = plot.axes
         axes.bar(range(len(labels)), clean, color=MODEL, alpha=0.28, label="clean")
         axes.bar(range(len(labels)), robust, color=MODEL, label="robust")
         axes.set_xticks(range(len(labels)), [str(label) for label in labels])
         axes.grid(axis="x", visible=False)
         axes.set(xlabel="class", ylabel="accuracy", ylim=(0, 1))
         _percent_axis(axes)
-        figure.figure.legend(loc="outside upper right", ncols=2)
+        plot.figure.legend(loc="outside upper right", ncols=2)
         worst = int(np.argmin(robust))
         alt = (
             f"Clean and robust accuracy of each class. The weakest is {labels[worst]}, {percent(robust[worst])} robust."
         )
-        return figure.picture(alt)
+        return plot.picture(alt)
 
 
 def _percent_axis(axes: Axes) -> None:

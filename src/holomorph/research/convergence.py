@@ -143,21 +143,21 @@ def _accuracies(
     return float(right.float().mean()), float(still.float().mean())
 
 
-def _ascend(figure: Callable[[Tensor], Tensor], x: Tensor, threat: ThreatModel, steps: int, seed: int) -> Tensor:
+def _ascend(objective: Callable[[Tensor], Tensor], x: Tensor, threat: ThreatModel, steps: int, seed: int) -> Tensor:
     """The best point seen of each sample along projected steepest ascent from a random start; x itself counts."""
     draws = generator(seed, "ascent")
     with torch.no_grad():
-        best, top = x, figure(x)
+        best, top = x, objective(x)
     z = into_threat(x, x + random_in_ball(x, threat.p, threat.radius, draws), threat)
     for _ in range(steps):
         leaf = z.detach().requires_grad_()
         with torch.enable_grad():
-            value = figure(leaf)
+            value = objective(leaf)
             (gradient,) = torch.autograd.grad(value.sum(), leaf)
         best, top = _better(best, top, leaf.detach(), value.detach())
         z = into_threat(x, leaf.detach() + 2.5 * threat.radius / steps * dual_direction(gradient, threat.p), threat)
     with torch.no_grad():
-        return _better(best, top, z, figure(z))[0]
+        return _better(best, top, z, objective(z))[0]
 
 
 def _better(best: Tensor, top: Tensor, z: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:

@@ -71,10 +71,10 @@ def _hypothesis(axes: Axes, data: Planar, model: HolomorphicNetwork, side: int =
 def _boundary(axes: Axes, data: Planar, name: str, model: nn.Module, side: int = 160) -> None:
     x = grid_points((-2.5, 2.5), side)
     with torch.no_grad():
-        answer = model(x).argmax(1).reshape(side, side).numpy()
+        prediction = model(x).argmax(1).reshape(side, side).numpy()
     line = np.linspace(-2.5, 2.5, side)
     for k in range(data.classes):
-        axes.contour(line, line, (answer == k).astype(float), levels=[0.5], colors="black", linewidths=1.2)
+        axes.contour(line, line, (prediction == k).astype(float), levels=[0.5], colors="black", linewidths=1.2)
     path = steepest_path(model, data.x[:24], data.y[:24]).numpy()
     for k in range(path.shape[1]):
         axes.plot(path[:, k, 0], path[:, k, 1], color="#22262b", linewidth=0.7, alpha=0.8)

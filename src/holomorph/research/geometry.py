@@ -24,9 +24,9 @@ class Boundary:
 
 
 def decision_boundary(model: Differentiable, box: tuple[float, float], resolution: int = 160) -> Boundary:
-    r"""Where the answer changes, on the edges of a grid over box x box.
+    r"""Where the prediction changes, on the edges of a grid over box x box.
 
-    On an edge between answers i and j a zero of $s_i - s_j$ is found by bisection and, within the last piece, linear
+    On an edge between classes i and j a zero of $s_i - s_j$ is found by bisection and, within the last piece, linear
     interpolation, which is right to second order in its length; the normal is its gradient there.
 
     Parameters
@@ -47,7 +47,7 @@ def decision_boundary(model: Differentiable, box: tuple[float, float], resolutio
     grid = grid_points(box, resolution)
     with torch.no_grad():
         scores = model(grid)
-    answers = scores.argmax(1)
+    predictions = scores.argmax(1)
     index = torch.arange(len(grid)).reshape(resolution, resolution)
     edges = torch.cat(
         [
@@ -55,11 +55,11 @@ def decision_boundary(model: Differentiable, box: tuple[float, float], resolutio
             torch.stack([index[:-1].flatten(), index[1:].flatten()], 1),
         ]
     )
-    edges = edges[answers[edges[:, 0]] != answers[edges[:, 1]]]
+    edges = edges[predictions[edges[:, 0]] != predictions[edges[:, 1]]]
     first, second = edges.unbind(1)
     if len(edges) == 0:
         return Boundary(grid[first], grid[first])
-    rows, i, j = torch.arange(len(edges)), answers[first], answers[second]
+    rows, i, j = torch.arange(len(edges)), predictions[first], predictions[second]
 
     def lead(x: Tensor) -> Tensor:
         with torch.no_grad():
@@ -96,7 +96,7 @@ def crossing_angles(boundary: Boundary, curve: Tensor, tangent: Tensor, within: 
 
     At each boundary point nearer to the curve than ``within``: the angle between the boundary's tangent and the
     curve's tangent at its nearest point, $\arcsin|\langle n, \tau\rangle|$. 90 is a crossing at right angles; 0 runs
-    along the samples, so that a short step across it changes the answer.
+    along the samples, so that a short step across it changes the prediction.
 
     Source: docs/mathematics.md, section 4.
 
@@ -177,7 +177,7 @@ def disc_image(h: Callable[[Tensor], Tensor], centre: complex, radius: float, no
 
 
 def steepest_path(model: Differentiable, x: Tensor, y: Tensor, step: float = 0.02, steps: int = 100) -> Tensor:
-    """Paths of steepest fall of the margin from samples (n, 2), each until its answer is wrong: (steps + 1, n, 2)."""
+    """Paths of steepest fall of the margin from samples (n, 2), each until it is misclassified: (steps + 1, n, 2)."""
     path = [x.detach()]
     for _ in range(steps):
         point = path[-1].clone().requires_grad_()

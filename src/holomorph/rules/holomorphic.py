@@ -99,7 +99,7 @@ class MaximumMargin(Rule):
     $$-\max_h \min_i \min_{j \ne y_i} \frac{\mathrm{Re}(h_{y_i} - h_j)}{\varepsilon\,\|\partial(h_{y_i} - h_j)\|_q}$$
 
     The quotient estimates the distance to the boundary to first order and does not change when h is multiplied. The
-    minimum over samples and rivals is softened: $\tau\log\mathbb E\,e^{-m/\tau}$ tends to $-\min m$ as
+    minimum over samples and runners-up is softened: $\tau\log\mathbb E\,e^{-m/\tau}$ tends to $-\min m$ as
     $\tau\to 0$ and to the mean as $\tau\to\infty$. For other codes than one-hot, differences of
     $\mathrm{Re}\langle h, c_k\rangle$ are taken.
 

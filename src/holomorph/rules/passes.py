@@ -107,13 +107,13 @@ def _recalling(statistics: Iterable[_Statistics]) -> Callable[..., Tensor]:
     """Make a ``batch_norm`` that takes the statistics of an earlier pass, one call after another."""
     left = iter(statistics)
 
-    def answer(x: Tensor, mean: Tensor | None, var: Tensor | None, training: bool, **settings: Any) -> Tensor:
+    def replacement(x: Tensor, mean: Tensor | None, var: Tensor | None, training: bool, **settings: Any) -> Tensor:
         known = next(left, None) if training else None
         if known is None:
             return batch_norm(x, mean, var, training=training, **settings)
         return _normalised(x, *known, **settings)
 
-    return answer
+    return replacement
 
 
 def _normalised(
@@ -129,18 +129,18 @@ def _normalised(
 class _BatchNorms(TorchFunctionMode):
     """Lets a function of ours answer for ``batch_norm``."""
 
-    def __init__(self, answer: Callable[..., Tensor]) -> None:
+    def __init__(self, replacement: Callable[..., Tensor]) -> None:
         super().__init__()
-        self._answer = answer
+        self._replacement = replacement
 
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        return (self._answer if function is batch_norm else function)(*args, **(kwargs or {}))
+        return (self._replacement if function is batch_norm else function)(*args, **(kwargs or {}))
 
 
 @contextmanager
-def _inside(norms: Sequence[nn.Module], answer: Callable[..., Tensor]) -> Iterator[None]:
+def _inside(norms: Sequence[nn.Module], replacement: Callable[..., Tensor]) -> Iterator[None]:
     # In the modules only: everywhere else torch need not ask.
-    mode = _BatchNorms(answer)
+    mode = _BatchNorms(replacement)
 
     def enter(*_: object) -> None:
         mode.__enter__()  # type: ignore[no-untyped-call]

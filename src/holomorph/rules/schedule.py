@@ -9,7 +9,7 @@ from torch import Tensor
 
 from holomorph.threats import ThreatModel
 
-#: A network follows while its loss is less than this part of a constant answer's.
+#: A network follows while its loss is less than this part of a constant prediction's.
 _FOLLOWS = 0.6
 
 #: Share of training in which a network that follows reaches the whole radius.
@@ -40,7 +40,7 @@ def scaled(threat: ThreatModel, share: float) -> ThreatModel:
 class Pace:
     r"""The share of a radius that is asked for: continuation from plain training, as fast as the network follows.
 
-    It rises by $dt/.02$ while the loss of the last batch was below .6 of what the best constant answer loses, the
+    It rises by $dt/.02$ while the loss of the last batch was below .6 of what the best constant prediction loses, the
     entropy of the batch's labels, and falls as fast otherwise, but never below $t/\rho$: easy data are trained at the
     whole radius almost at once, hard ones from the share $\rho$ of training on. Our own.
 

@@ -1,4 +1,4 @@
-"""What both estimators do: check data, number the labels, train a network, turn logits into answers."""
+"""What both estimators do: check data, number the labels, train a network, turn logits into predictions."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ class Guard:
         ``alignment``: the mean cosine above, u uniform in the ball and always the same; samples without a
         gradient are left out. ``gradient_energy``:
         mean $(\varepsilon\|\nabla\ell(x)\|_q)^2$. ``margin``: median first-order distance to the boundary
-        $m/\|\nabla m\|_q$ in units of ε, negative where the answer is wrong.
+        $m/\|\nabla m\|_q$ in units of ε, negative where the prediction is wrong.
 
         >>> x, y = torch.rand(8, 3), torch.tensor([0, 1] * 4)
         >>> linear = nn.Linear(3, 2)

@@ -178,13 +178,13 @@ class Loop:
             yield
 
     def accuracy(self, x: Tensor, y: Tensor, batch_size: int) -> float:
-        """Share of right answers of the model that the run would end with now."""
+        """Share of correct predictions of the model that the run would end with now."""
         model = self._measured(self.averaged.module if self.averaged is not None else self.module)
         right = 0
         with evaluating(model), torch.no_grad():
             for inputs, labels in zip(torch.split(x, batch_size), torch.split(y, batch_size), strict=True):
-                answers = model(self.fabric.to_device(inputs)).argmax(1)
-                right += int((answers == self.fabric.to_device(labels)).sum())
+                predictions = model(self.fabric.to_device(inputs)).argmax(1)
+                right += int((predictions == self.fabric.to_device(labels)).sum())
         return right / len(y)
 
     def _measured(self, module: nn.Module) -> nn.Module:

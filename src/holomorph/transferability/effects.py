@@ -1,4 +1,4 @@
-"""What a perturbation does to a target, measured or predicted: the rise of its loss and whether its answer is wrong."""
+"""What a perturbation does to a target, measured or predicted: the rise of its loss, and misclassification."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from holomorph.records.transfer import Matrix
 
 
 class Effect(NamedTuple):
-    """Of each sample: how much the loss rises, and whether the answer is wrong afterwards; (batch,)."""
+    """Of each sample: how much the loss rises, and whether the prediction is wrong afterwards; (batch,)."""
 
     increase: Tensor
     wrong: Tensor
@@ -39,8 +39,8 @@ def predicted(target: Differentiable, x: Tensor, delta: Tensor, y: Tensor) -> di
     $$\Delta\ell \approx \langle p - e, h'\rangle
     + \tfrac12 \big(\langle p - e, h''\rangle + \operatorname{Var}_p h'\big),$$
 
-    the second term at order 2 only; answers are those of the logits' own polynomial. Exact at order 1 in the limit of
-    small steps; for a linear model the logits are exact at any step.
+    the second term at order 2 only; predictions are those of the logits' own polynomial. Exact at order 1 in the limit
+    of small steps; for a linear model the logits are exact at any step.
 
     Source: docs/mathematics.md, section 7; our derivation.
 
@@ -66,7 +66,7 @@ def predicted(target: Differentiable, x: Tensor, delta: Tensor, y: Tensor) -> di
 
 
 def success(wrong: NDArray[np.bool_], right: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Return the share of each target's right answers that became wrong; (sources, targets).
+    """Return the share of each target's correct predictions that became wrong; (sources, targets).
 
     ``wrong`` is (samples, sources, targets), ``right`` (samples, targets).
     """

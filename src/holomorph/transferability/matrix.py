@@ -111,9 +111,9 @@ def _effects(run: _Run, s: int, x: Tensor, y: Tensor) -> Iterator[tuple[str, flo
             yield name, threat.radius, effects
         steps = {"order": gradient_step(source, x, y, threat), "own": made["fmn"] - x}
         for name, step in steps.items():
-            foretold = [predicted(target, x, step, y) for target in run.subjects]
+            from_gradients = [predicted(target, x, step, y) for target in run.subjects]
             for order in (1, 2):
-                yield f"{name} {order}", threat.radius, [effect[order] for effect in foretold]
+                yield f"{name} {order}", threat.radius, [effect[order] for effect in from_gradients]
         gains = [(g * steps["order"][others]).flatten(1).sum(1) for g in gradients]
         yield "shuffled", threat.radius, [Effect(gain, torch.zeros_like(y, dtype=torch.bool)) for gain in gains]
 

@@ -15,14 +15,14 @@ _DRAWS = 200
 
 
 class Arrays(NamedTuple):
-    """Loss increases and wrong answers, each (samples, sources, targets)."""
+    """Loss increases and wrong predictions, each (samples, sources, targets)."""
 
     increase: Array
     wrong: NDArray[np.bool_]
 
 
 class Weights(NamedTuple):
-    """Which samples count: for success those that the target answers rightly, (samples, targets); of each source.
+    """Which samples count: for success those that the target classifies correctly, (samples, targets); of each source.
 
     The latter is (samples, sources).
     """
@@ -45,16 +45,16 @@ def score(label: dict[str, Any], prediction: Arrays, shuffled: Array, truth: Arr
 
     counted = weights.counted.astype(np.float64)
     increases = (prediction.increase, truth.increase, counted)
-    answers = [a.astype(np.float64) for a in (prediction.wrong, truth.wrong, weights.right, counted)]
+    predictions = [a.astype(np.float64) for a in (prediction.wrong, truth.wrong, weights.right, counted)]
     means = [_mean(a.increase, counted) for a in (prediction, truth)]
-    rates = [_rates(wrong, *answers[2:]) for wrong in answers[:2]]
+    rates = [_rates(wrong, *predictions[2:]) for wrong in predictions[:2]]
     return Score(
         **label,
         determination=bootstrap(of_means, *increases, draws=_DRAWS),
         determination_centred=bootstrap(of_residuals, *increases, draws=_DRAWS),
         correlation=correlation(*(off_diagonal(m) for m in means)),
         correlation_centred=correlation(*(centred(m) for m in means)),
-        rank_success=bootstrap(of_rates, *answers, draws=_DRAWS),
+        rank_success=bootstrap(of_rates, *predictions, draws=_DRAWS),
         rank_asymmetry=spearman(*(_asymmetry(r) for r in rates)),
         shuffled=determination(off_diagonal(_mean(shuffled, counted)), off_diagonal(means[1])),
     )
@@ -66,7 +66,7 @@ def _mean(increase: Array, counted: Array) -> Array:
 
 
 def _rates(wrong: Array, right: Array, counted: Array) -> Array:
-    """Share of the right answers on counted samples that become wrong; (sources, targets)."""
+    """Share of the correct predictions on counted samples that become wrong; (sources, targets)."""
     possible = right[:, None, :] * counted[:, :, None]
     return np.asarray((wrong * possible).sum(0) / np.maximum(possible.sum(0), 1))
 

@@ -16,18 +16,18 @@ from torch import Tensor, nn
 
 from holomorph._utils.seeding import generator
 from holomorph.calculus.measures import Ball
-from holomorph.records.transfer import Nearness
+from holomorph.records.transfer import ParallelogramBound
 from holomorph.threats import ThreatModel
 
 
-def nearness(
+def parallelogram_bounds(
     models: Mapping[str, nn.Module],
     x: Tensor,
     threat: ThreatModel,
     *,
     batch_size: int = 100,
     seed: int = 0,
-) -> list[Nearness]:
+) -> list[ParallelogramBound]:
     r"""Return the parallelogram bound of each pair, for the energy of the probabilities over the threat's balls.
 
     The competitors are the models and their pairwise averages. All gradients of one batch are held at once: models x
@@ -38,11 +38,11 @@ def nearness(
     Examples
     --------
     >>> one = nn.Linear(3, 2)
-    >>> near = nearness({"f": one, "g": one}, torch.rand(4, 3), ThreatModel("inf", 0.1))
+    >>> near = parallelogram_bounds({"f": one, "g": one}, torch.rand(4, 3), ThreatModel("inf", 0.1))
     >>> round(near[0].of_difference, 6), near[0].bound, round(near[0].alignment, 6)
     (0.0, 0.0, 1.0)
     """
-    draws = generator(seed, "nearness")
+    draws = generator(seed, "parallelogram_bounds")
     measure = Ball(threat)
     gram = torch.zeros(len(models), len(models), dtype=torch.float64)
     for start in range(0, len(x), batch_size):
@@ -60,10 +60,10 @@ def _pairs(size: int) -> list[tuple[int, int]]:
     return list(itertools.combinations(range(size), 2))
 
 
-def _pair(f: str, g: str, ff: Tensor, gg: Tensor, fg: Tensor, least: float) -> Nearness:
+def _pair(f: str, g: str, ff: Tensor, gg: Tensor, fg: Tensor, least: float) -> ParallelogramBound:
     trivial = float(2 * ff + 2 * gg)
     bound = 4 * (float(max(ff, gg)) - least)
-    return Nearness(
+    return ParallelogramBound(
         pair=(f, g),
         energies=(float(ff), float(gg)),
         of_difference=max(float(ff + gg - 2 * fg), 0.0),

@@ -33,11 +33,11 @@ from holomorph.threats import ThreatModel
 from holomorph.transferability.effects import as_matrix, success
 from holomorph.transferability.matrix import Tables, tables
 from holomorph.transferability.metrics import Weights, score
-from holomorph.transferability.similarity import nearness
+from holomorph.transferability.similarity import parallelogram_bounds
 
 _ATTACKS = ("apgd", "fmn")
 
-#: Attack, direction predicted from, samples counted. A sample that the source answers wrongly is its own nearest
+#: Attack, direction predicted from, samples counted. A sample that the source misclassifies is its own nearest
 #: example: FMN takes no step there, where the rise along the gradient is often the largest.
 _SCORED = (
     ("apgd", "gradient", "all"),
@@ -126,7 +126,7 @@ def transfer(
         subjects = [Classifier(model) for model in models.values()]
         options = {"batch_size": batch_size, "seed": seed}
         found = tables(subjects, x, y, threats, steps=steps, shelf=shelf, **options)
-        near = nearness(models, x, threat, batch_size=min(batch_size, 100), seed=seed)
+        near = parallelogram_bounds(models, x, threat, batch_size=min(batch_size, 100), seed=seed)
     record = TransferRecord(
         threat=threat,
         samples=len(x),
@@ -137,7 +137,7 @@ def transfer(
         attacked=tuple(_attacked(a, r, found, right) for r in radii for a in _ATTACKS),
         predicted=tuple(_predicted(k, r, found, right) for r in radii for k in _ORDERS),
         scores=_scores(radii, found, right) if len(models) >= _ENOUGH else (),
-        nearness=tuple(near),
+        parallelogram=tuple(near),
         versions=versions("pyautoattack", "foolbox"),
         seconds=time.perf_counter() - started,
     )
@@ -151,7 +151,7 @@ def _right(models: Mapping[str, nn.Module], x: Tensor, y: Tensor) -> NDArray[np.
     """Check that the models fit the data and each other; return who is right where, (samples, models)."""
     if len(models) < 2:
         raise DataError("A transfer needs two models at least: one to make the examples on, one to try them on.")
-    answers, classes = [], set()
+    predictions, classes = [], set()
     for name, model in models.items():
         try:
             logits = Classifier(model).logits(x)
@@ -161,11 +161,11 @@ def _right(models: Mapping[str, nn.Module], x: Tensor, y: Tensor) -> NDArray[np.
                 f"The model {name!r} does not take samples of shape {tuple(x.shape[1:])}: {reason}"
             ) from error
         classes.add(logits.shape[1])
-        answers.append(logits.argmax(1) == y)
+        predictions.append(logits.argmax(1) == y)
     if len(classes) > 1:
         raise ModelError(f"The models have different numbers of classes ({sorted(classes)}). Compare like with like.")
     check_labels(y, classes.pop())
-    return torch.stack(answers, 1).cpu().numpy()
+    return torch.stack(predictions, 1).cpu().numpy()
 
 
 def _attacked(attack: str, radius: float, found: Tables, right: NDArray[np.bool_]) -> Attacked:

@@ -41,7 +41,7 @@ class Audit:
     per_threat: ClassVar[bool] = False
     number: ClassVar[int] = 17
     name: ClassVar[str] = "audit"
-    guards: ClassVar[str] = "adversarial inputs outside the threat, and answers that depend on the batch"
+    guards: ClassVar[str] = "adversarial inputs outside the threat, and predictions that depend on the batch"
     source: ClassVar[str] = "Carlini et al. 2019"
 
     def look(self, e: Evidence) -> Finding:
@@ -143,14 +143,16 @@ class UndefendedBaseline:
     source: ClassVar[str] = "Carlini et al. 2019"
 
     def look(self, e: Evidence) -> Finding:
-        """Take the share of the baseline's right answers that survive."""
+        """Take the share of the baseline's correct predictions that survive."""
         if e.baseline is None:
             raise NotApplicableError("there is no undefended baseline; give one")
-        right = int((e.baseline.answers == e.baseline.y).sum())
+        right = int((e.baseline.predictions == e.baseline.y).sum())
         if right == 0:
-            raise NotApplicableError("the baseline answers no sample rightly")
+            raise NotApplicableError("the baseline classifies no sample correctly")
         share = int(e.baseline.per_threat[e.index].robust.sum()) / right
-        return Finding(graded(share, 0.7, 0.9), share, f"{percent(share)} of the baseline's right answers survive.")
+        return Finding(
+            graded(share, 0.7, 0.9), share, f"{percent(share)} of the baseline's correct predictions survive."
+        )
 
 
 #: Attacks that run on every sample for the sake of the accuracy-eps curve.

@@ -28,9 +28,9 @@ log = logging.getLogger("holomorph")
 
 @dataclass
 class Evidence:
-    """The finished attacks, and a probe: the first samples that the model answers rightly.
+    """The finished attacks, and a probe: the first samples that the model classifies correctly.
 
-    What a check breaks on the way is accounted for like any attack's proposal: the figures can only fall.
+    What a check breaks on the way is accounted for like any attack's proposal: the values can only fall.
     """
 
     found: Outcome
@@ -68,7 +68,7 @@ class Evidence:
         """Indices of the probe."""
         rows = self.results.rows(everyone=True)
         if len(rows) == 0:
-            raise NotApplicableError("the model answers no sample rightly")
+            raise NotApplicableError("the model classifies no sample correctly")
         return rows[: self.size]
 
     @cached_property
@@ -129,10 +129,10 @@ class NotApplicableError(HolomorphError):
 
 @dataclass(frozen=True)
 class Finding:
-    """What a check saw: its verdict, its figure, and one sentence."""
+    """What a check saw: its verdict, its value, and one sentence."""
 
     verdict: Verdict
-    figure: float | None
+    value: float | None
     reason: str
 
 
@@ -169,7 +169,7 @@ def run_checks(checks: Iterable[Checker], evidence: Evidence) -> tuple[Check, ..
                 name=check.name,
                 guards=check.guards,
                 verdict=finding.verdict,
-                figure=finding.figure,
+                value=finding.value,
                 reason=finding.reason,
                 source=check.source,
             )
@@ -182,7 +182,7 @@ _ORDER: tuple[Verdict, ...] = ("not run", "pass", "warn", "fail")
 
 
 def _worst(check: Checker, evidence: Evidence) -> Finding:
-    """Look under every threat; the verdict and the figure are the worst ones, the reason says all."""
+    """Look under every threat; the verdict and the value are the worst ones, the reason says all."""
     findings = []
     for e in evidence.each():
         try:
@@ -193,12 +193,12 @@ def _worst(check: Checker, evidence: Evidence) -> Finding:
     said = [finding.reason for _, finding in findings]
     if len(set(said)) == 1:
         return worst
-    return Finding(worst.verdict, worst.figure, " ".join(f"At {t}: {f.reason}" for t, f in findings))
+    return Finding(worst.verdict, worst.value, " ".join(f"At {t}: {f.reason}" for t, f in findings))
 
 
-def graded(figure: float, warn: float, fail: float) -> Verdict:
+def graded(value: float, warn: float, fail: float) -> Verdict:
     """Pass up to ``warn``, fail above ``fail``, warn between them."""
-    return "pass" if figure <= warn else "warn" if figure <= fail else "fail"
+    return "pass" if value <= warn else "warn" if value <= fail else "fail"
 
 
 def percent(share: float) -> str:

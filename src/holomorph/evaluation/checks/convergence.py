@@ -105,6 +105,6 @@ class SilentSuccess:
         return Finding(
             graded(share, 0.0, 0.0),
             share,
-            f"{percent(share)} of the probe was answered wrongly on the way and yet counts as robust "
+            f"{percent(share)} of the probe was misclassified on the way and yet counts as robust "
             f"(the last iterate alone would have lost {percent(dropped)}).",
         )

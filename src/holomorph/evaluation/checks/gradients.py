@@ -58,7 +58,7 @@ class BrokenGraph:
             raise NotApplicableError("the model is a black box by its nature")
         if e.found.inspection.differentiable:
             return Finding("pass", 0.0, "The output is differentiable with respect to the input.")
-        return Finding("fail", 1.0, "No gradient reaches the input: the figures are those of black-box attacks.")
+        return Finding("fail", 1.0, "No gradient reaches the input: the values are those of black-box attacks.")
 
 
 class UnstableLoss:
@@ -76,9 +76,9 @@ class UnstableLoss:
         changes = [
             (self._loss(e, e.x + 1e-3 * e.noise(100 + k, e.x)) - base).abs() / base.clamp_min(1e-9) for k in range(5)
         ]
-        figure = float(torch.stack(changes).amax(0).quantile(0.9))
+        value = float(torch.stack(changes).amax(0).quantile(0.9))
         return Finding(
-            graded(figure, 0.05, 0.5), figure, f"Noise of a thousandth of eps changes the loss by {percent(figure)}."
+            graded(value, 0.05, 0.5), value, f"Noise of a thousandth of eps changes the loss by {percent(value)}."
         )
 
     @staticmethod
@@ -104,5 +104,5 @@ class GradientAlignment:
             raise NotApplicableError("all gradients are zero")
         usable = lengths > 0
         cosine = (here * there).flatten(1).sum(1)[usable] / lengths[usable]
-        figure = float(cosine.mean())
-        return Finding(graded(-figure, -0.2, -0.05), figure, f"The mean cosine is {figure:.2f}.")
+        value = float(cosine.mean())
+        return Finding(graded(-value, -0.2, -0.05), value, f"The mean cosine is {value:.2f}.")

@@ -40,14 +40,14 @@ class Determinism:
     per_threat: ClassVar[bool] = False
     number: ClassVar[int] = 14
     name: ClassVar[str] = "determinism"
-    guards: ClassVar[str] = "randomised models, whose single answers fool attacks"
+    guards: ClassVar[str] = "randomised models, whose single predictions fool attacks"
     source: ClassVar[str] = "Croce and Hein 2020; Athalye et al. 2018"
 
     def look(self, e: Evidence) -> Finding:
         """Take the largest relative change of a sample's logits between passes."""
         spread = e.found.inspection.spread
         verdict = graded(spread, 1e-4, 1e-4)
-        so = "Attacked in expectation over 20 gradients; answers are averages." if verdict == "fail" else ""
+        so = "Attacked in expectation over 20 gradients; predictions are averages." if verdict == "fail" else ""
         return Finding(verdict, spread, f"Logits of five passes differ by {spread:.1e} of their length. {so}".strip())
 
 

@@ -12,7 +12,7 @@ from holomorph.reporting.plots import ROLES, accuracy_against_eps, class_bars
 
 
 def build(records: Sequence[Record]) -> Context:
-    """Draw one figure a norm, one of the classes, and list the attacks."""
+    """Draw one plot a norm, one of the classes, and list the attacks."""
     found = one(records, EvaluationRecord)
     if found is None:
         return None

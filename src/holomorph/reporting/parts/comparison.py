@@ -12,12 +12,12 @@ from holomorph.reporting.words import percent
 
 
 def build(records: Sequence[Record]) -> Context:
-    """Rank the rules by the last of the figures: the union of all threats, or the only one."""
+    """Rank the rules by the last of the values: the union of all threats, or the only one."""
     found = one(records, ComparisonRecord)
     if found is None or not found.rules:
         return None
-    last = found.figures[-1]
-    ranked = sorted(found.rules, key=lambda rule: -rule.figures[last].value)
+    last = found.quantities[-1]
+    ranked = sorted(found.rules, key=lambda rule: -rule.accuracies[last].value)
     return {
         "found": found,
         "rules": ranked,
@@ -26,10 +26,10 @@ def build(records: Sequence[Record]) -> Context:
     }
 
 
-def _sentence(found: ComparisonRecord, figure: str, ranked: Sequence[str]) -> str:
-    best = next(rule for rule in found.rules if rule.text == ranked[0]).figures[figure]
-    said = f"{ranked[0]} keeps most: {percent(best.value)} ({figure})."
-    pairs = {(d.first, d.second): d for d in found.differences if d.figure == figure}
+def _sentence(found: ComparisonRecord, quantity: str, ranked: Sequence[str]) -> str:
+    best = next(rule for rule in found.rules if rule.text == ranked[0]).accuracies[quantity]
+    said = f"{ranked[0]} keeps most: {percent(best.value)} ({quantity})."
+    pairs = {(d.first, d.second): d for d in found.differences if d.quantity == quantity}
     open_ = [
         name
         for name in ranked[1:]

@@ -46,14 +46,14 @@ def _margins(margins: Margins) -> Item:
     first, quick, *more = margins.agreements
     best = more[0] if more else quick
     slower = (
-        f"Twelve times as many, each rival by itself: {best.spearman.value:.2f} and {percent(best.curve_gap.value)}."
+        f"Twelve times as many, each class by itself: {best.spearman.value:.2f} and {percent(best.curve_gap.value)}."
         if more
         else ""
     )
     return Item(
-        "Can the slope foretell the attack?",
+        "Can the slope predict the attack?",
         f"From the slope at the sample alone the distance to the decision boundary ranks the samples as the best of "
-        f"the attacks does with a correlation of {first.spearman.value:.2f}, and foretells the accuracy under attack "
+        f"the attacks does with a correlation of {first.spearman.value:.2f}, and predicts the accuracy under attack "
         f"within {percent(first.curve_gap.value)}. Five slopes on the way there: {quick.spearman.value:.2f} and "
         f"{percent(quick.curve_gap.value)}, {quick.faster:.0f} times faster than the attack FMN. {slower}".rstrip(),
         "A rank correlation near 0, or a predicted curve far from the attacked one.",
@@ -142,16 +142,16 @@ def _transfer(record: TransferRecord) -> Item:
     if found is not None:
         score = (
             f"From two derivatives of a model along another's gradient, the rise of its loss at size {eps:g} is "
-            f"foretold with R² = {found.determination.value:.2f} (steps given to the wrong samples: "
+            f"predicted with R² = {found.determination.value:.2f} (steps given to the wrong samples: "
             f"{found.shuffled:.2f}); once good sources and weak targets are set aside, "
             f"{found.determination_centred.value:.2f}. Who fools whom is ranked with a correlation of "
             f"{found.rank_success.value:.2f}. "
         )
-    empty = sum(near.vacuous for near in record.nearness)
+    empty = sum(near.vacuous for near in record.parallelogram)
     return Item(
         "Why do examples made on one model fool another?",
         f"{score}The theory's bound on the difference of two models says nothing for {empty} of "
-        f"{len(record.nearness)} pairs.",
+        f"{len(record.parallelogram)} pairs.",
         "A prediction no better than with the samples shuffled.",
         [
             plots.transfer_matrix(record, attacked.success, f"Measured ({name}, {eps:g})"),

@@ -1,4 +1,4 @@
-"""Inputs, the perturbations found, and what both models answer."""
+"""Inputs, the perturbations found, and what both models predict."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LIMIT = 12
 
 
 class Card(NamedTuple):
-    """One example: pictures where the input is an image, and the answers."""
+    """One example: pictures where the input is an image, and the predictions."""
 
     example: Example
     input: str | None

@@ -16,7 +16,7 @@ Row = tuple[str, str, str, str]
 
 
 def build(records: Sequence[Record]) -> Context:
-    """Fill the headline, the table of both models and the notes that limit what the figures mean."""
+    """Fill the headline, the table of both models and the notes that limit what the values mean."""
     run, found = one(records, TrainRecord), one(records, EvaluationRecord)
     if run is None and found is None:
         return None
@@ -32,7 +32,7 @@ def build(records: Sequence[Record]) -> Context:
 
 def _headline(found: EvaluationRecord) -> str:
     allowed = ", or ".join(threat_sentence(result.threat) for result in found.threats)
-    sentence = f"{percent(found.robust)} of {found.samples} samples are still answered rightly where {allowed}."
+    sentence = f"{percent(found.robust)} of {found.samples} samples are still classified correctly where {allowed}."
     if found.baseline is not None:
         sentence += f" The undefended baseline, attacked in the same way, keeps {percent(found.baseline.robust)}."
         if found.differences:  # those against the baseline come first, and of these the last is that of all threats
@@ -79,7 +79,9 @@ def _costs(run: TrainRecord | None, found: EvaluationRecord | None) -> list[Row]
 def _notes(found: EvaluationRecord) -> list[Any]:
     notes = []
     if found.quick:
-        notes.append("A quick look: fewer and weaker attacks than a full evaluation. Expect lower figures from that.")
+        notes.append(
+            "A quick look: fewer and weaker attacks than a full evaluation. Expect lower accuracies from that."
+        )
     if found.upper_bound:
         notes.append(f"The robust accuracy is only an upper bound. {found.upper_bound_reason}".strip())
     return notes

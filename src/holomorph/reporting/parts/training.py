@@ -12,7 +12,7 @@ from holomorph.reporting.plots import ROLES, course
 
 
 def build(records: Sequence[Record]) -> Context:
-    """Draw one figure for each quantity that the record has."""
+    """Draw one plot for each quantity that the record has."""
     run = one(records, TrainRecord)
     if run is None or not run.history:
         return None
