@@ -1,6 +1,7 @@
 # make run    train on the embedded digits, attack, write the report, say where it lies
 # make test   everything that must hold: lint, types, tests, doctests, documentation
 # make docs   the documentation, into site/
+# make test-newest   rules, training, calculus, evaluation, estimators on the newest torch; NEWEST_TESTS=... for others
 
 PYTHON ?= python3.11
 PIP_EXTRA ?=
@@ -10,7 +11,11 @@ RUN ?= --data digits --rule finite --threat inf:0.1 --n 300 --out runs/first --f
 
 export NO_MKDOCS_2_WARNING := 1# an advertisement of the theme, not a warning of ours
 
-.PHONY: run test docs clean
+NEWEST := .venv-newest/bin
+NEWEST_READY := .venv-newest/.ready
+NEWEST_TESTS ?= tests/rules tests/training tests/calculus tests/evaluation tests/sklearn
+
+.PHONY: run test test-newest docs clean
 
 run: $(READY)
 	$(BIN)/holomorph run $(RUN)
@@ -31,5 +36,14 @@ $(READY): constraints.txt pyproject.toml
 	$(BIN)/python -m pip install --quiet --no-compile $(PIP_EXTRA) -c constraints.txt -e '.[dev,docs]'
 	touch $@
 
+# Without constraints: what `pip install holomorph` takes on the day it is run.
+test-newest: $(NEWEST_READY)
+	OMP_NUM_THREADS=1 $(NEWEST)/python -m pytest -n 2 $(NEWEST_TESTS)
+
+$(NEWEST_READY): pyproject.toml
+	test -x $(NEWEST)/python || $$(command -v $(PYTHON) || command -v python3) -m venv .venv-newest
+	$(NEWEST)/python -m pip install --quiet --no-compile $(PIP_EXTRA) torchvision -e '.[dev]'
+	touch $@
+
 clean:
-	rm -rf .venv site dist build
+	rm -rf .venv .venv-newest site dist build

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from holomorph._utils.seeding import normal
 from holomorph.calculus.input_gradient import input_gradient
 from holomorph.calculus.measures import Ball, Measure, Samples
 from holomorph.calculus.norms import dual_direction, dual_gain
@@ -157,7 +158,7 @@ class Dirichlet(Rule):
         if self._chosen == "finite-difference":
             return self._finite_difference(passes, x, g, y)
         if self._chosen == "random-projection":
-            v = torch.randn(g.shape, generator=self.generator, dtype=g.dtype).to(g.device)
+            v = normal(g.shape, g, self.generator)
             columns = [(g * v).sum(1)]
         else:
             columns = [g] if g.ndim == 1 else list(g.unbind(1))

@@ -7,6 +7,7 @@ from dataclasses import KW_ONLY, dataclass
 import torch
 from torch import Tensor, nn
 
+from holomorph._utils.seeding import normal
 from holomorph.calculus.input_gradient import input_gradient
 from holomorph.rules.base import Cost, Rule
 from holomorph.rules.gradients import require_double_backward
@@ -62,7 +63,7 @@ class JacobianPenalty(Rule):
             return risk
         square = torch.zeros((), dtype=logits.dtype, device=logits.device)
         for _ in range(self.projections):
-            v = torch.randn(logits.shape, generator=self.generator, dtype=logits.dtype).to(logits.device)
+            v = normal(logits.shape, logits, self.generator)
             v = v / v.norm(dim=1, keepdim=True)
             row = input_gradient((logits * v).sum(1), x, graph=True)
             square = square + logits.shape[1] * row.flatten(1).square().sum(1).mean() / self.projections

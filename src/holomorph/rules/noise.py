@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import KW_ONLY, dataclass
 
-import torch
 from torch import Tensor, nn
 
+from holomorph._utils.seeding import normal
 from holomorph.errors import ConfigError
 from holomorph.rules.base import Cost, Rule
 from holomorph.threats import ThreatModel
@@ -50,7 +50,7 @@ class GaussianNoise(Rule):
         sigma = self.sigma
         if sigma is None:
             sigma = self.threat.radius / (math.sqrt(x[0].numel()) if self.threat.norm == "1" else 1.0)
-        noise = torch.randn(x.shape, generator=self.generator, dtype=x.dtype).to(x.device)
+        noise = normal(x.shape, x, self.generator)
         return self.risk(model(x.detach() + sigma * noise), y).mean()
 
     @property

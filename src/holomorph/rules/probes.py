@@ -23,5 +23,5 @@ def corner(x: Tensor, threat: ThreatModel, generator: torch.Generator) -> Tensor
     tensor([[0.2500, 0.2500, 0.2500, 0.2500]])
     """
     n = x[0].numel()
-    signs = torch.randint(0, 2, x.shape, generator=generator, dtype=torch.int8).to(x) * 2 - 1
+    signs = torch.randint(0, 2, x.shape, generator=generator, dtype=torch.int8, device=generator.device).to(x) * 2 - 1
     return signs * (threat.radius * n ** (-1 / threat.p))

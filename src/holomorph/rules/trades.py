@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import log_softmax
 
+from holomorph._utils.seeding import normal
 from holomorph.calculus.ascent import ascend
 from holomorph.contract.outputs import evaluating
 from holomorph.rules.base import Cost, Rule
@@ -65,7 +66,7 @@ class TRADES(Rule):
     def perturbed(self, model: nn.Module, x: Tensor) -> Tensor:
         """Return the points of largest divergence found, without a graph."""
         low, high = self.threat.box
-        noise = torch.randn(x.shape, generator=self.generator, dtype=x.dtype).to(x.device)
+        noise = normal(x.shape, x, self.generator)
         start = (x.detach() + 1e-3 * (high - low) * noise).clamp(low, high)
         step = 2.5 * self.threat.radius / self.steps
         with evaluating(model):

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
+from holomorph._utils.seeding import normal
 from holomorph.calculus.measures import Ball, Measure
 from holomorph.errors import ConfigError
 from holomorph.rules.base import Cost, Rule
@@ -93,9 +94,9 @@ class WeaklyHarmonic(Rule):
     def _residual(self, passes: Passes, x: Tensor, source: Tensor) -> Tensor:
         """Return r of one test function for every output; shape (K,)."""
         eps = self.threat.radius
-        a = torch.randn(x.shape[1:], generator=self.generator, dtype=x.dtype).to(x.device)
+        a = normal(x.shape[1:], x, self.generator)
         a = a / a.norm()
-        index = int(torch.randint(len(x), (1,), generator=self.generator))
+        index = torch.randint(len(x), (1,), generator=self.generator, device=self.generator.device).to(x.device)
         heights = (x * a).flatten(1).sum(1)
         s = self.width * heights.std(correction=0) + eps
         t = ((heights - heights[index]) / s)[:, None]
