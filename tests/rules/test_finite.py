@@ -9,13 +9,14 @@ from torch.nn.functional import cross_entropy
 
 from holomorph.calculus.ascent import direction
 from holomorph.calculus.measures import Ball, Samples
-from holomorph.calculus.norms import into_threat, norm
+from holomorph.calculus.norms import norm
 from holomorph.errors import ConfigError, NotDifferentiableError
 from holomorph.nn.classifiers import Sine
 from holomorph.rules import NFGSM, FiniteEnergy, Plain
 from holomorph.rules.gradients import spend
 from holomorph.rules.passes import Passes
 from holomorph.threats import ThreatModel
+from holomorph.threats.constraints import into
 from rule_cases import THREATS, batch, network
 
 SETTINGS = {"weight": 0.7, "linear": 0.9, "squared": 1.3, "measure": Samples(), "clip": False, "segments": 1}
@@ -272,7 +273,7 @@ def test_the_path_begins_with_at_most_a_radius_of_noise(p, scale, share):
     near, first, _ = seen
     point = near.clone().requires_grad_()
     (g,) = torch.autograd.grad(cross_entropy(nn.functional.linear(point, model.weight, model.bias), y), point)
-    expected = into_threat(x, share * near + 0.75 * threat.radius * direction(g, near, threat), threat)
+    expected = into(x, share * near + 0.75 * threat.radius * direction(g, near, threat), threat)
     torch.testing.assert_close(first, expected)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import logging
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -10,7 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from holomorph.attacks.base import Access
+from holomorph.attacks.base import Needs
 from holomorph.attacks.unit_cube import UnitCube, UnitModel
 from holomorph.contract.classifier import Classifier
 from holomorph.errors import MissingExtraError
@@ -56,17 +55,16 @@ class AutoAttackStage:
     steps: int = 100
     queries: int = 5000
 
-    everyone = False
-
     @property
-    def package(self) -> str:
-        """The package with its version."""
-        return f"pyautoattack {importlib.metadata.version('pyautoattack')}"
-
-    @property
-    def access(self) -> Access:
-        """Square alone reads no gradients."""
-        return "black box" if self.name == "square" else "white box"
+    def needs(self) -> Needs:
+        """Square alone reads no gradients; the ratio losses compare three and four logits."""
+        return Needs(
+            "cross-entropy" if self.name == "apgd-ce" else "margin",
+            gradients=self.name != "square",
+            classes={"apgd-dlr": 3, "apgd-t": 4}.get(self.name, 2),
+            averages=self.draws > 1,
+            package="pyautoattack",
+        )
 
     def settings(self) -> dict[str, Any]:
         """The package's settings that matter to the strength."""
@@ -138,9 +136,3 @@ def standard(threat: ThreatModel, classes: int) -> list[AutoAttackStage]:
     """
     names: tuple[Stage, ...] = ("apgd-ce", "apgd-t", "fab-t", "square")
     return [AutoAttackStage(name, threat, classes) for name in names if classes >= 4 or name != "apgd-t"]
-
-
-def randomised(threat: ThreatModel, classes: int) -> list[AutoAttackStage]:
-    """AutoAttack's version for randomised models: 20 gradients a step; the ratio loss needs three classes."""
-    names: tuple[Stage, ...] = ("apgd-ce", "apgd-dlr") if classes >= 3 else ("apgd-ce",)
-    return [AutoAttackStage(name, threat, classes, draws=20) for name in names]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import warnings
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from holomorph.attacks.base import Access
+from holomorph.attacks.base import Needs
 from holomorph.contract.classifier import Classifier
 from holomorph.errors import MissingExtraError
 from holomorph.threats import ThreatModel
@@ -53,14 +52,17 @@ class FoolboxAttack:
     everyone: bool = False
 
     @property
-    def package(self) -> str:
-        """The package with its version."""
-        return f"foolbox {importlib.metadata.version('foolbox')}"
-
-    @property
-    def access(self) -> Access:
-        """The boundary attack alone reads no gradients."""
-        return "black box" if self.name == "boundary" else "white box"
+    def needs(self) -> Needs:
+        """The boundary attack alone reads no gradients; it, DDN and Carlini and Wagner's know l_2 only."""
+        boundary = self.name == "boundary"
+        return Needs(
+            "none" if boundary else "margin",
+            gradients=not boundary,
+            norms=frozenset({"2"} if self.name in ("ddn", "cw") else {"inf", "2", "1"}),
+            everyone=self.everyone,
+            curve=not boundary,
+            package="foolbox",
+        )
 
     def settings(self) -> dict[str, Any]:
         """The settings that matter to the strength."""

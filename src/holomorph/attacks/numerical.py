@@ -1,4 +1,4 @@
-"""Attacks of ours for models that hide their gradients: numerical gradients, and examples of another model."""
+"""Ascent along numerical gradients, for models that hide theirs."""
 
 from __future__ import annotations
 
@@ -8,12 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from holomorph.attacks.base import Access, Ours
-from holomorph.attacks.pgd import Loss, Pgd, ascend
-from holomorph.calculus.norms import per_sample
+from holomorph.attacks.base import Needs
+from holomorph.attacks.pgd import Loss, attack_ascent
 from holomorph.contract.classifier import Classifier
 from holomorph.threats import ThreatModel
-from holomorph.threats.constraints import resized
 
 
 class NumericalGradient(Classifier):
@@ -73,7 +71,7 @@ class _Numerical(torch.autograd.Function):
 
 
 @dataclass(frozen=True)
-class NumericalPgd(Ours):
+class NumericalPgd:
     """Projected ascent along numerical gradients; reads outputs only, and so is as strong as a black box allows.
 
     ``limit`` samples at most are attacked (None: all), since a step costs two passes a coordinate.
@@ -86,16 +84,12 @@ class NumericalPgd(Ours):
     loss: Loss = "margin"
 
     name = "pgd-numerical"
-    everyone = False
-
-    @property
-    def access(self) -> Access:
-        """Reads outputs only; where it beats the attacks with gradients, the gradients are masked."""
-        return "black box"
+    needs = Needs("margin", gradients=False, features=True)
 
     def settings(self) -> dict[str, Any]:
         """The settings that matter to the strength."""
-        return {"steps": self.steps, "directions": self.directions, "limit": self.limit, "loss": self.loss}
+        few = {} if self.limit is None else {"limit": self.limit}
+        return {"steps": self.steps, "directions": self.directions, "loss": self.loss} | few
 
     @property
     def difference(self) -> float:
@@ -108,67 +102,5 @@ class NumericalPgd(Ours):
         few = len(x) if self.limit is None else min(self.limit, len(x))
         generator = torch.Generator().manual_seed(seed)
         numerical = NumericalGradient(classifier, self.difference, generator, self.directions)
-        run = ascend(numerical, x[:few], y[:few], self.threat, steps=self.steps, loss=self.loss)
-        found = torch.where(per_sample(run.found, x), run.wrong, run.best)
-        return torch.cat([found, x[few:]])
-
-
-@dataclass(frozen=True)
-class Transferred(Ours):
-    """Adversarial inputs of another model of the same task, tried on this one: a black-box attack."""
-
-    threat: ThreatModel
-    source: Classifier
-    steps: int = 40
-
-    name = "transferred"
-    everyone = True
-
-    @property
-    def access(self) -> Access:
-        """Reads nothing of the attacked model."""
-        return "black box"
-
-    def settings(self) -> dict[str, Any]:
-        """The settings that matter to the strength."""
-        return {"steps": self.steps, "source": "the undefended baseline", "loss": "cross-entropy"}
-
-    def __call__(self, classifier: Classifier, x: Tensor, y: Tensor, seed: int) -> Tensor:
-        """Attack the source and propose what was found."""
-        return Pgd(self.threat, "cross-entropy", steps=self.steps)(self.source, x, y, seed)
-
-
-@dataclass(frozen=True)
-class Bisected(Ours):
-    r"""The nearest adversarial input on a segment: ascent within twice the radius, then bisection back to x.
-
-    FMN and DDN now and then halt exactly on a flat boundary and find nothing; the accuracy-eps curve up to twice
-    eps must not depend on that.
-    """
-
-    threat: ThreatModel
-    steps: int = 40
-    halvings: int = 10
-
-    name = "pgd-bisected"
-    everyone = True
-
-    @property
-    def access(self) -> Access:
-        """Reads gradients."""
-        return "white box"
-
-    def settings(self) -> dict[str, Any]:
-        """The settings that matter to the strength."""
-        return {"steps": self.steps, "halvings": self.halvings, "loss": "scaled"}
-
-    def __call__(self, classifier: Classifier, x: Tensor, y: Tensor, seed: int) -> Tensor:
-        """Go far, then halve the way back while the prediction stays wrong."""
-        wide = resized(self.threat, 2 * self.threat.radius)
-        run = ascend(classifier, x, y, wide, steps=self.steps, loss="scaled")
-        inner, outer = torch.zeros_like(x.flatten(1)[:, 0]), torch.ones_like(x.flatten(1)[:, 0])
-        for _ in range(self.halvings):
-            middle = (inner + outer) / 2
-            wrong = classifier.predictions(x + per_sample(middle, x) * (run.wrong - x)) != y
-            inner, outer = torch.where(wrong, inner, middle), torch.where(wrong, middle, outer)
-        return x + per_sample(outer, x) * (run.wrong - x)
+        run = attack_ascent(numerical, x[:few], y[:few], self.threat, steps=self.steps, loss=self.loss)
+        return torch.cat([run.proposal, x[few:]])

@@ -3,12 +3,14 @@ r"""What harmonic functions do on spheres: mean values, the maximum principle, H
 from __future__ import annotations
 
 import warnings
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from holomorph.calculus.derivatives import leaf, output_of, probe, pull_back
+from holomorph.calculus.ascent import climb
+from holomorph.calculus.derivatives import output_of, probe
 from holomorph.calculus.norms import dual_direction, per_sample
 from holomorph.contract import Differentiable, check_batch
 from holomorph.errors import ConfigError, DomainError, HolomorphWarning
@@ -76,24 +78,37 @@ def maximum_principle_violations(
         values = torch.stack([output_of(f, x + radius * v).reshape(len(x), -1) for v in draws])
         sampled = values.amax(0)
         first = torch.stack(draws)[values.argmax(0).T, torch.arange(len(x), device=x.device)]  # (outputs, batch, ...)
-    climbed = [_ascend(f, x, radius, first[k], k, steps) for k in range(centre.shape[1])]
+    climbed = [_top(f, x, radius, first[k], k, steps) for k in range(centre.shape[1])]
     ascended = torch.maximum(sampled, torch.stack(climbed, 1))
     return Violations(*((centre > top).to(x.dtype).mean(0) for top in (sampled, ascended)))
 
 
-def _ascend(f: Differentiable, x: Tensor, radius: float, v: Tensor, output: int, steps: int) -> Tensor:
-    """The best value of one output seen along projected gradient ascent on the sphere, with a shrinking angle."""
-    best = torch.full((len(x),), -torch.inf, dtype=x.dtype, device=x.device)
-    for step in range(steps):
-        with torch.enable_grad():
-            point = leaf((x + radius * v).detach())
-            value = output_of(f, point).reshape(len(x), -1)[:, output]
-            gradient = pull_back(value, point, create=False)
-        best = torch.maximum(best, value.detach())
+@dataclass(frozen=True, eq=False)
+class Sphere:
+    """The Euclidean spheres of one radius around the samples, as a set in which an ascent stays."""
+
+    x: Tensor
+    radius: float
+
+    def direction(self, gradient: Tensor, point: Tensor) -> Tensor:
+        """The unit tangent along which the function grows fastest."""
+        v = (point - self.x) / self.radius
         along = per_sample((gradient * v).flatten(1).sum(1), v)
-        tangent = dual_direction(gradient - along * v, 2.0)
-        v = dual_direction(v + tangent * (1 - step / steps), 2.0)
-    return best
+        return dual_direction(gradient - along * v, 2.0)
+
+    def into(self, point: Tensor) -> Tensor:
+        """Back along the radius."""
+        return self.x + self.radius * dual_direction(point - self.x, 2.0)
+
+
+def _top(f: Differentiable, x: Tensor, radius: float, v: Tensor, output: int, steps: int) -> Tensor:
+    """The best value of one output seen along an ascent on the sphere, with a shrinking angle."""
+
+    def value(z: Tensor) -> Tensor:
+        return output_of(f, z).reshape(len(x), -1)[:, output]
+
+    lengths = [radius * (1 - step / steps) for step in range(steps)]
+    return climb(value, x + radius * v, Sphere(x, radius), lengths, judge_last=False).top
 
 
 def harnack_interval(value: Tensor, distance: Tensor | float, radius: float, dimension: int) -> tuple[Tensor, Tensor]:

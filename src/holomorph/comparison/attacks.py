@@ -13,7 +13,7 @@ from torch.nn.functional import cross_entropy
 
 from holomorph._utils.progress import track
 from holomorph._utils.seeding import generator
-from holomorph.calculus.ascent import attack
+from holomorph.calculus.ascent import maximise
 from holomorph.calculus.measures import SampleLoss
 from holomorph.contract.outputs import evaluating
 from holomorph.records.comparison import UNION
@@ -62,7 +62,7 @@ def tuning(
                 draws = generator(restart, f"pgd/{threat}")
                 for rows in track(torch.split(alive, batch_size), f"PGD, {threat}"):
                     labels = y[rows]
-                    moved = attack(_loss(model, labels), x[rows], threat, draws, steps=steps)
+                    moved = maximise(_loss(model, labels), x[rows], threat, draws, steps=steps)
                     with torch.no_grad():
                         right[str(threat)][rows] = model(moved).argmax(1) == labels
                 alive = right[str(threat)].nonzero()[:, 0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 import warnings
 from collections.abc import Sequence
@@ -11,15 +12,15 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from holomorph.attacks.base import Attack
-from holomorph.attacks.numerical import NumericalPgd
+from holomorph.attacks.base import Attack, Effort
+from holomorph.attacks.registry import named, plan
 from holomorph.contract import Differentiable, as_long, check_batch
 from holomorph.contract.classifier import Classifier
 from holomorph.contract.guest import in_single, suited, under_attack
 from holomorph.errors import ConfigError, DataError, HolomorphWarning
 from holomorph.evaluation.inspection import examine
 from holomorph.evaluation.outcome import Outcome
-from holomorph.evaluation.plan import Effort, plan, quick_samples
+from holomorph.evaluation.plan import quick_samples, situation
 from holomorph.evaluation.results import Results
 from holomorph.evaluation.runner import Processes, Runner, Store, fingerprint
 from holomorph.evaluation.summary import Description, to_record
@@ -188,30 +189,32 @@ def attack_all(
     found = Outcome(classifier, inspection, x, y, predictions, per_threat, runner, before, effort)
     raw = Classifier(model, differentiable=inspection.differentiable)
     for results in per_threat:
-        for attack in plan(
-            results.threat, inspection, effort=effort, baseline=source, samples=quick_samples(len(threats))
-        ):
-            target = raw if attack.settings().get("draws") else classifier  # those average over draws themselves
+        here = situation(results.threat, inspection, effort=effort, source=source, samples=quick_samples(len(threats)))
+        for attack in plan(here):
+            target = raw if attack.needs.averages else classifier
             result = run_attack(attack, results, target, runner)
             found.attacks.append(result)
-            if isinstance(attack, NumericalPgd) and attack.limit and result.broken > 0.05 * attack.limit:
-                found.attacks.append(run_attack(replace(attack, limit=None), results, target, runner))
+            if result.broken > 0.05 * attack.settings().get("limit", math.inf):  # what a few show is asked of all
+                everywhere = named(attack.name, replace(here, masked=True))
+                found.attacks.append(run_attack(everywhere, results, target, runner))
     found.share()
     return found
 
 
 def run_attack(attack: Attack, results: Results, classifier: Classifier, runner: Runner) -> AttackResult:
     """Run one attack on the samples it is for, and account for what it proposes."""
-    rows, alive, clock = results.rows(everyone=attack.everyone), len(results.rows()), time.perf_counter()
+    rows, alive, clock = results.rows(everyone=attack.needs.everyone), len(results.rows()), time.perf_counter()
     broken = 0
     if len(rows):
         proposals = runner.propose(attack, results.threat, classifier, results.x[rows], results.y[rows])
-        broken = results.submit(attack.name, attack.access, rows, proposals)
+        broken = results.submit(attack.name, attack.needs.access, rows, proposals)
     return AttackResult(
         name=attack.name,
-        package=attack.package,
+        package=attack.needs.version,
         threat=str(results.threat),
-        access=attack.access,
+        access=attack.needs.access,
+        loss=attack.needs.loss,
+        curve=attack.needs.curve,
         settings=attack.settings() | {"seed": runner.seed},
         tried=alive,
         broken=broken,

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from holomorph.attacks.base import Effort
 from holomorph.contract.classifier import Classifier
 from holomorph.evaluation.inspection import Inspection
-from holomorph.evaluation.plan import Effort
 from holomorph.evaluation.results import Results
 from holomorph.evaluation.runner import Runner
 from holomorph.records.evaluation import AttackResult

@@ -101,7 +101,7 @@ class Runner:
     def _batch(self, attack: Attack, threat: ThreatModel, classifier: Classifier, x: Tensor, y: Tensor) -> Tensor:
         key = ""
         if self.store is not None:
-            what = {"attack": attack.name, "package": attack.package, "threat": threat.model_dump(mode="json")}
+            what = {"attack": attack.name, "package": attack.needs.version, "threat": threat.model_dump(mode="json")}
             key = json.dumps(what | {"settings": attack.settings(), "seed": self.seed}) + digest(x, y)
             if (kept := self.store.get(key)) is not None and kept.shape == x.shape:
                 return kept.to(x)

@@ -24,6 +24,8 @@ class AttackResult(_Part):
     package: str = Field(description="who wrote it and in which version, for instance pyautoattack 0.2.0")
     threat: str = Field(description="for instance inf:8/255")
     access: Literal["white box", "black box"]
+    loss: str = Field(default="none", description="cross-entropy, margin, or none: what it climbs")
+    curve: bool = Field(default=False, description="whether it looks for the nearest adversarial input")
     settings: dict[str, Any] = Field(default_factory=dict)
     tried: int = Field(description="samples that had survived all attacks before it")
     broken: int = Field(description="of these, the ones it broke inside the threat")

@@ -22,13 +22,15 @@ from torch.nn.functional import cross_entropy
 from holomorph._utils.agreement import Array, bootstrap
 from holomorph._utils.progress import bar
 from holomorph._utils.seeding import generator
-from holomorph.calculus.norms import dual_direction, into_threat, random_in_ball
+from holomorph.calculus.ascent import Around, climb
+from holomorph.calculus.norms import per_sample, random_in_ball
 from holomorph.contract import Differentiable, check_batch
 from holomorph.contract.guest import under_attack
 from holomorph.errors import DataError
 from holomorph.records.base import Interval
 from holomorph.records.explanation import Gap
 from holomorph.threats import ThreatModel
+from holomorph.threats.constraints import into
 
 #: Trains a model on so many samples from a seed.
 Trainer = Callable[[int, int], nn.Module]
@@ -145,24 +147,10 @@ def _accuracies(
 
 def _ascend(objective: Callable[[Tensor], Tensor], x: Tensor, threat: ThreatModel, steps: int, seed: int) -> Tensor:
     """The best point seen of each sample along projected steepest ascent from a random start; x itself counts."""
-    draws = generator(seed, "ascent")
+    drawn = random_in_ball(x, threat.p, threat.radius, generator(seed, "ascent"))
+    found = climb(objective, into(x, x + drawn, threat), Around(x, threat), [2.5 * threat.radius / steps] * steps)
     with torch.no_grad():
-        best, top = x, objective(x)
-    z = into_threat(x, x + random_in_ball(x, threat.p, threat.radius, draws), threat)
-    for _ in range(steps):
-        leaf = z.detach().requires_grad_()
-        with torch.enable_grad():
-            value = objective(leaf)
-            (gradient,) = torch.autograd.grad(value.sum(), leaf)
-        best, top = _better(best, top, leaf.detach(), value.detach())
-        z = into_threat(x, leaf.detach() + 2.5 * threat.radius / steps * dual_direction(gradient, threat.p), threat)
-    with torch.no_grad():
-        return _better(best, top, z, objective(z))[0]
-
-
-def _better(best: Tensor, top: Tensor, z: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-    higher = value > top
-    return torch.where(higher.reshape(-1, *(1,) * (z.ndim - 1)), z, best), torch.where(higher, value, top)
+        return torch.where(per_sample(found.top > objective(x), x), found.best, x)
 
 
 def _numbers(t: Tensor) -> Array:

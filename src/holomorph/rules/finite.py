@@ -13,13 +13,14 @@ from torch import Tensor, nn
 from holomorph.calculus.ascent import ascend, direction
 from holomorph.calculus.input_gradient import input_gradient
 from holomorph.calculus.measures import Ball, Measure
-from holomorph.calculus.norms import into_threat, norm
+from holomorph.calculus.norms import norm
 from holomorph.errors import ConfigError
 from holomorph.rules.base import Cost, Rule
 from holomorph.rules.gradients import is_compiled, spend
 from holomorph.rules.passes import Passes
 from holomorph.rules.schedule import Pace, scaled
 from holomorph.threats import ThreatModel
+from holomorph.threats.constraints import into
 
 #: Of the steps of a path, in radii; those of its second half shrink.
 _STEP = 0.75
@@ -194,7 +195,7 @@ class FiniteEnergy(Rule):
             end = x + kept * (near - x) + eps * s
             return end.clamp(*threat.box) if self.clip else end
         start = _START[threat.norm] / max(1.0, scale)
-        z = into_threat(x, x + start * (near - x) + _STEP * eps * s, threat)
+        z = into(x, x + start * (near - x) + _STEP * eps * s, threat)
         if self.followed == 1:
             return self._follow(passes, threat, x, z, y)
         part = self._undecided(threat, here, gradient)

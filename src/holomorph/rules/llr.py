@@ -6,7 +6,7 @@ from dataclasses import KW_ONLY, dataclass
 
 from torch import Tensor, nn
 
-from holomorph.calculus.ascent import attack
+from holomorph.calculus.ascent import maximise
 from holomorph.calculus.input_gradient import input_gradient
 from holomorph.contract.outputs import evaluating
 from holomorph.rules.base import Cost, Rule
@@ -70,7 +70,7 @@ class LLR(Rule):
             def departure(z: Tensor) -> Tensor:
                 return (self.risk(model(z), y) - here - _inner(z - x, gradient)).abs()
 
-            return attack(departure, x, self.threat, self.generator, steps=self.steps) - x
+            return maximise(departure, x, self.threat, self.generator, steps=self.steps) - x
 
     def loss(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
         """Risk, non-linearity and slope."""

@@ -6,7 +6,7 @@ from dataclasses import KW_ONLY, dataclass
 
 from torch import Tensor, nn
 
-from holomorph.calculus.ascent import attack
+from holomorph.calculus.ascent import maximise
 from holomorph.contract.outputs import evaluating
 from holomorph.rules.base import Cost, Rule
 from holomorph.threats import ThreatModel
@@ -54,7 +54,7 @@ class PGD(Rule):
     def perturbed(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
         """Return the worst points found, without a graph."""
         with evaluating(model):
-            return attack(
+            return maximise(
                 lambda z: self.risk(model(z), y),
                 x.detach(),
                 self.threat,

@@ -6,8 +6,8 @@ import torch
 from pydantic import PrivateAttr
 from torch import Tensor
 
-from holomorph.calculus.norms import into_threat
-from holomorph.threats import ThreatModel
+from holomorph.threats.model import ThreatModel
+from holomorph.threats.norms import project
 
 
 class FeatureThreat(ThreatModel):
@@ -56,10 +56,11 @@ def clip(x0: Tensor, x: Tensor, threat: ThreatModel) -> Tensor:
 
 
 def into(x0: Tensor, x: Tensor, threat: ThreatModel) -> Tensor:
-    """Move x into the threat's ball around x0 and between the walls, with the frozen features of x0."""
-    if not isinstance(threat, FeatureThreat):
-        return into_threat(x0, x, threat)
-    return clip(x0, into_threat(x0, x0 + movable(x - x0, threat), threat), threat)
+    """Move x into the threat's ball around x0 and between the walls, with the frozen features of x0.
+
+    Clipping to the walls never leaves the ball.
+    """
+    return clip(x0, x0 + project(movable(x - x0, threat), threat.p, threat.radius), threat)
 
 
 def resized(threat: ThreatModel, radius: float) -> ThreatModel:

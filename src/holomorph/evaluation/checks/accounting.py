@@ -122,9 +122,10 @@ class LossDiversity:
     def look(self, e: Evidence) -> Finding:
         """Look through the attacks that were run."""
         e.need_gradients()
-        names = {attack.name for attack in e.attacks}
-        entropy = sorted(names & {"apgd-ce", "pgd-cross-entropy"})
-        margins = sorted(names & {"apgd-t", "apgd-dlr", "fab-t", "pgd-margin", "pgd-scaled", "fmn", "cw"})
+        entropy, margins = (
+            sorted({a.name for a in e.attacks if a.access == "white box" and a.loss == loss})
+            for loss in ("cross-entropy", "margin")
+        )
         missing = not entropy or not margins
         return Finding(
             "fail" if missing else "pass",
@@ -155,10 +156,6 @@ class UndefendedBaseline:
         )
 
 
-#: Attacks that run on every sample for the sake of the accuracy-eps curve.
-_CURVE = ("fmn", "ddn", "pgd-bisected")
-
-
 class ReportFields:
     """The record says everything that a reader needs to judge it."""
 
@@ -171,7 +168,7 @@ class ReportFields:
     def look(self, e: Evidence) -> Finding:
         """See that every attack states its settings and seed, and every threat has a curve."""
         unstated = [a.name for a in e.found.attacks if "seed" not in a.settings or not a.package]
-        drawn = [any(a.name in _CURVE for a in view.attacks) for view in e.each()]
+        drawn = [any(a.curve for a in view.attacks) for view in e.each()]
         curve = all(drawn) or not e.found.inspection.differentiable
         cost = "" if e.training_cost is not None else " The cost of training was not given."
         if unstated or not curve:

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from holomorph._utils.memory import halving_with
 from holomorph._utils.seeding import generator
-from holomorph.attacks.pgd import Ascent, Loss, ascend
-from holomorph.calculus.norms import per_sample, random_in_ball
+from holomorph.attacks.pgd import Found, Loss, attack_ascent
+from holomorph.calculus.norms import random_in_ball
 from holomorph.contract.classifier import Classifier
 from holomorph.errors import HolomorphError
 from holomorph.evaluation.outcome import Outcome
@@ -99,23 +99,22 @@ class Evidence:
         loss: Loss = "cross-entropy",
         threat: ThreatModel | None = None,
         start: Tensor | None = None,
-    ) -> Ascent:
+    ) -> Found:
         """Attack with the ascent; a model without gradients has no such attack."""
         self.need_gradients()
 
-        def run(a: Tensor, b: Tensor, c: Tensor | None) -> Ascent:
-            return ascend(self.classifier, a, b, threat or self.threat, steps=steps, loss=loss, start=c)
+        def run(a: Tensor, b: Tensor, c: Tensor | None) -> Found:
+            return attack_ascent(self.classifier, a, b, threat or self.threat, steps=steps, loss=loss, start=c)
 
-        return halving_with(Ascent.joined, run, x, y, start)
+        return halving_with(Found.joined, run, x, y, start)
 
     def noise(self, purpose: int, like: Tensor) -> Tensor:
         """One draw uniform in the threat's ball for each sample."""
         return movable(random_in_ball(like, self.threat.p, self.threat.radius, self.generator(purpose)), self.threat)
 
-    def account(self, name: str, rows: Tensor, run: Ascent) -> int:
+    def account(self, name: str, rows: Tensor, run: Found) -> int:
         """Submit what an ascent inside the threat found; return how many samples it newly broke."""
-        proposals = torch.where(per_sample(run.found, run.best), run.wrong, run.best)
-        return self.results.submit(name, "white box", rows, proposals)
+        return self.results.submit(name, "white box", rows, run.proposal)
 
     def need_gradients(self) -> None:
         """Stop a check that needs gradients on a model that gives none."""

@@ -99,9 +99,9 @@ class SilentSuccess:
         """Compare every iterate of an ascent with the account: what was wrong once must count as broken."""
         run = e.ascend(e.x, e.y, steps=40, loss="margin")
         e.account("every iterate", e.rows, run)
-        lost = run.found & e.results.robust[e.rows]
+        lost = run.broken & e.results.robust[e.rows]
         share = float(lost.double().mean())
-        dropped = float((run.found & (e.classifier.predictions(run.final) == e.y)).double().mean())
+        dropped = float((run.broken & (e.classifier.predictions(run.final) == e.y)).double().mean())
         return Finding(
             graded(share, 0.0, 0.0),
             share,

@@ -98,9 +98,8 @@ class ClassCount:
     def look(self, e: Evidence) -> Finding:
         """Below four classes demand a margin loss in place of the targeted ratio loss."""
         classes = e.found.inspection.classes
-        names = {attack.name for attack in e.attacks}
         if classes >= 4:
             return Finding("pass", float(classes), f"{classes} classes: every loss is defined.")
-        if names & {"pgd-margin", "pgd-scaled", "pgd-numerical"}:
+        if any(attack.loss == "margin" for attack in e.attacks):
             return Finding("pass", float(classes), f"{classes} classes: the margin loss stands in for the ratio loss.")
         return Finding("fail", float(classes), f"{classes} classes, and no attack with a margin loss was run.")

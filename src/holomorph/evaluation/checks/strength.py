@@ -27,7 +27,7 @@ class OneStepAgainstMany:
         one, many = e.ascend(e.x, e.y, steps=1), e.ascend(e.x, e.y, steps=40)
         e.account("one step", e.rows, one)
         e.account("40 steps", e.rows, many)
-        first, last = float(one.found.double().mean()), float(many.found.double().mean())
+        first, last = float(one.broken.double().mean()), float(many.broken.double().mean())
         chance = 1 / len(e.x)
         return Finding(
             graded(first - last, chance, max(chance, 0.02)),
@@ -85,7 +85,7 @@ class MonotoneInEps:
         rates = []
         for factor in (0.25, 0.5, 1.0, 2.0):
             threat = resized(e.threat, factor * e.threat.radius)
-            rates.append(float(e.ascend(e.x, e.y, steps=40, loss="scaled", threat=threat).found.double().mean()))
+            rates.append(float(e.ascend(e.x, e.y, steps=40, loss="scaled", threat=threat).broken.double().mean()))
         fall = max(0.0, *(a - b for a, b in itertools.pairwise(rates)))
         return Finding(
             graded(fall, 0.02, 0.05),
@@ -117,6 +117,6 @@ class Unbounded:
             x, y = e.x[left], e.y[left]
             drawn = x + random_in_ball(x, e.threat.p, e.threat.radius, generator)
             run = e.ascend(x, y, steps=60, loss="margin", threat=threat, start=drawn if restart else None)
-            left[left.clone()] = ~run.found
+            left[left.clone()] = ~run.broken
         share = float(left.double().mean())
         return Finding(graded(share, 0.01, 0.01), share, f"{percent(share)} of the probe survives the whole box.")

@@ -1,0 +1,145 @@
+"""Every attack: how it is made for a situation, and in which plans it is run. A new attack is one line here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from holomorph.attacks.autoattack import AutoAttackStage, Stage
+from holomorph.attacks.base import Attack, Situation
+from holomorph.attacks.bisected import Bisected
+from holomorph.attacks.foolbox import FoolboxAttack
+from holomorph.attacks.numerical import NumericalPgd
+from holomorph.attacks.pgd import Loss, Pgd
+from holomorph.attacks.transferred import Transferred
+from holomorph.errors import ConfigError, unknown_name
+
+
+def _by_name_only(_: Situation) -> bool:
+    return False
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One attack: its factory, and when a plan runs it besides what its needs say."""
+
+    make: Callable[[Situation], Attack]
+    planned: Callable[[Situation], bool] = _by_name_only
+
+
+def _quick(s: Situation) -> bool:
+    return s.effort == "quick"
+
+
+def _full(s: Situation) -> bool:
+    return s.effort != "quick"
+
+
+def _autoattack(name: Stage) -> Callable[[Situation], Attack]:
+    """A stage with its standard settings; for a randomised model over 20 gradients a step; shorter in a quick plan."""
+
+    def make(s: Situation) -> Attack:
+        draws = 20 if s.randomised and name.startswith("apgd") else 1
+        if not _quick(s):
+            return AutoAttackStage(name, s.threat, s.classes, draws=draws)
+        steps = 15 if s.threat.norm == "1" else 50  # in l_1 the package starts five times
+        return AutoAttackStage(name, s.threat, s.classes, draws=draws, steps=steps, queries=500)
+
+    return make
+
+
+def _nearest(name: str) -> Callable[[Situation], Attack]:
+    def make(s: Situation) -> Attack:
+        steps = (25 if s.threat.norm == "2" else 50) if _quick(s) else 100
+        return FoolboxAttack(name, s.threat, steps, everyone=True)  # type: ignore[arg-type]
+
+    return make
+
+
+def _pgd(loss: Loss, steps: int, restarts: int = 1, *, far: bool = False) -> Callable[[Situation], Attack]:
+    return lambda s: Pgd(s.threat, loss, steps=50 if _quick(s) else steps, restarts=restarts, far=far)
+
+
+def _numerical(s: Situation) -> Attack:
+    """On every sample where gradients mislead; else on a few, as a look from outside."""
+    if _quick(s):
+        few = None if s.gradients and s.masked else max(4, s.samples // (8 if s.gradients else 3))
+        return NumericalPgd(s.threat, steps=10 if s.gradients else 20, limit=few)
+    everyone = s.masked or s.features or not s.gradients or s.effort == "thorough"
+    return NumericalPgd(s.threat, steps=20, limit=None) if everyone else NumericalPgd(s.threat)
+
+
+def _transferred(s: Situation) -> Attack:
+    if s.source is None:
+        raise ConfigError("The attack transferred needs another model to take examples from: give a baseline.")
+    return Transferred(s.threat, s.source)
+
+
+def _standard(s: Situation) -> bool:
+    return _full(s) and not s.randomised
+
+
+#: Every attack by name, in the order in which a plan runs them. AutoAttack comes first and undisturbed, so that its
+#: numbers are those of its own script; then what draws the accuracy-eps curve; then what the others may have missed.
+REGISTRY: dict[str, Entry] = {
+    "apgd-ce": Entry(_autoattack("apgd-ce"), lambda s: True),
+    "pgd-cross-entropy": Entry(_pgd("cross-entropy", 100), lambda s: s.features),
+    "pgd-margin": Entry(
+        lambda s: Pgd(s.threat, "margin", restarts=10 if s.effort == "thorough" else 3 if s.features else 2),
+        lambda s: _full(s) and (s.features or s.classes < 4),  # the targeted ratio loss is undefined
+    ),
+    "apgd-dlr": Entry(_autoattack("apgd-dlr"), lambda s: _full(s) and s.randomised),
+    "apgd-t": Entry(_autoattack("apgd-t"), _standard),
+    "fab-t": Entry(_autoattack("fab-t"), _standard),
+    "square": Entry(_autoattack("square"), lambda s: _standard(s) or not s.gradients),
+    "fmn": Entry(_nearest("fmn"), lambda s: True),
+    "ddn": Entry(_nearest("ddn"), lambda s: True),
+    "pgd-bisected": Entry(lambda s: Bisected(s.threat, steps=30 if _quick(s) else 40), lambda s: True),
+    "transferred": Entry(_transferred, lambda s: _full(s) or not s.gradients),
+    "pgd-scaled": Entry(_pgd("scaled", 60), lambda s: True),
+    "pgd-margin-far": Entry(_pgd("margin", 60, far=True), _full),
+    "cw": Entry(lambda s: FoolboxAttack("cw", s.threat), _full),
+    "pgd-numerical": Entry(_numerical, lambda s: True),
+    "pgd-restarts": Entry(
+        lambda s: Pgd(s.threat, "margin", restarts=10, label="pgd-restarts"),
+        lambda s: s.effort == "thorough" and not s.features,
+    ),
+    "boundary": Entry(
+        lambda s: FoolboxAttack("boundary", s.threat, steps={"quick": 200, "full": 2000, "thorough": 5000}[s.effort]),
+        lambda s: s.effort == "thorough" or (not s.gradients and s.threat.norm == "2"),
+    ),
+}
+
+
+def plan(s: Situation) -> list[Attack]:
+    """The attacks to run, in order: those that the registry plans for the situation and whose needs it meets.
+
+    >>> from holomorph.threats import ThreatModel
+    >>> [attack.name for attack in plan(Situation(ThreatModel("inf", 0.1), classes=10, effort="quick"))]
+    ['apgd-ce', 'fmn', 'pgd-bisected', 'pgd-scaled', 'pgd-numerical']
+    """
+    wanted = [entry for entry in REGISTRY.values() if entry.planned(s)]
+    if s.source is None:
+        wanted = [entry for entry in wanted if entry.make is not _transferred]
+    return [attack for attack in (entry.make(s) for entry in wanted) if not s.refusal(attack.needs)]
+
+
+def named(name: str, s: Situation) -> Attack:
+    """The attack of this name.
+
+    Raises
+    ------
+    ConfigError
+        For an unknown name, or an attack that cannot serve in this situation.
+    """
+    if name not in REGISTRY:
+        raise unknown_name("attack", name, REGISTRY)
+    chosen = REGISTRY[name].make(s)
+    if reason := s.refusal(chosen.needs):
+        others = [other for other in REGISTRY if other != name and _serves(other, s)]
+        raise ConfigError(f"The attack {name} {reason}. Use one of {', '.join(others)}.")
+    return chosen
+
+
+def _serves(name: str, s: Situation) -> bool:
+    return REGISTRY[name].make is not _transferred and not s.refusal(REGISTRY[name].make(s).needs)
