@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from holomorph import calculus, data, errors, exact, explanation, nn, rules, sklearn
+    from holomorph.certification import certify
     from holomorph.comparison import compare
     from holomorph.evaluation.attack import attack
     from holomorph.evaluation.audit import audit
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
         NFGSM,
         PGD,
         TRADES,
+        Certified,
         Dirichlet,
         FiniteEnergy,
         FreeAT,
@@ -46,10 +48,12 @@ _HOMES = {
     "ThreatModel": "holomorph.threats",
     "attack": "holomorph.evaluation.attack",
     "audit": "holomorph.evaluation.audit",
+    "certify": "holomorph.certification",
     "compare": "holomorph.comparison",
     "evaluate": "holomorph.evaluation.evaluate",
     "AWP": "holomorph.rules",
     "CURE": "holomorph.rules",
+    "Certified": "holomorph.rules",
     "Dirichlet": "holomorph.rules",
     "FiniteEnergy": "holomorph.rules",
     "FreeAT": "holomorph.rules",
@@ -81,6 +85,7 @@ __all__ = [
     "NFGSM",
     "PGD",
     "TRADES",
+    "Certified",
     "Dirichlet",
     "FiniteEnergy",
     "FreeAT",
@@ -98,6 +103,7 @@ __all__ = [
     "attack",
     "audit",
     "calculus",
+    "certify",
     "compare",
     "data",
     "errors",

@@ -9,6 +9,15 @@ import torch
 from torch import Tensor, nn
 
 
+def digest(*tensors: Tensor) -> str:
+    """A hash of tensors: shapes, types and values."""
+    sha = hashlib.sha256()
+    for t in tensors:
+        sha.update(f"{tuple(t.shape)}{t.dtype}".encode())
+        sha.update(t.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    return sha.hexdigest()
+
+
 def fingerprint(models: Iterable[nn.Module], x: Tensor, y: Tensor, settings: str) -> str:
     """Return sixteen hexadecimal digits that change with any weight, sample, label or setting.
 

@@ -15,6 +15,7 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
 from holomorph._utils import progress
+from holomorph._utils.fingerprint import digest
 from holomorph._utils.io import write_atomically
 from holomorph._utils.memory import halving
 from holomorph.attacks.base import Attack
@@ -109,15 +110,6 @@ class Runner:
         if self.store is not None:
             self.store.put(key, found)
         return found
-
-
-def digest(*tensors: Tensor) -> str:
-    """A hash of tensors: shapes, types and values."""
-    sha = hashlib.sha256()
-    for t in tensors:
-        sha.update(f"{tuple(t.shape)}{t.dtype}".encode())
-        sha.update(t.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
-    return sha.hexdigest()
 
 
 def fingerprint(model: object) -> str:

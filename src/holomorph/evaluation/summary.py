@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from holomorph._utils.fingerprint import digest
 from holomorph._utils.io import write_atomically
 from holomorph._utils.versions import versions
 from holomorph.evaluation.checks import ALL, Evidence
@@ -25,7 +26,6 @@ from holomorph.evaluation.outcome import Outcome
 from holomorph.evaluation.paired import versus
 from holomorph.evaluation.plan import quick_samples
 from holomorph.evaluation.results import Results
-from holomorph.evaluation.runner import digest
 from holomorph.records.evaluation import Check, ClassResult, EvaluationRecord, Example, ThreatResult
 from holomorph.threats.constraints import FeatureThreat
 from holomorph.threats.features import Features

@@ -14,6 +14,7 @@ from holomorph.records.base import Record
 KINDS = {
     "training": ("holomorph.records.training", "TrainRecord"),
     "evaluation": ("holomorph.records.evaluation", "EvaluationRecord"),
+    "certificate": ("holomorph.records.certificate", "CertificateRecord"),
     "explanation": ("holomorph.records.explanation", "ExplanationRecord"),
     "transfer": ("holomorph.records.transfer", "TransferRecord"),
     "diagnostics": ("holomorph.records.diagnostics", "DiagnosticsRecord"),

@@ -4,6 +4,7 @@ from holomorph.calculus.ascent import Ascent
 from holomorph.rules.awp import AWP
 from holomorph.rules.base import Cost, Rule
 from holomorph.rules.cauchy_riemann import CauchyRiemann
+from holomorph.rules.certified import Certified
 from holomorph.rules.combinators import Growing, Sum
 from holomorph.rules.cure import CURE
 from holomorph.rules.dirichlet import Dirichlet
@@ -34,6 +35,7 @@ __all__ = [
     "TRADES",
     "Ascent",
     "CauchyRiemann",
+    "Certified",
     "Cost",
     "Dirichlet",
     "FiniteEnergy",

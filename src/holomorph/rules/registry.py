@@ -13,6 +13,7 @@ from holomorph.errors import ConfigError, unknown_name
 from holomorph.rules.awp import AWP
 from holomorph.rules.base import Rule
 from holomorph.rules.cauchy_riemann import CauchyRiemann
+from holomorph.rules.certified import Certified
 from holomorph.rules.combinators import Growing, Sum
 from holomorph.rules.cure import CURE
 from holomorph.rules.dirichlet import Dirichlet
@@ -39,6 +40,7 @@ OURS: tuple[type[Rule], ...] = (
     Harmonic,
     WeaklyHarmonic,
     Hardy,
+    Certified,
 )
 
 #: The rule of the commands and of ``RobustClassifier`` when none is named: the cheapest of ours

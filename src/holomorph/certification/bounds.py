@@ -1,0 +1,139 @@
+"""Radii from enclosures: cheap ones first, tighter ones for the samples that need them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from holomorph.certification.branching import Branching
+from holomorph.certification.methods import PROOFS
+from holomorph.certification.search import largest_radius
+from holomorph.contract import Differentiable
+from holomorph.enclosures.lines import enclose_tightly
+from holomorph.enclosures.maps import Dense
+from holomorph.enclosures.program import Program, Step
+from holomorph.enclosures.region import Region
+from holomorph.enclosures.rounding import unit_roundoff
+from holomorph.enclosures.values import enclose
+from holomorph.errors import ModelError
+from holomorph.threats import ThreatModel
+
+#: Up to how many activations ``auto`` bounds each by lines: the work grows with their number times a backward pass.
+TIGHT = 10_000
+
+#: Up to how many features ``auto`` cuts regions into parts.
+FEW = 4
+
+
+class Stage(NamedTuple):
+    """Enclosures, by lines as well or by intervals alone, and the proofs that are tried with them."""
+
+    tight: bool
+    proofs: tuple[str, ...]
+
+
+PLANS: dict[str, tuple[Stage, ...]] = {
+    "intervals": (Stage(False, ("intervals",)),),
+    "slopes": (Stage(True, ("slopes",)),),
+    "lines": (Stage(True, ("lines",)),),
+    "branching": (Stage(False, ("slopes", "lines")),),
+    "auto": (Stage(False, ("slopes", "lines")), Stage(True, ("slopes", "lines"))),
+}
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """A network, the precision of its arithmetic, and the proofs to try."""
+
+    program: Program
+    unit: float
+    stages: tuple[Stage, ...]
+    branching: Branching | None
+
+    @classmethod
+    def of(cls, model: Differentiable, x: Tensor, logits: Tensor, method: str) -> Bounds:
+        """Read the network, and see that its outputs on some samples are those of its layers.
+
+        Raises
+        ------
+        ModelError
+            For a part that cannot be bounded, and for a network whose outputs are not those of its layers.
+        """
+        program, unit = _two_logits(Program.trace(model), x), unit_roundoff(x.dtype, x.device)
+        _check_same(program, unit, x[:8], logits[:8])
+        stages = PLANS[method]
+        if method == "auto" and _activations(program, x[:1]) > TIGHT:
+            stages = stages[:1]
+        few = method == "branching" or (method == "auto" and x[0].numel() <= FEW)
+        return cls(program, unit, stages, Branching(program, unit) if few else None)
+
+    def radii(
+        self, x: Tensor, y: Tensor, right: Tensor, threat: ThreatModel, steps: int
+    ) -> tuple[Tensor, list[str | None]]:
+        """The largest radius found for each sample, and what proved it."""
+        by: list[str | None] = [None] * len(x)
+
+        def trial(rows: Tensor, radius: Tensor) -> Tensor:
+            names = self._prove(Region.around(x[rows], threat, radius), y[rows])
+            for row, name in zip(rows.tolist(), names, strict=True):
+                by[row] = name or by[row]
+            return torch.tensor([name is not None for name in names], device=x.device)
+
+        return largest_radius(trial, right, threat.radius, steps), by
+
+    def _prove(self, region: Region, y: Tensor) -> list[str | None]:
+        """The proof that succeeded for each sample, or None."""
+        names: list[str | None] = [None] * len(y)
+        for stage in self.stages:
+            left = [i for i, name in enumerate(names) if name is None]
+            if left:
+                part = region.rows(torch.tensor(left, device=y.device))
+                for i, name in zip(left, self._stage(stage, part, y[left]), strict=True):
+                    names[i] = name
+        left = [i for i, name in enumerate(names) if name is None]
+        if self.branching is not None and left:
+            proved = self.branching.prove(region.rows(torch.tensor(left, device=y.device)), y[left])
+            for i, good in zip(left, proved.tolist(), strict=True):
+                names[i] = "branching" if good else None
+        return names
+
+    @torch.no_grad()
+    def _stage(self, stage: Stage, region: Region, y: Tensor) -> list[str | None]:
+        found = (enclose_tightly if stage.tight else enclose)(self.program, region, self.unit)
+        names: list[str | None] = [None] * len(y)
+        for proof in stage.proofs:
+            for i, good in enumerate(PROOFS[proof](found, y).tolist()):
+                names[i] = names[i] or (proof if good else None)
+        return names
+
+
+def _two_logits(program: Program, x: Tensor) -> Program:
+    """A single output z stands for the logits -z/2 and z/2, as everywhere in this package."""
+    with torch.no_grad():
+        outputs = program.run(x[:1])
+    if outputs.ndim != 2:
+        raise ModelError(f"The network returns the shape {tuple(outputs.shape)} for one sample, not (1, classes).")
+    if outputs.shape[1] > 1:
+        return program
+    halves = Dense(weight=torch.tensor([[-0.5], [0.5]], dtype=program.dtype, device=x.device))
+    return replace(program, steps=(*program.steps, Step("two logits", halves, (len(program.steps),))))
+
+
+@torch.no_grad()
+def _check_same(program: Program, unit: float, x: Tensor, logits: Tensor) -> None:
+    """Refuse a network whose outputs are not inside the enclosures of its layers at the samples themselves."""
+    last = enclose(program, Region.point(x), unit).values[-1]
+    if not bool(((logits >= last.low) & (logits <= last.high)).all()):
+        raise ModelError(
+            "The model's outputs are not those of its layers: a hook or other arithmetic stands between them. "
+            "Write what it does as a layer, or use method='smoothing'."
+        )
+
+
+@torch.no_grad()
+def _activations(program: Program, x: Tensor) -> int:
+    values = enclose(program, Region.point(x), 0.0).values
+    return sum(values[source].low[0].numel() for _, source in program.curves())

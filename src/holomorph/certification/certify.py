@@ -1,0 +1,248 @@
+"""``certify``: the proved side of a verdict, sample by sample."""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+import torch
+from scipy.stats import binomtest
+from torch import Tensor, nn
+
+from holomorph._utils import progress
+from holomorph._utils.cache import Shelf
+from holomorph._utils.fingerprint import digest, fingerprint
+from holomorph._utils.versions import versions
+from holomorph.certification.bounds import Bounds
+from holomorph.certification.exact import adapter_for
+from holomorph.certification.smoothing import Smoothed
+from holomorph.contract import Differentiable, as_long, at_least_one, check_batch
+from holomorph.contract.guest import Subject, suited, under_attack
+from holomorph.data.splits import check_labels
+from holomorph.errors import ConfigError, unknown_name
+from holomorph.records.base import Interval
+from holomorph.records.certificate import CertificateRecord, Smoothing, ThreatCertificate
+from holomorph.threats import ThreatModel
+
+Method = Literal["auto", "exact", "intervals", "slopes", "lines", "branching", "smoothing"]
+
+
+@dataclass(frozen=True)
+class _Found:
+    """Answers, and for each threat the radii with what proved them."""
+
+    answers: Tensor
+    classes: int
+    radii: list[Tensor]
+    by: list[list[str | None]]
+    smoothing: Smoothing | None = None
+
+
+def certify(
+    model: Differentiable,
+    x: Tensor,
+    y: Tensor,
+    threat: ThreatModel | Sequence[ThreatModel],
+    *,
+    method: Method = "auto",
+    n: int | None = None,
+    steps: int = 5,
+    batch_size: int = 50,
+    sigma: float | None = None,
+    draws: int = 10_000,
+    failure: float = 0.001,
+    seed: int = 0,
+    resume: str | Path | None = None,
+    name: str = "",
+    data: str = "",
+) -> CertificateRecord:
+    r"""Prove, sample by sample, up to which radius no change of the input alters a right answer.
+
+    $$\text{proved} = \frac1n \#\{i : h(x_i + \delta) = y_i \text{ for every } \delta \text{ of the threat, by proof}\}
+    \;\le\; \text{robust accuracy} \;\le\; \text{attacked}$$
+
+    What is certified are the answers that the model computes in its own precision: rounding is part of every bound.
+
+    Parameters
+    ----------
+    model:
+        Maps (batch, ...) to logits (batch, classes). In evaluation mode; every part gets its own mode back.
+    x, y:
+        Samples inside the threat's box, integer labels from 0.
+    threat:
+        One threat or several.
+    method:
+        ``"exact"`` (the exact holomorphic classifiers), ``"intervals"``, ``"slopes"`` (a bound of the margin's gradient
+        over the whole ball), ``"lines"`` (linear bounds backwards), ``"branching"`` (the ball in parts, for few
+        features), ``"smoothing"``, or ``"auto"``: exact where it exists, else slopes and lines, first from cheap
+        enclosures, then from tight ones, then by branching up to four features.
+    n:
+        Use the first n samples.
+    steps:
+        How many radii are tried for a sample: eps first, then bisection between 0 and twice eps.
+    batch_size:
+        Samples at once; with smoothing, noisy copies are 20 times as many.
+    sigma, draws, failure:
+        Of smoothing: see :class:`~holomorph.certification.smoothing.Smoothed`. sigma is by default the largest
+        of the threats' l_2 and l_1 radii.
+    seed:
+        Of smoothing's noise.
+    resume:
+        A folder in which finished batches are kept; the same call again goes on from them.
+    name, data:
+        For the record: what was certified, on what.
+
+    Raises
+    ------
+    DataError, ConfigError
+        For samples, labels, threats or settings that cannot be used.
+    ModelError
+        For a network with a part that cannot be bounded, by its name.
+
+    Source: docs/certificates.md; docs/mathematics.md, section 9.
+
+    Examples
+    --------
+    >>> model = nn.Linear(2, 2, bias=False)
+    >>> _ = model.weight.data.copy_(torch.tensor([[1.0, 0.0], [0.0, 1.0]]))
+    >>> x, y = torch.tensor([[0.9, 0.1], [0.52, 0.48]]), torch.tensor([0, 0])
+    >>> record = certify(model, x, y, ThreatModel("inf", 0.1))
+    >>> record.clean, record.threats[0].proved
+    (1.0, 0.5)
+    """
+    started = time.perf_counter()
+    if method not in get_args(Method):
+        raise unknown_name("method", method, get_args(Method))
+    threats = [threat] if isinstance(threat, ThreatModel) else list(threat)
+    x, y = _prepared(model, x, y, threats, n)
+    at_least_one(steps=steps, batch_size=batch_size)
+    with under_attack(model):
+        if method == "smoothing":
+            wide = max((t.radius for t in threats if t.norm != "inf"), default=threats[0].radius)
+            smoothed = Smoothed(model, wide if sigma is None else sigma, draws, failure, 20 * batch_size, seed)
+            found = _smoothed(model, x, y, threats, smoothed, resume)
+        else:
+            found = _bounded(model, x, y, threats, method, steps, batch_size, resume)
+    facts = {"model": name or type(model).__name__, "data": data, "method": method, "seed": seed}
+    return _record(found, x, y, threats, facts | {"seconds": time.perf_counter() - started})
+
+
+def _prepared(
+    model: Differentiable, x: Tensor, y: Tensor, threats: Sequence[ThreatModel], n: int | None
+) -> tuple[Tensor, Tensor]:
+    if not threats:
+        raise ConfigError("There is no threat to certify against. Give one, for instance ThreatModel('inf', '8/255').")
+    for threat in threats:
+        check_batch(x, y, box=threat.box)
+    if n is not None:
+        at_least_one(n=n)
+    check_labels(y[:n], int(y[:n].max()) + 1)
+    return suited(model, x[:n].detach()), suited(model, as_long(y[:n].detach()))
+
+
+def _bounded(
+    model: Differentiable, x: Tensor, y: Tensor, threats: Sequence[ThreatModel], method: str, steps: int,
+    batch_size: int, resume: str | Path | None,
+) -> _Found:  # fmt: skip
+    logits = Subject(model).logits(x)
+    answers = logits.argmax(1)
+    check_labels(y, logits.shape[1])
+    right = (answers == y) & logits.isfinite().all(1)
+    adapter = adapter_for(model) if method in ("auto", "exact") else None
+    if adapter is not None:
+        exact = [adapter(model, x, threat).double() * right for threat in threats]
+        return _Found(answers, logits.shape[1], exact, [["exact" if r > 0 else None for r in row] for row in exact])
+    if method == "exact":
+        raise ConfigError(f"{type(model).__name__} has no exact certificate. Use method='auto'.")
+    bounds = Bounds.of(model, x, logits, method)
+    shelf = _shelf(model, x, y, resume, f"{method} {steps} {batch_size} {[t.model_dump() for t in threats]}")
+    found = _Found(answers, logits.shape[1], [], [])
+    with progress.bar("certifying", total=len(threats) * len(x)) as bar:
+        for number, threat in enumerate(threats):
+            radii, by = torch.zeros(len(x), dtype=torch.float64, device=x.device), []
+            for start in range(0, len(x), batch_size):
+                rows = slice(start, start + batch_size)
+                batch = bounds, x[rows], y[rows], right[rows], threat, steps
+                radii[rows], names = _batch(shelf, f"threat-{number}-{start}", *batch)
+                by += names
+                bar.advance(len(names))
+            found.radii.append(radii)
+            found.by.append(by)
+    return found
+
+
+def _batch(
+    shelf: Shelf, key: str, bounds: Bounds, x: Tensor, y: Tensor, right: Tensor, threat: ThreatModel, steps: int
+) -> tuple[Tensor, list[str | None]]:
+    """The radii of one batch, taken from the shelf where they were found before."""
+    kept = shelf.find(key)
+    if kept is None:
+        radii, by = bounds.radii(x, y, right, threat, steps)
+        shelf.keep(key, radii=radii.cpu().numpy(), by=np.array([name or "" for name in by]))
+        return radii, by
+    return torch.from_numpy(kept["radii"]).to(x.device), [str(name) or None for name in kept["by"]]
+
+
+def _smoothed(
+    model: Differentiable, x: Tensor, y: Tensor, threats: Sequence[ThreatModel], smoothed: Smoothed,
+    resume: str | Path | None,
+) -> _Found:  # fmt: skip
+    classes = Subject(model).logits(x[:1]).shape[1]
+    check_labels(y, classes)
+    settings = f"smoothing {smoothed.sigma} {smoothed.draws} {smoothed.batch_size} {smoothed.seed}"
+    with progress.bar("smoothing", total=len(x)) as bar:
+        answers, radii = smoothed.certify(x, _shelf(model, x, y, resume, settings), bar.advance)
+    mine = radii * (answers == y)
+    # The l_2 ball of radius r holds the l_1 ball of r and the l_inf ball of r / sqrt(n).
+    scale = {"2": 1.0, "1": 1.0, "inf": 1 / math.sqrt(x[0].numel()) * (1 - 1e-9)}
+    noise = Smoothing(sigma=smoothed.sigma, draws=smoothed.draws, failure=smoothed.failure,
+                      abstained=int((answers < 0).sum()))  # fmt: skip
+    by: list[str | None] = ["smoothing" if r > 0 else None for r in mine.tolist()]
+    return _Found(answers, classes, [mine * scale[threat.norm] for threat in threats], [by] * len(threats), noise)
+
+
+def _shelf(model: Differentiable, x: Tensor, y: Tensor, folder: str | Path | None, settings: str) -> Shelf:
+    models = [model] if isinstance(model, nn.Module) else []
+    return Shelf(None if folder is None else Path(folder), fingerprint(models, x, y, settings))
+
+
+def _proportion(hits: int, total: int) -> Interval:
+    """A share with Wilson's interval."""
+    low, high = binomtest(hits, total).proportion_ci(0.95, method="wilson")
+    return Interval(value=hits / total, low=float(low), high=float(high))
+
+
+def _record(
+    found: _Found, x: Tensor, y: Tensor, threats: Sequence[ThreatModel], facts: dict[str, Any]
+) -> CertificateRecord:
+    clean = _proportion(int((found.answers == y).sum()), len(y))
+    proved = []
+    for threat, radii, by in zip(threats, found.radii, found.by, strict=True):
+        share = _proportion(int((radii >= threat.radius).sum()), len(y))
+        names = tuple(name if radius > 0 else None for name, radius in zip(by, radii.tolist(), strict=True))
+        proved.append(ThreatCertificate(threat=threat, proved=share.value, interval=share,
+                                        radii=tuple(radii.tolist()), proved_by=names))  # fmt: skip
+    return CertificateRecord(
+        samples_hash=digest(x, y),
+        samples=len(y),
+        classes=found.classes,
+        precision="float64" if x.dtype == torch.float64 else "float32",
+        clean=clean.value,
+        clean_interval=clean,
+        threats=tuple(proved),
+        smoothing=found.smoothing,
+        labels=tuple(y.tolist()),
+        answers=tuple(found.answers.tolist()),
+        versions=versions("numpy", "scipy"),
+        device=str(x.device),
+        command=" ".join(sys.argv) if "holomorph" in Path(sys.argv[0]).name else "",
+        finished=datetime.now(UTC).isoformat(timespec="seconds"),
+        **facts,
+    )

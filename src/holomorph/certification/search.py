@@ -1,0 +1,38 @@
+"""The largest radius that a proof reaches, by bisection, one a sample."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+#: From the numbers of samples and a radius for each to whether it is proved.
+Trial = Callable[[Tensor, Tensor], Tensor]
+
+
+def largest_radius(trial: Trial, candidates: Tensor, eps: float, steps: int) -> Tensor:
+    """Bisect between 0 and twice eps, eps itself first: every radius returned was proved.
+
+    Parameters
+    ----------
+    trial:
+        The proof.
+    candidates:
+        Which samples to try, (batch,) bool; the others get 0.
+    eps, steps:
+        The threat's radius, and how many radii are tried for a sample.
+
+    >>> largest_radius(lambda rows, r: r <= 0.13, torch.tensor([True, False]), 0.1, 4)
+    tensor([0.1250, 0.0000], dtype=torch.float64)
+    """
+    rows = candidates.nonzero().flatten()
+    low = torch.zeros(len(rows), dtype=torch.float64, device=rows.device)
+    high = torch.full_like(low, 2 * eps)
+    radius = torch.full_like(low, eps)
+    for _ in range(steps if len(rows) else 0):
+        proved = trial(rows, radius)
+        low, high = torch.where(proved, radius, low), torch.where(proved, high, radius)
+        radius = (low + high) / 2
+    found = torch.zeros(len(candidates), dtype=torch.float64, device=rows.device)
+    return found.index_copy(0, rows, low)

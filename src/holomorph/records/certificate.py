@@ -1,0 +1,67 @@
+"""What was proved of a classifier: for each sample a radius up to which no change alters a right answer."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from holomorph.records.base import Interval, Record
+from holomorph.threats import ThreatModel
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
+
+
+class Smoothing(_Part):
+    """The noise under which a classifier was certified: what is proved holds for the smoothed classifier."""
+
+    sigma: float = Field(description="standard deviation of the noise, in input units")
+    draws: int = Field(description="noisy copies of each sample")
+    failure: float = Field(description="probability, for each sample, that its radius is wrong")
+    abstained: int = Field(description="samples on which no answer was clear enough")
+
+
+class ThreatCertificate(_Part):
+    """What was proved under one threat; the lists hold one entry a sample."""
+
+    threat: ThreatModel
+    proved: float = Field(description="share of samples answered rightly for every change inside the threat, proved")
+    interval: Interval
+    radii: tuple[float, ...] = Field(description="proved radius; 0 where the answer is wrong or nothing was proved")
+    proved_by: tuple[str | None, ...] = Field(description="the method that proved the radius")
+
+    def accuracy(self, eps: float) -> float:
+        """The share of samples with a proved radius of at least eps."""
+        return sum(radius >= eps for radius in self.radii) / len(self.radii) if eps > 0 else float("nan")
+
+
+class CertificateRecord(Record):
+    """The outcome of :func:`holomorph.certify`: a lower bound of the robust accuracy, beside attacks' upper bounds.
+
+    >>> CertificateRecord.KIND
+    'certificate'
+    """
+
+    KIND: ClassVar[str] = "certificate"
+
+    model: str
+    data: str = ""
+    samples_hash: str = Field(default="", description="sha256 of samples and labels, as in an evaluation's record")
+    samples: int
+    classes: int
+    method: str
+    precision: Literal["float32", "float64"] = Field(description="of the arithmetic whose answers are certified")
+    clean: float
+    clean_interval: Interval
+    threats: tuple[ThreatCertificate, ...]
+    smoothing: Smoothing | None = None
+    labels: tuple[int, ...] = ()
+    answers: tuple[int, ...] = Field(default=(), description="on the clean samples; -1 where smoothing abstained")
+    seed: int = 0
+    versions: dict[str, str] = Field(default_factory=dict)
+    device: str = "cpu"
+    command: str = ""
+    finished: str = Field(default="", description="UTC, ISO 8601")
+    seconds: float = 0.0
