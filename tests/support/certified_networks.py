@@ -5,7 +5,7 @@ from torch import nn
 
 from holomorph.attacks.pgd import Pgd
 from holomorph.certification import certify
-from holomorph.contract.guest import Subject
+from holomorph.contract.classifier import Classifier
 from holomorph.nn.classifiers import CNN, Normalise, Sine
 from holomorph.threats import ThreatModel
 
@@ -62,20 +62,20 @@ def settled(model, shape):
     return model.eval()
 
 
-def sharpen(model, x, factor=6.0):
-    """Larger weights, so that the boundary comes near and enclosures get wide."""
+def sharpen(model, x):
+    """Larger weights and balanced outputs, so that the boundary comes near and enclosures get wide."""
     for part in model.modules():
         if isinstance(part, nn.Linear | nn.Conv2d):
             part.weight.data *= 1.8
     last = [part for part in model.modules() if isinstance(part, nn.Linear)][-1]
-    last.bias.data -= model.eval()(x).detach().mean(0) * (last.bias is not None)
+    last.bias.data -= model.eval()(x).detach().mean(0)
     return model
 
 
 def violations(model, x, norm, *, method="auto", steps=60, restarts=2):
     """Samples, those with a positive radius, and how many of these an attack at .99 of the radius breaks."""
     threat = ThreatModel(norm, EPS[norm])
-    y = Subject(model).answers(x)
+    y = Classifier(model).predictions(x)
     record = certify(model, x, y, threat, method=method)
     radii = torch.tensor(record.threats[0].radii)
     broken = 0
@@ -84,9 +84,9 @@ def violations(model, x, norm, *, method="auto", steps=60, restarts=2):
         for loss in ("margin", "cross-entropy"):
             attack = Pgd(inside, loss=loss, steps=steps, restarts=restarts)
             sample = x[i : i + 1]
-            found = attack(Subject(model), sample, y[i : i + 1], i)
+            found = attack(Classifier(model), sample, y[i : i + 1], i)
             moved = (found - sample).flatten().double()
             size = float(torch.linalg.vector_norm(moved, ord=threat.p))
-            if size <= float(radii[i]) and Subject(model).answers(found)[0] != y[i]:
+            if size <= float(radii[i]) and Classifier(model).predictions(found)[0] != y[i]:
                 broken += 1
     return len(x), int((radii > 0).sum()), broken, record

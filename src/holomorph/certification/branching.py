@@ -16,7 +16,7 @@ from torch import Tensor
 from holomorph.certification.methods import by_lines, by_slopes, margin_rows
 from holomorph.enclosures.program import Program
 from holomorph.enclosures.region import Region
-from holomorph.enclosures.slopes import slopes
+from holomorph.enclosures.slopes import Slopes, slopes
 from holomorph.enclosures.values import Enclosures, enclose
 
 #: Parts that are bounded at once.
@@ -39,6 +39,7 @@ class Branching:
     unit: float
     parts: int = 1000
 
+    @torch.no_grad()
     def prove(self, region: Region, y: Tensor) -> Tensor:
         """Whether each sample's answer stands over its whole region; (batch,)."""
         rows = [self._one(region.rows(torch.tensor([i])), y[i : i + 1]) for i in range(len(y))]
@@ -60,7 +61,7 @@ class Branching:
         return True
 
     def _unproved(self, whole: Region, low: Tensor, high: Tensor, y: Tensor) -> tuple[Tensor, Tensor] | None:
-        """Halves of the parts that are not proved; None where a middle inside the ball is answered wrongly."""
+        """Halves of the parts that are not proved; None where a point inside the ball is classified wrongly."""
         inside = _distance(whole, low, high) <= whole.radius * (1 + 1e-12)
         low, high = low[inside], high[inside]
         if not len(low):
@@ -68,21 +69,33 @@ class Branching:
         middle = ((low + high) / 2).clamp(low, high)
         part = Region(middle, low, high, math.inf, whole.radius.expand(len(low)))
         labels = y.expand(len(low))
-        with torch.no_grad():
-            found = enclose(self.program, part, self.unit)
-        proved = by_slopes(found, labels) | by_lines(found, labels)
-        wrong = (self.program.run(middle).argmax(1) != labels) & (_distance(whole, middle, middle) <= whole.radius)
-        if wrong.any():
+        found = enclose(self.program, part, self.unit)
+        steepest = slopes(found, margin_rows(found, labels))
+        if any(self._wrong(whole, point, y) for point in (middle, _corner(found, steepest, labels))):
             return None
-        return _halves(found, labels, ~proved)
+        left = ~(by_slopes(found, labels) | by_lines(found, labels))
+        return _halves(part.rows(left), (steepest.middle.abs() + steepest.half).amax(0)[left])
+
+    def _wrong(self, whole: Region, points: Tensor, y: Tensor) -> bool:
+        """Whether one of the points lies in the ball and is classified wrongly."""
+        wrong = self.program.run(points).argmax(1) != y
+        return bool((wrong & (_distance(whole, points, points) <= whole.radius)).any())
 
 
-def _halves(found: Enclosures, labels: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor]:
-    steepest = slopes(found, margin_rows(found, labels))
-    weight = (steepest.middle.abs() + steepest.half).amax(0) * (found.region.high - found.region.low)
-    low, high, middle = (t[chosen] for t in (found.region.low, found.region.high, found.region.centre))
-    flat = weight[chosen].flatten(1)
-    cut = torch.zeros_like(flat, dtype=torch.bool).scatter(1, flat.argmax(1, keepdim=True), True).reshape(low.shape)
+def _corner(found: Enclosures, steepest: Slopes, labels: Tensor) -> Tensor:
+    """Of each part, the corner to which its smallest margin falls most steeply."""
+    logits = found.program.run(found.region.centre)
+    margins = logits.gather(1, labels[:, None]) - logits
+    rival = margins.scatter(1, labels[:, None], math.inf).argmin(1)
+    slope = steepest.middle[rival, torch.arange(len(rival), device=rival.device)]
+    return torch.where(slope > 0, found.region.low, found.region.high)
+
+
+def _halves(parts: Region, slope: Tensor) -> tuple[Tensor, Tensor]:
+    """Both halves of each part, cut through the coordinate of the largest width times slope."""
+    low, high, middle = parts.low, parts.high, parts.centre
+    weight = (slope * (high - low)).flatten(1)
+    cut = torch.zeros_like(weight, dtype=torch.bool).scatter(1, weight.argmax(1, keepdim=True), True).reshape(low.shape)
     return torch.cat([low, torch.where(cut, middle, low)]), torch.cat([torch.where(cut, middle, high), high])
 
 

@@ -24,7 +24,8 @@ from holomorph.certification.bounds import Bounds
 from holomorph.certification.exact import adapter_for
 from holomorph.certification.smoothing import Smoothed
 from holomorph.contract import Differentiable, as_long, at_least_one, check_batch
-from holomorph.contract.guest import Subject, suited, under_attack
+from holomorph.contract.classifier import Classifier
+from holomorph.contract.guest import suited, under_attack
 from holomorph.data.splits import check_labels
 from holomorph.errors import ConfigError, unknown_name
 from holomorph.records.base import Interval
@@ -38,7 +39,7 @@ Method = Literal["auto", "exact", "intervals", "slopes", "lines", "branching", "
 class _Found:
     """Answers, and for each threat the radii with what proved them."""
 
-    answers: Tensor
+    predictions: Tensor
     classes: int
     radii: list[Tensor]
     by: list[list[str | None]]
@@ -68,7 +69,7 @@ def certify(
     $$\text{proved} = \frac1n \#\{i : h(x_i + \delta) = y_i \text{ for every } \delta \text{ of the threat, by proof}\}
     \;\le\; \text{robust accuracy} \;\le\; \text{attacked}$$
 
-    What is certified are the answers that the model computes in its own precision: rounding is part of every bound.
+    What is certified are the predictions that the model computes in its own precision: rounding is part of every bound.
 
     Parameters
     ----------
@@ -151,19 +152,19 @@ def _bounded(
     model: Differentiable, x: Tensor, y: Tensor, threats: Sequence[ThreatModel], method: str, steps: int,
     batch_size: int, resume: str | Path | None,
 ) -> _Found:  # fmt: skip
-    logits = Subject(model).logits(x)
-    answers = logits.argmax(1)
+    logits = Classifier(model).logits(x)
+    predictions = logits.argmax(1)
     check_labels(y, logits.shape[1])
-    right = (answers == y) & logits.isfinite().all(1)
+    right = (predictions == y) & logits.isfinite().all(1)
     adapter = adapter_for(model) if method in ("auto", "exact") else None
     if adapter is not None:
         exact = [adapter(model, x, threat).double() * right for threat in threats]
-        return _Found(answers, logits.shape[1], exact, [["exact" if r > 0 else None for r in row] for row in exact])
+        return _Found(predictions, logits.shape[1], exact, [["exact" if r > 0 else None for r in row] for row in exact])
     if method == "exact":
         raise ConfigError(f"{type(model).__name__} has no exact certificate. Use method='auto'.")
     bounds = Bounds.of(model, x, logits, method)
     shelf = _shelf(model, x, y, resume, f"{method} {steps} {batch_size} {[t.model_dump() for t in threats]}")
-    found = _Found(answers, logits.shape[1], [], [])
+    found = _Found(predictions, logits.shape[1], [], [])
     with progress.bar("certifying", total=len(threats) * len(x)) as bar:
         for number, threat in enumerate(threats):
             radii, by = torch.zeros(len(x), dtype=torch.float64, device=x.device), []
@@ -194,18 +195,18 @@ def _smoothed(
     model: Differentiable, x: Tensor, y: Tensor, threats: Sequence[ThreatModel], smoothed: Smoothed,
     resume: str | Path | None,
 ) -> _Found:  # fmt: skip
-    classes = Subject(model).logits(x[:1]).shape[1]
+    classes = Classifier(model).logits(x[:1]).shape[1]
     check_labels(y, classes)
     settings = f"smoothing {smoothed.sigma} {smoothed.draws} {smoothed.batch_size} {smoothed.seed}"
     with progress.bar("smoothing", total=len(x)) as bar:
-        answers, radii = smoothed.certify(x, _shelf(model, x, y, resume, settings), bar.advance)
-    mine = radii * (answers == y)
+        predictions, radii = smoothed.certify(x, _shelf(model, x, y, resume, settings), bar.advance)
+    mine = radii * (predictions == y)
     # The l_2 ball of radius r holds the l_1 ball of r and the l_inf ball of r / sqrt(n).
     scale = {"2": 1.0, "1": 1.0, "inf": 1 / math.sqrt(x[0].numel()) * (1 - 1e-9)}
     noise = Smoothing(sigma=smoothed.sigma, draws=smoothed.draws, failure=smoothed.failure,
-                      abstained=int((answers < 0).sum()))  # fmt: skip
+                      abstained=int((predictions < 0).sum()))  # fmt: skip
     by: list[str | None] = ["smoothing" if r > 0 else None for r in mine.tolist()]
-    return _Found(answers, classes, [mine * scale[threat.norm] for threat in threats], [by] * len(threats), noise)
+    return _Found(predictions, classes, [mine * scale[threat.norm] for threat in threats], [by] * len(threats), noise)
 
 
 def _shelf(model: Differentiable, x: Tensor, y: Tensor, folder: str | Path | None, settings: str) -> Shelf:
@@ -222,7 +223,7 @@ def _proportion(hits: int, total: int) -> Interval:
 def _record(
     found: _Found, x: Tensor, y: Tensor, threats: Sequence[ThreatModel], facts: dict[str, Any]
 ) -> CertificateRecord:
-    clean = _proportion(int((found.answers == y).sum()), len(y))
+    clean = _proportion(int((found.predictions == y).sum()), len(y))
     proved = []
     for threat, radii, by in zip(threats, found.radii, found.by, strict=True):
         share = _proportion(int((radii >= threat.radius).sum()), len(y))
@@ -239,7 +240,7 @@ def _record(
         threats=tuple(proved),
         smoothing=found.smoothing,
         labels=tuple(y.tolist()),
-        answers=tuple(found.answers.tolist()),
+        predictions=tuple(found.predictions.tolist()),
         versions=versions("numpy", "scipy"),
         device=str(x.device),
         command=" ".join(sys.argv) if "holomorph" in Path(sys.argv[0]).name else "",

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from holomorph._utils.cache import Shelf
 from holomorph.contract import Differentiable, at_least_one
-from holomorph.contract.guest import Subject
+from holomorph.contract.classifier import Classifier
 from holomorph.errors import ConfigError
 
 
@@ -129,4 +129,4 @@ class Smoothed:
 
     def _answers(self, sample: Tensor, count: int, generator: torch.Generator) -> Tensor:
         noise = torch.randn((count, *sample.shape), generator=generator, dtype=sample.dtype).to(sample.device)
-        return Subject(self.model).answers(sample + self.sigma * noise, self.batch_size).cpu().clamp_min(0)
+        return Classifier(self.model).predictions(sample + self.sigma * noise, self.batch_size).cpu().clamp_min(0)

@@ -58,7 +58,7 @@ class CertificateRecord(Record):
     threats: tuple[ThreatCertificate, ...]
     smoothing: Smoothing | None = None
     labels: tuple[int, ...] = ()
-    answers: tuple[int, ...] = Field(default=(), description="on the clean samples; -1 where smoothing abstained")
+    predictions: tuple[int, ...] = Field(default=(), description="of the clean samples; -1 where smoothing abstained")
     seed: int = 0
     versions: dict[str, str] = Field(default_factory=dict)
     device: str = "cpu"
