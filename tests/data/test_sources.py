@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import torch
 
-from holomorph.data import Splits, check_labels, load, sources
+from holomorph.contract import check_labels
+from holomorph.data import Splits, load, sources
 from holomorph.errors import ConfigError, DataError
 
 

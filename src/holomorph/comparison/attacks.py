@@ -15,7 +15,7 @@ from holomorph._utils.progress import track
 from holomorph._utils.seeding import generator
 from holomorph.calculus.ascent import maximise
 from holomorph.calculus.measures import SampleLoss
-from holomorph.contract.outputs import evaluating
+from holomorph.contract.model import evaluating
 from holomorph.records.comparison import UNION
 from holomorph.threats import ThreatModel
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from holomorph._utils.memory import halving
-from holomorph.contract import Differentiable
-from holomorph.errors import ModelError
+from holomorph.contract.labels import class_indices
+from holomorph.contract.model import Differentiable, Guest
 
 
 def margin(logits: Tensor, y: Tensor) -> Tensor:
@@ -18,15 +18,16 @@ def margin(logits: Tensor, y: Tensor) -> Tensor:
     >>> margin(torch.tensor([[3.0, 1.0, 2.0]]), torch.tensor([0]))
     tensor([1.])
     """
-    own = logits.gather(1, y[:, None])[:, 0]
-    return own - logits.scatter(1, y[:, None], -torch.inf).amax(1)
+    index = class_indices(y)[:, None]
+    own = logits.gather(1, index)[:, 0]
+    return own - logits.scatter(1, index, -torch.inf).amax(1)
 
 
-class Classifier(nn.Module):
+class Classifier(Guest):
     r"""A classifier: inputs in their box to logits of shape (batch, classes).
 
-    A single output z becomes the two logits (-z/2, z/2), so that class 1 is predicted where z > 0. Outputs of a
-    randomised model are averaged over ``draws`` passes, which turns every attack into one on the expectation.
+    A :class:`~holomorph.contract.model.Guest` whose predictions and margins can be asked for. Outputs of a randomised
+    model are averaged over ``draws`` passes, which turns every attack into one on the expectation.
 
     Parameters
     ----------
@@ -44,32 +45,16 @@ class Classifier(nn.Module):
     """
 
     def __init__(self, model: Differentiable, *, differentiable: bool = True, draws: int = 1) -> None:
-        super().__init__()
-        self.model = model
+        super().__init__(model)
         self.differentiable = differentiable
         self.draws = draws
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits; without gradients a tensor of their own, since Square overwrites what it is given."""
         if self.draws == 1:
-            logits = self._logits(x)
+            logits = super().forward(x)
             return logits if logits.requires_grad else logits.clone()
-        return torch.stack([self._logits(x) for _ in range(self.draws)]).mean(0)
-
-    def _logits(self, x: Tensor) -> Tensor:
-        out = self.model(x)
-        if not isinstance(out, Tensor):
-            raise ModelError(f"The model returned {type(out).__name__}, not a tensor of logits (batch, classes).")
-        if out.is_complex():
-            raise ModelError("The model returned complex numbers. Add a read-out that returns real logits.")
-        if out.ndim == 1 and len(out) == len(x):
-            out = out.unsqueeze(1)
-        if out.ndim != 2 or len(out) != len(x):
-            raise ModelError(
-                f"The model returned the shape {tuple(out.shape)} for {len(x)} samples; logits have the shape "
-                f"(batch, classes)."
-            )
-        return torch.cat([-out / 2, out / 2], 1) if out.shape[1] == 1 else out
+        return torch.stack([super(Classifier, self).forward(x) for _ in range(self.draws)]).mean(0)
 
     @torch.no_grad()
     def logits(self, x: Tensor, batch_size: int = 500) -> Tensor:

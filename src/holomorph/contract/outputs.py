@@ -1,75 +1,67 @@
-"""What is asked of every classifier: a batch of inputs in, a batch of logits out."""
+"""What is asked of a classifier's outputs: a batch of logits, however they are wrapped."""
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from holomorph.errors import HolomorphWarning, ModelError
+from holomorph.errors import ModelError
 
-
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Put every module into evaluation mode, and each one back into its own mode afterwards."""
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes.items():
-            module.training = training
+#: Stands for the logit -inf: differences of two of them are 0 and not NaN, and squares are finite in single precision.
+_MASKED = -1e18
 
 
-def check_logits(model: nn.Module, x: Tensor, classes: int) -> Tensor:
-    """Run the model on a few samples and return its logits, after refusing what cannot be logits.
+def logits_of(outputs: Any, samples: int) -> Tensor:
+    r"""Read logits (samples, classes) from what a model returned.
+
+    Accepted are a tensor, a tuple or list whose first entry is one, and a dict or an object with ``logits``. One
+    output z a sample becomes the two logits (-z/2, z/2), so that class 1 is predicted where z > 0. The logit -inf of a
+    class that is switched off becomes a finite one whose probability is 0, too.
 
     Raises
     ------
     ModelError
-        If the model fails on the samples, or returns another shape than (batch, classes).
+        For anything else.
 
-    Warns
-    -----
-    HolomorphWarning
-        If the rows are probabilities: attacks and rules need logits.
-
-    >>> check_logits(nn.Linear(2, 3), torch.zeros(4, 2), classes=3).shape
-    torch.Size([4, 3])
+    >>> logits_of({"logits": torch.tensor([[1.0, 2.0]])}, 1)
+    tensor([[1., 2.]])
+    >>> logits_of(torch.tensor([3.0]), 1)
+    tensor([[-1.5000,  1.5000]])
     """
-    sample = x[: min(len(x), 4)]
-    with evaluating(model), torch.no_grad():
-        try:
-            logits = model(sample)
-        except (RuntimeError, ValueError) as error:
-            reason = str(error).splitlines()[0].rstrip(".")
-            text = f"The model cannot take samples of shape {tuple(x.shape[1:])}: {reason}.{_other_dtype(model, x)}"
-            raise ModelError(text) from error
+    logits = _unwrapped(outputs)
     if not isinstance(logits, Tensor):
-        raise ModelError(f"The model returned {type(logits).__name__}, not a tensor of logits. Return the logits only.")
-    if logits.ndim != 2 or logits.shape[0] != len(sample) or logits.shape[1] < classes:
         raise ModelError(
-            f"The model maps {len(sample)} samples to shape {tuple(logits.shape)}; "
-            f"expected ({len(sample)}, {classes}): one logit a class."
+            f"The model returned {type(outputs).__name__}, not logits. Return a tensor (batch, classes), a tuple that "
+            "begins with it, or a dict or object with 'logits'."
         )
-    if not logits.is_complex() and are_probabilities(logits):
-        warnings.warn(
-            "The model's outputs are probabilities (each row sums to 1). Return logits: leave the softmax out.",
-            HolomorphWarning,
-            stacklevel=3,
+    if logits.is_complex():
+        raise ModelError("The model returned complex numbers. Add a read-out that returns real logits.")
+    if not logits.is_floating_point():
+        raise ModelError(f"The model returned {logits.dtype}. Return logits, not predicted classes.")
+    if logits.ndim == 1:
+        logits = logits.unsqueeze(1)
+    if logits.ndim != 2 or len(logits) != samples or logits.shape[1] == 0:
+        raise ModelError(
+            f"The model maps {samples} samples to the shape {tuple(logits.shape)}. "
+            "Return one row of logits a sample: (batch, classes)."
         )
-    return logits
+    if logits.shape[1] == 1:
+        logits = torch.cat([-logits / 2, logits / 2], 1)
+    floor = max(_MASKED, torch.finfo(logits.dtype).min / 4)
+    return logits.masked_fill(logits == -torch.inf, floor)
 
 
-def _other_dtype(model: nn.Module, x: Tensor) -> str:
-    """The remedy where samples come from NumPy in double precision and the model is in single."""
-    weight = next(model.parameters(), x)
-    if weight.dtype == x.dtype:
-        return ""
-    return f" Its parameters are {weight.dtype}, the samples {x.dtype}: give x.to({weight.dtype})."
+def _unwrapped(outputs: Any) -> Any:
+    if isinstance(outputs, Tensor):
+        return outputs
+    if isinstance(outputs, Mapping):
+        return outputs.get("logits")
+    if hasattr(outputs, "logits"):
+        return outputs.logits
+    return outputs[0] if isinstance(outputs, tuple | list) and outputs else None
 
 
 def are_probabilities(outputs: Tensor) -> bool:

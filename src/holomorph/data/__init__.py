@@ -1,6 +1,6 @@
 """Data sets by name, in checked splits."""
 
 from holomorph.data.sources import SOURCES, load
-from holomorph.data.splits import Splits, check_labels
+from holomorph.data.splits import Splits
 
-__all__ = ["SOURCES", "Splits", "check_labels", "load"]
+__all__ = ["SOURCES", "Splits", "load"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from holomorph.contract import as_long, check_batch
+from holomorph.contract import as_long, check_batch, check_labels
 from holomorph.errors import DataError
 
 
@@ -42,26 +42,6 @@ class Splits:
     def shape(self) -> torch.Size:
         """Shape of one sample."""
         return self.x_train.shape[1:]
-
-
-def check_labels(y: Tensor, classes: int | None = None) -> int:
-    """Return the number of classes, after refusing labels that are not whole numbers 0..K-1.
-
-    >>> check_labels(torch.tensor([0, 2, 1]))
-    3
-    """
-    if y.is_floating_point() or y.is_complex() or y.dtype == torch.bool or y.ndim != 1:
-        raise DataError(f"Labels must be one whole number a sample, not {y.dtype} of shape {tuple(y.shape)}.")
-    if len(y) == 0:
-        raise DataError("There are no labels. Give one a sample.")
-    low, high = int(y.min()), int(y.max())
-    if low < 0 or (classes is not None and high >= classes):
-        top = f"{classes - 1}" if classes is not None else "K-1"
-        hint = " They seem to start at 1: subtract 1." if low == 1 and high == classes else ""
-        raise DataError(f"Labels range over {low}..{high}; they must lie in 0..{top}.{hint}")
-    if classes is None and low == high:
-        raise DataError(f"All labels are {low}: there is one class only. A classifier needs at least two.")
-    return high + 1 if classes is None else classes
 
 
 def count_classes(y: Tensor) -> int:

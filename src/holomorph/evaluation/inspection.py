@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from holomorph._utils.memory import halving
+from holomorph.contract import check_labels
 from holomorph.contract.classifier import Classifier
-from holomorph.errors import DataError, ModelError
+from holomorph.errors import ModelError
 
 #: Samples looked at.
 FEW = 128
@@ -85,22 +86,3 @@ def _zeros(classifier: Classifier, x: Tensor, y: Tensor) -> Tensor:
     if gradient is None:
         return torch.full((len(x),), torch.nan, dtype=torch.float64)
     return (gradient.flatten(1).abs().amax(1) == 0).double()
-
-
-def check_labels(y: Tensor, classes: int) -> None:
-    """Refuse labels that are not 0 .. classes - 1.
-
-    Raises
-    ------
-    DataError
-        With the mistake named where it is a known one.
-    """
-    if y.ndim != 1 or y.is_floating_point() or y.is_complex() or y.dtype == torch.bool:
-        raise DataError(f"The labels are {y.dtype} of shape {tuple(y.shape)}; they must be integers, one a sample.")
-    low, high = int(y.min()), int(y.max())
-    if low >= 1 and high == classes:
-        raise DataError(f"The labels run from {low} to {high} for {classes} classes: subtract 1, they start at 0.")
-    if {low, high} == {-1, 1} and classes == 2:
-        raise DataError("The labels are -1 and 1; write them as 0 and 1.")
-    if low < 0 or high >= classes:
-        raise DataError(f"The labels run from {low} to {high}, but the model has the classes 0 to {classes - 1}.")

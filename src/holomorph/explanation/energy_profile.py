@@ -17,7 +17,7 @@ from holomorph.calculus.measures import Ball, Measure, Samples
 from holomorph.calculus.norms import norm
 from holomorph.calculus.observables import observable
 from holomorph.contract import Differentiable, check_batch
-from holomorph.contract.outputs import evaluating
+from holomorph.contract.model import evaluating
 from holomorph.records.diagnostics import DiagnosticsRecord, Energy, Gradients
 from holomorph.threats import ThreatModel
 

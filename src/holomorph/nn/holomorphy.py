@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from holomorph.calculus.wirtinger import cauchy_riemann_residual
-from holomorph.contract.outputs import evaluating
+from holomorph.contract.model import evaluating
 from holomorph.errors import NotDifferentiableError
 from holomorph.nn.networks import HolomorphicNetwork
 

@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from holomorph.calculus.measures import SampleLoss
-from holomorph.contract import as_long, at_least_one, check_batch
-from holomorph.contract.outputs import evaluating
-from holomorph.errors import ConfigError, ModelError
+from holomorph.contract import as_threat, at_least_one
+from holomorph.contract.model import Differentiable, Guest, evaluating, gradients
+from holomorph.contract.watch import Watch
+from holomorph.errors import ConfigError
 from holomorph.threats import ThreatModel
 
 
@@ -37,6 +38,10 @@ class Cost(NamedTuple):
 @dataclass(kw_only=True)
 class Rule(ABC):
     """A learning rule: ``loss = rule(model, x, y)``, then one ``backward()``.
+
+    The model is any classifier, a module or a function; :func:`holomorph.contract.outputs.logits_of` says what it may
+    return. It gets copies of the samples, so that it may work in place. Labels are class indices (batch,) or class
+    probabilities (batch, classes). A threat may be given as text, ``"inf:8/255"``.
 
     Attributes
     ----------
@@ -63,21 +68,41 @@ class Rule(ABC):
 
     def __post_init__(self) -> None:
         self.generator = torch.Generator().manual_seed(self.seed)
+        self._watch = Watch()
+        threat: ThreatModel | None = getattr(self, "threat", None)
+        if threat is not None:
+            vars(self)["threat"] = as_threat(threat)
         if not 0 <= self.label_smoothing < 1:
             raise ConfigError(f"label_smoothing is {self.label_smoothing}; give a share in [0, 1).")
 
-    def __call__(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-        """Return the scalar to minimise on one batch."""
-        check_batch(x, y)
-        return self.loss(model, x, as_long(y))
+    def __call__(self, model: Differentiable, x: Tensor, y: Tensor) -> Tensor:
+        """Return the scalar to minimise on one batch.
+
+        Where the caller has switched gradients off, as a validation step does, the scalar has none either.
+
+        Raises
+        ------
+        DataError
+            For samples outside the threat's box, labels that are neither indices nor probabilities of classes, NaN. On
+            an accelerator values are judged one call later, so that no step waits for them.
+        ModelError
+            For outputs that are no logits.
+        """
+        if isinstance(model, Guest):  # a rule inside a rule
+            return self.loss(model, x, y)
+        wanted = torch.is_grad_enabled()
+        box = None if self.defends_against is None else self.defends_against.box
+        with gradients():
+            guest, x, y = self._watch.look(model, x, y, box)
+            loss = self.loss(guest, x, y)
+        return loss if wanted else loss.detach()
+
+    def settle(self) -> None:
+        """Judge the last batch, whose values an accelerator may still be looking at."""
+        self._watch.settle()
 
     def risk(self, logits: Tensor, y: Tensor) -> Tensor:
         """Cross-entropy of each sample, with this rule's label smoothing; shape (batch,)."""
-        if logits.ndim != 2 or len(logits) != len(y):
-            raise ModelError(
-                f"The model maps {len(y)} samples to the shape {tuple(logits.shape)}. "
-                "Return one row of logits a sample: (batch, classes)."
-            )
         return cross_entropy(logits, y, reduction="none", label_smoothing=self.label_smoothing)
 
     def sample_loss(self, model: nn.Module, y: Tensor) -> SampleLoss:

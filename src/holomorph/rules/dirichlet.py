@@ -14,7 +14,7 @@ from holomorph.calculus.input_gradient import input_gradient
 from holomorph.calculus.measures import Ball, Measure, Samples
 from holomorph.calculus.norms import dual_direction, dual_gain
 from holomorph.calculus.observables import SCALAR, observable
-from holomorph.contract.outputs import evaluating
+from holomorph.contract.model import evaluating, own
 from holomorph.errors import ConfigError, HolomorphWarning, unknown_name
 from holomorph.rules.base import Cost, Rule
 from holomorph.rules.gradients import require_double_backward
@@ -140,8 +140,8 @@ class Dirichlet(Rule):
             outputs = passes.again(drawn)
         if not with_energy:
             return risk
-        if self.estimator == "auto" and self._probed != id(model):
-            self._allowed, self._probed = self._probe(model, x, y), id(model)
+        if self.estimator == "auto" and self._probed != id(own(model)):
+            self._allowed, self._probed = self._probe(model, x, y), id(own(model))
         if self._chosen != "finite-difference":
             require_double_backward(model)
         energy = self._energy(passes, drawn, outputs, y).mean()

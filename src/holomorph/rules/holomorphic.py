@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from holomorph.calculus.measures import Ball, Measure
 from holomorph.calculus.norms import norm
+from holomorph.contract.labels import class_indices
+from holomorph.contract.model import Differentiable, own
 from holomorph.errors import ConfigError, ModelError, unknown_name
 from holomorph.rules.base import Cost, Rule
 from holomorph.rules.schedule import ramped
@@ -76,7 +78,7 @@ class Holomorphic(Rule):
         z = net.embed(drawn).detach().requires_grad_()
         h = net.hypothesis(z)
         if self.risk_of == "codes":
-            risk = (h - net.codes.to(h.dtype)[y]).abs().square().sum(1).mean()
+            risk = (h - net.codes.to(h.dtype)[class_indices(y)]).abs().square().sum(1).mean()
         else:
             risk = self.risk(net.readout(h), y).mean()
         weight = ramped(self.weight, self.progress, self.ramp)
@@ -143,10 +145,11 @@ class MaximumMargin(Rule):
         h = net.hypothesis(z)
         codes = net.codes.to(h.dtype)
         scores = (h @ codes.conj().mT).real - codes.abs().square().sum(1) / 2
-        own = scores.gather(1, y[:, None])
+        y = class_indices(y)
+        right = scores.gather(1, y[:, None])
         margins = []
         for j in range(len(codes)):
-            gap = own[:, 0] - scores[:, j]
+            gap = right[:, 0] - scores[:, j]
             (slope,) = torch.autograd.grad(gap.sum(), z, create_graph=True)
             length = self.threat.radius * norm(slope.abs(), self.threat.q)
             margins.append(torch.where(y == j, torch.inf, gap / length.clamp_min(1e-12)))
@@ -173,8 +176,9 @@ def squared_derivative(h: Tensor, z: Tensor, q: float) -> Tensor:
     return total
 
 
-def require_hypothesis(model: nn.Module) -> Any:
-    """Refuse a model that does not show its complex hypothesis."""
+def require_hypothesis(model: Differentiable) -> Any:
+    """The user's network, after refusing one that does not show its complex hypothesis."""
+    model = own(model)
     if not all(hasattr(model, name) for name in ("embed", "hypothesis", "codes", "readout")):
         raise ModelError(
             f"This rule needs a network that shows its complex hypothesis, not {type(model).__name__}. "

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from holomorph.calculus.ascent import maximise
 from holomorph.calculus.input_gradient import input_gradient
-from holomorph.contract.outputs import evaluating
+from holomorph.contract.model import evaluating
 from holomorph.rules.base import Cost, Rule
 from holomorph.rules.gradients import require_double_backward
 from holomorph.rules.passes import Passes

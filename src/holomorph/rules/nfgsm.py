@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from holomorph.calculus.ascent import direction
 from holomorph.calculus.input_gradient import input_gradient
 from holomorph.calculus.norms import random_in_ball
-from holomorph.contract.outputs import evaluating
+from holomorph.contract.model import evaluating
 from holomorph.rules.base import Cost, Rule
 from holomorph.threats import ThreatModel
 

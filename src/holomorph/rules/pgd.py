@@ -7,7 +7,7 @@ from dataclasses import KW_ONLY, dataclass
 from torch import Tensor, nn
 
 from holomorph.calculus.ascent import maximise
-from holomorph.contract.outputs import evaluating
+from holomorph.contract.model import evaluating
 from holomorph.rules.base import Cost, Rule
 from holomorph.threats import ThreatModel
 

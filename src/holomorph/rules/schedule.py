@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from holomorph.contract.labels import are_soft
 from holomorph.threats import ThreatModel
 
 #: A network follows while its loss is less than this part of a constant prediction's.
@@ -66,5 +67,5 @@ class Pace:
 
     def follow(self, loss: float, y: Tensor) -> None:
         """See whether the network follows, by its loss at the points that were asked for."""
-        frequency = torch.bincount(y) / len(y)
+        frequency = y.mean(0) if are_soft(y) else torch.bincount(y) / len(y)
         self.follows = loss < _FOLLOWS * float(torch.special.entr(frequency).sum())

@@ -10,7 +10,7 @@ from torch.nn.functional import log_softmax
 
 from holomorph._utils.seeding import normal
 from holomorph.calculus.ascent import ascend
-from holomorph.contract.outputs import evaluating
+from holomorph.contract.model import evaluating
 from holomorph.rules.base import Cost, Rule
 from holomorph.rules.passes import Passes
 from holomorph.threats import ThreatModel

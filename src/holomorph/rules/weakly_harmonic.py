@@ -10,6 +10,7 @@ from torch.nn.functional import one_hot
 
 from holomorph._utils.seeding import normal
 from holomorph.calculus.measures import Ball, Measure
+from holomorph.contract.labels import class_indices
 from holomorph.errors import ConfigError
 from holomorph.rules.base import Cost, Rule
 from holomorph.rules.passes import Passes
@@ -85,7 +86,7 @@ class WeaklyHarmonic(Rule):
         risk = self.risk(logits, y).mean()
         if self.weight == 0:
             return risk
-        source = logits.softmax(1) - one_hot(y, logits.shape[1])
+        source = logits.softmax(1) - one_hot(class_indices(y), logits.shape[1])
         squares = [self._residual(passes, drawn, source).square().mean() for _ in range(self.functions)]
         residual = torch.stack(squares).mean()
         self.measured = {"risk": risk.detach(), "residual": residual.detach()}

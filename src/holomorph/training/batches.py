@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from holomorph._utils.seeding import generator, seed_for
-from holomorph.contract import as_long, check_batch
-from holomorph.data import Splits, check_labels
+from holomorph.contract import as_long, check_batch, check_labels
+from holomorph.data import Splits
 from holomorph.errors import DataError
 
 #: What ``fit`` takes: tensors (x, y), splits (their training part), a data set, or a loader.

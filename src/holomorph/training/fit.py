@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from holomorph._utils import progress
 from holomorph._utils.io import write_atomically
 from holomorph._utils.versions import versions
-from holomorph.contract import check_batch
-from holomorph.contract.outputs import check_logits
-from holomorph.data import Splits, check_labels
+from holomorph.contract import check_batch, check_labels
+from holomorph.contract.model import check_model
+from holomorph.data import Splits
 from holomorph.errors import ConfigError
 from holomorph.records.training import Epoch, TrainRecord
 from holomorph.rules.base import Rule
@@ -107,7 +107,7 @@ def fit(
     x, y = batches.first()
     if rule.defends_against is not None:
         check_batch(x, y, box=rule.defends_against.box)
-    check_logits(model.to(x.device), x, check_labels(y) if batches.samples == len(y) else int(y.max()) + 1)
+    check_model(model.to(x.device), x, check_labels(y) if batches.samples == len(y) else int(y.max()) + 1)
     if isinstance(train, Splits) and validation is None:
         validation = (train.x_val, train.y_val)
     if folder is not None and fabric.is_global_zero:

@@ -13,7 +13,7 @@ from holomorph.calculus.input_gradient import alignment, input_gradient
 from holomorph.calculus.norms import norm, random_in_ball
 from holomorph.calculus.observables import loss
 from holomorph.contract.classifier import margin
-from holomorph.contract.outputs import evaluating
+from holomorph.contract.model import evaluating
 from holomorph.errors import ConfigError, HolomorphWarning, TrainingError
 from holomorph.records.training import Epoch
 from holomorph.rules import Rule

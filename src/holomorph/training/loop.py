@@ -17,7 +17,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from holomorph._utils import progress
 from holomorph._utils.seeding import seed_for
-from holomorph.contract.outputs import evaluating
+from holomorph.contract.model import evaluating
 from holomorph.errors import ConfigError, TrainingError
 from holomorph.records.training import Epoch
 from holomorph.rules.base import Rule

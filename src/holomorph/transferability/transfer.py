@@ -23,10 +23,9 @@ from holomorph._utils.cache import Shelf
 from holomorph._utils.fingerprint import fingerprint
 from holomorph._utils.io import beside
 from holomorph._utils.versions import versions
-from holomorph.contract import as_long, at_least_one, check_batch
+from holomorph.contract import as_long, at_least_one, check_batch, check_labels
 from holomorph.contract.classifier import Classifier
 from holomorph.contract.guest import under_attack
-from holomorph.data.splits import check_labels
 from holomorph.errors import DataError, ModelError
 from holomorph.records.transfer import Attacked, Predicted, Score, TransferRecord
 from holomorph.threats import ThreatModel

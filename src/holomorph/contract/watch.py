@@ -1,0 +1,113 @@
+"""Every batch of a training loop is looked at, and no device waits for it."""
+
+from __future__ import annotations
+
+import weakref
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from holomorph.contract.data import check_batch, check_extremes, check_kind
+from holomorph.contract.labels import are_soft, as_long, check_form, check_range, check_sums
+from holomorph.contract.model import Differentiable, Guest, plain
+
+
+class Watch:
+    """Looks at the batches of one rule: on the CPU at once, on an accelerator one step later.
+
+    Types and shapes are known to the host and always judged at once. Values on a device are reduced there to a few
+    numbers, which travel to the host while the device works on; the next batch reads them. Meanwhile labels are held
+    inside the classes, since one outside would end the device's process. The first batch of a model is waited for.
+
+    >>> guest, x, y = Watch().look(torch.nn.Linear(2, 2), torch.rand(4, 2), torch.tensor([0, 1, 0, 1]))
+    >>> guest.highest
+    1
+    """
+
+    def __init__(self) -> None:
+        self._pending: _Verdict | None = None
+        self._model: weakref.ref[Any] | None = None
+        self._guest: Guest | None = None
+
+    def look(
+        self, model: Differentiable, x: Tensor, y: Tensor, box: tuple[float, float] | None = None
+    ) -> tuple[Guest, Tensor, Tensor]:
+        """Judge a batch; return the model as a guest, and the samples and labels to work with.
+
+        Raises
+        ------
+        DataError
+            For this batch, or for the values of the one before.
+        """
+        self.settle()
+        check_kind(x, y)
+        check_form(y, soft=True)
+        x, y = plain(x), as_long(plain(y))
+        if x.is_complex():
+            check_batch(x)
+            return Guest(model), x, y
+        verdict = _Verdict.of(x, y, box)
+        if x.device.type == "cpu" or (classes := self._known(model)) is None:
+            guest = Guest(model, highest=verdict.judge())
+        else:
+            self._pending, guest = verdict, Guest(model)
+            y = y if are_soft(y) else y.clamp(0, classes - 1)
+        self._remember(model, guest)
+        return guest, x, y
+
+    def settle(self) -> None:
+        """Read the verdict that is still on its way."""
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            pending.judge()
+
+    def _known(self, model: Differentiable) -> int | None:
+        """The number of classes, if this is the model of the last call."""
+        same = self._model is not None and self._model() is model
+        return self._guest.classes if same and self._guest is not None else None
+
+    def _remember(self, model: Differentiable, guest: Guest) -> None:
+        try:
+            self._model, self._guest = weakref.ref(model), guest
+        except TypeError:  # some callables cannot be referred to: each of their batches is waited for
+            self._model = self._guest = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy has seen nothing."""
+        return Watch, ()
+
+
+@dataclass(frozen=True)
+class _Verdict:
+    """Extremes of a batch on their way to the host."""
+
+    numbers: Tensor
+    arrived: torch.cuda.Event | None
+    box: tuple[float, float] | None
+    soft: bool
+
+    @classmethod
+    def of(cls, x: Tensor, y: Tensor, box: tuple[float, float] | None) -> _Verdict:
+        off = (y.sum(1) - 1).abs().amax() if are_soft(y) else y.new_zeros(())
+        parts = [*torch.aminmax(x), *torch.aminmax(y), off]
+        numbers = torch.stack([part.float().to(x.device) for part in parts])
+        if not numbers.is_cuda:
+            return cls(numbers, None, box, are_soft(y))
+        arrived = torch.cuda.Event()  # type: ignore[no-untyped-call]
+        numbers = numbers.to("cpu", non_blocking=True)
+        arrived.record(torch.cuda.current_stream(x.device))
+        return cls(numbers, arrived, box, are_soft(y))
+
+    def judge(self) -> int | None:
+        """Refuse the batch or return its highest label, None for probabilities."""
+        if self.arrived is not None:
+            self.arrived.synchronize()
+        low, high, first, last, off = self.numbers.tolist()
+        check_extremes(low, high, self.box)
+        if self.soft:
+            check_sums(first, off)
+            return None
+        check_range(int(first), int(last))
+        return int(last)
