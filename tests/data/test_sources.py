@@ -94,10 +94,10 @@ def test_npz_of_any_shape_takes_the_box_from_the_data(tmp_path):
         ({"x_train": np.zeros(20)}, None, "x_train has the shape (20,). Give one row a sample"),
         ({"y_test": np.zeros((5, 1), int)}, None, "y_test has the shape (5, 1). Give one label a sample"),
         ({"x_train": np.zeros((1, 3)), "y_train": np.array([1])}, None, "there is one class only"),
-        ({"y_train": np.arange(20) % 2 - 1}, None, "Labels range over -1..0"),
-        ({"y_test": np.arange(5)}, None, "Labels range over 0..4; they must lie in 0..1."),
+        ({"y_train": np.arange(20) % 2 - 1}, None, "The labels run from -1 to 0"),
+        ({"y_test": np.arange(5)}, None, "The labels run from 0 to 4; they must lie in 0..1."),
         ({"x_test": np.zeros((5, 4))}, None, "The test samples have shape (4,), the others (3,)."),
-        ({"x_train": np.full((20, 3), 200.0)}, (0.0, 1.0), "Divide 8-bit images by 255."),
+        ({"x_train": np.full((20, 3), 200.0)}, (0.0, 1.0), "Divide 8-bit images by 255, or state the box of the data."),
     ],
 )
 def test_an_unusable_npz_is_refused(tmp_path, changes, box, message):
@@ -122,7 +122,7 @@ def test_a_missing_npz_and_an_unknown_name():
 def test_labels_that_start_at_one_get_a_hint():
     with pytest.raises(DataError, match="They seem to start at 1: subtract 1"):
         check_labels(torch.tensor([1, 2, 3]), classes=3)
-    with pytest.raises(DataError, match="one whole number a sample"):
+    with pytest.raises(DataError, match=r"one whole number 0..K-1 a sample"):
         check_labels(torch.tensor([[1.0, 0.0]]))
 
 

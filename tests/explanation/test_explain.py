@@ -260,7 +260,7 @@ def test_what_is_refused_and_what_is_left_alone():
         explain(nn.Sequential(nn.Linear(3, 4), nn.Unflatten(1, (2, 2))), x, y, threat=threat)
     with pytest.raises(DataError, match="classified correctly"):
         explain(_never_right(), x, y + 1, threat=threat, steps=2)
-    with pytest.raises(DataError, match="Labels range"):
+    with pytest.raises(DataError, match="The labels run from"):
         explain(model, x, y + 5, threat=threat)
     with pytest.raises(DataError, match="next to nothing"):
         explain(_never_right(), x, torch.tensor([1] + [0] * 29), threat=threat, steps=2)

@@ -100,7 +100,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path, monkeypatch)
         (torch.zeros(0, 2), "There are no samples."),
         (torch.zeros(1, 2, dtype=torch.int64), "gradients need floating point"),
         (torch.tensor([[math.nan]]), "NaN or infinite"),
-        (torch.tensor([[0.0, 255.0]]), "Divide 8-bit images by 255."),
+        (torch.tensor([[0.0, 255.0]]), "Divide 8-bit images by 255, or state the box of the data."),
         (torch.tensor([[-0.5, 1.0]]), "range over [-0.5, 1], outside the box [0, 1]"),
     ],
 )

@@ -289,8 +289,11 @@ class Endless(IterableDataset):
         ((torch.rand(0, 2), torch.zeros(0, dtype=torch.long)), "There are no samples."),
         ((torch.rand(3, 2), torch.tensor([0, 1])), "There are 3 samples but 2 labels."),
         ((torch.rand(2, 2), torch.tensor([0, 0])), "there is one class only"),
-        ((torch.rand(2, 2), torch.tensor([-1, 0])), "Labels range over -1..0"),
-        ((torch.rand(2, 2), torch.tensor([0.0, 1.0])), "Labels must be one whole number a sample"),
+        ((torch.rand(2, 2), torch.tensor([-1, 0])), "The labels run from -1 to 0; they must lie in 0..K-1."),
+        (
+            (torch.rand(2, 2), torch.tensor([0.0, 1.0])),
+            "The labels are torch.float32 of shape (2,). Give one whole number",
+        ),
         ((torch.rand(2, 2) * torch.inf, torch.tensor([0, 1])), "NaN or infinite"),
         ((torch.rand(2, 2),), "Give the training data as (samples, labels)"),
         ((torch.rand(2, 2).numpy(), torch.tensor([0, 1])), "The samples are ndarray, not a tensor"),
@@ -310,7 +313,7 @@ def test_unusable_data_is_refused_before_anything_is_written(make_model, tmp_pat
 def test_samples_outside_the_threats_box_are_refused(make_model, task, tmp_path, name):
     x, y = task
     for train in ((3 * x - 1, y), DataLoader(TensorDataset(3 * x - 1, y), 50)):
-        with pytest.raises(DataError, match=r"outside the box \[0, 1\]\..*Scale the data or state their box\."):
+        with pytest.raises(DataError, match=r"outside the box \[0, 1\]\..*begin the model with holomorph"):
             fit(make_model(), train, parse(name, THREAT), epochs=1, out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
     fit(make_model(), (3 * x - 1, y), parse(name, ThreatModel("inf", 0.1, box=(-1, 2))), epochs=1)
@@ -321,8 +324,7 @@ def test_samples_outside_the_threats_box_are_refused(make_model, task, tmp_path,
     [
         (nn.Linear(3, 2), "cannot take samples of shape (2,)"),
         (nn.Linear(2, 2).double(), "parameters are torch.float64, the samples torch.float32: give x.to(torch.float64)"),
-        (nn.Linear(2, 1), "one logit a class"),
-        (nn.Flatten(0), "maps 4 samples to shape (8,)"),
+        (nn.Flatten(0), "maps 4 samples to the shape (8, 1)"),
     ],
 )
 def test_a_model_of_the_wrong_shape_is_refused(task, tmp_path, model, message):

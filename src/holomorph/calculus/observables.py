@@ -34,6 +34,7 @@ def probabilities(logits: Tensor, y: Tensor) -> Tensor:
 def fisher(logits: Tensor, y: Tensor) -> Tensor:
     r"""Return $2\sqrt{\operatorname{softmax} h}$: the simplex with its Fisher metric, laid on a sphere of radius 2.
 
+    >>> import torch
     >>> fisher(torch.zeros(1, 4), torch.tensor([0])).norm()
     tensor(2.)
     """

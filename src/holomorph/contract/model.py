@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -39,6 +40,13 @@ class Guest(nn.Module):
         self.highest = highest
         self.classes: int | None = None
 
+    def __getattr__(self, name: str) -> Any:
+        """Find what the model has, so that a rule may ask for its parts."""
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(super().__getattr__("model"), name)
+
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits."""
         try:
@@ -50,7 +58,7 @@ class Guest(nn.Module):
                 "A BatchNorm layer in training mode was given a single sample, which has no variance. Give batches of "
                 "two samples or more (drop_last=True in a loader), or put the layer in evaluation mode."
             ) from None
-        logits = logits_of(outputs, len(x))
+        logits = logits_of(outputs, len(x), real=not x.is_complex())
         self.classes = logits.shape[1]
         if self.highest is not None and self.highest >= self.classes:
             raise DataError(

@@ -14,12 +14,13 @@ from holomorph.errors import ModelError
 _MASKED = -1e18
 
 
-def logits_of(outputs: Any, samples: int) -> Tensor:
+def logits_of(outputs: Any, samples: int, *, real: bool = True) -> Tensor:
     r"""Read logits (samples, classes) from what a model returned.
 
     Accepted are a tensor, a tuple or list whose first entry is one, and a dict or an object with ``logits``. One
     output z a sample becomes the two logits (-z/2, z/2), so that class 1 is predicted where z > 0. The logit -inf of a
-    class that is switched off becomes a finite one whose probability is 0, too.
+    class that is switched off becomes a finite one whose probability is 0, too. Complex logits are accepted unless they
+    must be ``real``, as they must wherever the inputs are.
 
     Raises
     ------
@@ -37,9 +38,9 @@ def logits_of(outputs: Any, samples: int) -> Tensor:
             f"The model returned {type(outputs).__name__}, not logits. Return a tensor (batch, classes), a tuple that "
             "begins with it, or a dict or object with 'logits'."
         )
-    if logits.is_complex():
+    if logits.is_complex() and real:
         raise ModelError("The model returned complex numbers. Add a read-out that returns real logits.")
-    if not logits.is_floating_point():
+    if not logits.is_floating_point() and not logits.is_complex():
         raise ModelError(f"The model returned {logits.dtype}. Return logits, not predicted classes.")
     if logits.ndim == 1:
         logits = logits.unsqueeze(1)
@@ -50,6 +51,8 @@ def logits_of(outputs: Any, samples: int) -> Tensor:
         )
     if logits.shape[1] == 1:
         logits = torch.cat([-logits / 2, logits / 2], 1)
+    if logits.is_complex():
+        return logits
     floor = max(_MASKED, torch.finfo(logits.dtype).min / 4)
     return logits.masked_fill(logits == -torch.inf, floor)
 
