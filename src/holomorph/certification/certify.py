@@ -23,10 +23,9 @@ from holomorph._utils.versions import versions
 from holomorph.certification.bounds import Bounds
 from holomorph.certification.exact import adapter_for
 from holomorph.certification.smoothing import Smoothed
-from holomorph.contract import Differentiable, as_long, at_least_one, check_batch
+from holomorph.contract import Differentiable, as_long, at_least_one, check_batch, check_labels
 from holomorph.contract.classifier import Classifier
 from holomorph.contract.guest import suited, under_attack
-from holomorph.data.splits import check_labels
 from holomorph.errors import ConfigError, unknown_name
 from holomorph.records.base import Interval
 from holomorph.records.certificate import CertificateRecord, Smoothing, ThreatCertificate

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, one_hot
 
-from holomorph.contract.outputs import evaluating
+from holomorph.contract.model import evaluating
 from holomorph.enclosures.program import Program
 from holomorph.enclosures.region import Region
 from holomorph.enclosures.slopes import slopes
