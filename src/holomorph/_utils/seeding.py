@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -30,3 +31,35 @@ def normal(shape: Sequence[int], like: Tensor, generator: torch.Generator) -> Te
     torch.float64
     """
     return torch.randn(shape, generator=generator, dtype=like.dtype, device=generator.device).to(like.device)
+
+
+def random_states(device: torch.device) -> tuple[Tensor, ...]:
+    """Return the states of the global streams that operations on the device draw from, as tensors of the host.
+
+    >>> len(random_states(torch.device("cpu")))
+    1
+    """
+    host = torch.get_rng_state()
+    return (host,) if device.type == "cpu" else (host, torch.get_device_module(device).get_rng_state(*_which(device)))
+
+
+def set_random_states(states: Sequence[Tensor], device: torch.device) -> None:
+    """Let the global streams go on from what :func:`random_states` returned."""
+    torch.set_rng_state(states[0])
+    for state in states[1:]:
+        torch.get_device_module(device).set_rng_state(state, *_which(device))
+
+
+@contextmanager
+def replaying(states: Sequence[Tensor], device: torch.device) -> Iterator[None]:
+    """Draw what was drawn after those states; afterwards the streams go on as if nothing had been drawn."""
+    own = random_states(device)
+    set_random_states(states, device)
+    try:
+        yield
+    finally:
+        set_random_states(own, device)
+
+
+def _which(device: torch.device) -> tuple[torch.device, ...]:
+    return () if device.type == "mps" else (device,)  # Apple's have one device, and functions without a choice

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import batch_norm
-from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 from torch.overrides import TorchFunctionMode
 
+from holomorph._utils.seeding import random_states, replaying
 from holomorph.rules.gradients import compiled_parts
 
 _Statistics = tuple[Tensor, Tensor]
+
+_BATCH = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+_INSTANCE = (nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)
 
 
 class Passes:
@@ -41,11 +44,11 @@ class Passes:
         self.model = model
         modules = list(model.modules())
         self._training = any(module.training for module in modules)
-        self._tracking = [m for m in modules if isinstance(m, _NormBase) and m.training]
+        self._tracking = [m for m in modules if isinstance(m, _BATCH + _INSTANCE) and m.training]
         compiled = {m for part in compiled_parts(modules) for m in part.modules()}
-        self._norms = [m for m in self._tracking if isinstance(m, _BatchNorm) and m not in compiled]
+        self._norms = [m for m in self._tracking if isinstance(m, _BATCH) and m not in compiled]
         self._statistics: list[_Statistics] = []
-        self._random: tuple[Tensor, Tensor | None] | None = None
+        self._random: tuple[Tensor, ...] | None = None
 
     @property
     def shares_statistics(self) -> bool:
@@ -55,7 +58,7 @@ class Passes:
     def first(self, x: Tensor) -> Tensor:
         """Call the network and remember its masks and statistics."""
         if self._training:
-            self._random = torch.get_rng_state(), torch.cuda.get_rng_state(x.device) if x.is_cuda else None
+            self._random = random_states(x.device)
         self._statistics = []
         with _inside(self._norms, self._remember):
             return self.model(x)
@@ -66,8 +69,8 @@ class Passes:
         Other weights need other statistics: with ``parameters`` the batch's own are used, and still not learned.
         """
         if parameters is not None:
-            with self._same_masks(x), self._no_trace(), _replaced(self.model, parameters):
-                return self.model(x)
+            with self._same_masks(x), self._no_trace():
+                return _called_with(self.model, parameters, x)
         with self._same_masks(x), self._no_trace(), _inside(self._norms, _recalling(self._statistics)):
             return self.model(x)
 
@@ -78,29 +81,20 @@ class Passes:
             self._statistics.append((exact.mean(dims), exact.var(dims, correction=0)))
         return batch_norm(x, mean, var, training=training, **settings)
 
-    @contextmanager
-    def _same_masks(self, x: Tensor) -> Iterator[None]:
-        if self._random is None:
-            yield
-            return
-        with torch.random.fork_rng(devices=[x.device] if x.is_cuda else []):
-            torch.set_rng_state(self._random[0])
-            if self._random[1] is not None:
-                torch.cuda.set_rng_state(self._random[1], x.device)
-            yield
+    def _same_masks(self, x: Tensor) -> AbstractContextManager[None]:
+        return nullcontext() if self._random is None else replaying(self._random, x.device)
 
     @contextmanager
     def _no_trace(self) -> Iterator[None]:
-        kept = [(m, m.track_running_stats, dict(m._buffers)) for m in self._tracking]
+        kept = [(m, m.track_running_stats, m.running_mean, m.running_var) for m in self._tracking]
         try:
             for module in self._tracking:
                 module.track_running_stats = False
-                module._buffers |= {"running_mean": None, "running_var": None}  # InstanceNorm learns if it has them
+                module.running_mean = module.running_var = None  # InstanceNorm learns if it has them
             yield
         finally:
-            for module, tracks, buffers in kept:
-                module.track_running_stats = tracks
-                module._buffers |= buffers
+            for module, tracks, mean, var in kept:
+                module.track_running_stats, module.running_mean, module.running_var = tracks, mean, var
 
 
 def _recalling(statistics: Iterable[_Statistics]) -> Callable[..., Tensor]:
@@ -155,19 +149,12 @@ def _inside(norms: Sequence[nn.Module], replacement: Callable[..., Tensor]) -> I
         yield
 
 
-@contextmanager
-def _replaced(model: nn.Module, tensors: Mapping[nn.Parameter, Tensor]) -> Iterator[None]:
-    # Not torch.func.functional_call: where a wrapper holds one module under two names it does not restore all.
-    places = [
-        (module._parameters, name, parameter)
-        for module in model.modules()
-        for name, parameter in module._parameters.items()
-        if parameter is not None and parameter in tensors
-    ]
-    try:
-        for table, name, parameter in places:
-            table[name] = tensors[parameter]  # type: ignore[assignment]
-        yield
-    finally:
-        for table, name, parameter in places:
-            table[name] = parameter
+def _called_with(model: nn.Module, tensors: Mapping[nn.Parameter, Tensor], x: Tensor) -> Tensor:
+    """Call the network with other tensors as parameters; a module that stands under two names is changed once."""
+    places = {
+        f"{path}.{name}" if path else name: tensors[parameter]
+        for path, module in model.named_modules()
+        for name, parameter in module.named_parameters(recurse=False)
+        if parameter in tensors
+    }
+    return torch.func.functional_call(model, places, (x,), tie_weights=False)
