@@ -140,16 +140,13 @@ def test_fused_activations_pass_gradcheck_and_gradgradcheck(activation):
     assert torch.autograd.gradgradcheck(lambda a, t: jets.dual(activation, a, t), (a, t))
 
 
-def test_batch_norm_in_training_has_fixed_statistics_and_learns_them_once():
+def test_batch_norm_in_training_has_fixed_statistics_and_learns_nothing():
     norm = nn.BatchNorm1d(8).double()
-    baseline = nn.BatchNorm1d(8).double()
-    expected = baseline(FLAT)
     value, jv = jets.dual(norm, FLAT, ALONG)
-    torch.testing.assert_close(value, expected)
+    torch.testing.assert_close(value, nn.BatchNorm1d(8).double()(FLAT))
     scale = (FLAT.var(0, correction=0) + norm.eps).rsqrt()
     torch.testing.assert_close(jv, ALONG * scale)
-    torch.testing.assert_close(norm.running_var, baseline.running_var)
-    torch.testing.assert_close(norm.running_mean, baseline.running_mean)
+    assert bool((norm.running_var == 1).all() and (norm.running_mean == 0).all())
 
 
 def test_dropout_has_one_mask():

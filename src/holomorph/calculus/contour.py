@@ -14,7 +14,7 @@ from torch import Tensor
 
 from holomorph.calculus import jets
 from holomorph.calculus.derivatives import check_direction, check_finite, output_of
-from holomorph.calculus.elementary import forward_mode
+from holomorph.calculus.lines import along_line
 from holomorph.calculus.where import at_complex
 from holomorph.contract import Differentiable, check_batch
 from holomorph.errors import ConfigError, DomainError, unknown_name
@@ -209,14 +209,7 @@ def _refuse_poles(spectrum: Tensor, radius: float) -> None:
 def _by_forward_mode(f: Differentiable, x: Tensor, v: Tensor, order: int) -> Tensor:
     if x.is_complex():
         raise ConfigError("Nested forward differentiation is for real inputs. Use method 'contour'.")
-
-    def derivative(g: Differentiable, first: bool) -> Differentiable:
-        return lambda point: forward_mode(g, (point,), (v,), strict=first)[1]
-
-    terms, g = [], f
-    for k in range(order + 1):
-        terms.append(g(x).reshape(len(x), -1) / math.factorial(k))
-        g = derivative(g, first=k == 0)
-    result = torch.stack(terms, 1)
-    check_finite(result)
-    return result if torch.is_grad_enabled() else result.detach()
+    terms = along_line(f, x, v, order)
+    check_finite(terms)
+    terms = terms.reshape(order + 1, len(x), -1).movedim(0, 1)
+    return terms if torch.is_grad_enabled() else terms.detach()

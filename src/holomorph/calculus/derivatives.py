@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from contextlib import nullcontext
 from typing import Literal
 
 import numpy as np
@@ -17,6 +16,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from holomorph.calculus.elementary import forward_mode
+from holomorph.calculus.one_function import one_function
 from holomorph.calculus.where import at_complex
 from holomorph.contract import Differentiable, check_batch
 from holomorph.errors import ConfigError, DomainError, ModelError, NotDifferentiableError
@@ -60,7 +60,7 @@ def jvp(f: Differentiable, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
     """
     check_batch(x)
     check_direction(x, v)
-    value, tangent = forward_mode(f, (x,), (v,), strict=True)
+    value, tangent = forward_mode(one_function(f, x), (x,), (v,), strict=True)
     check_finite(value)
     return (value, tangent) if torch.is_grad_enabled() else (value.detach(), tangent.detach())
 
@@ -96,10 +96,11 @@ def jacobian(f: Differentiable, x: Tensor, chunk: int = 1) -> Tensor:
     if chunk < 1:
         raise ConfigError(f"chunk must be at least 1, not {chunk}.")
     create = torch.is_grad_enabled()
+    f = one_function(f, x)
     with torch.enable_grad():
         point = leaf(x)
         h = output_of(f, point).reshape(len(point), -1)
-        if chunk == 1:
+        if chunk == 1 or f.random:  # copies of the batch would have masks of their own
             rows = [pull_back(column, point, create=create, retain=True) for column in h.unbind(1)]
             return torch.stack(rows, 1)
         outputs = torch.arange(h.shape[1], device=x.device)
@@ -143,6 +144,7 @@ def curvature(
     if which not in codes:
         raise ConfigError(f"Unknown eigenvalue {which!r}. Use magnitude, largest or smallest.")
     check_batch(x)
+    g = one_function(g, x)
     values = [_extreme_eigenvalue(g, sample, codes[which], tol) for sample in torch.split(x.detach(), 1)]
     return torch.tensor(values, dtype=x.dtype, device=x.device)
 
@@ -189,9 +191,9 @@ def check_direction(x: Tensor, v: Tensor) -> None:
 
 
 def output_of(f: Differentiable, x: Tensor) -> Tensor:
-    """f(x), checked to be one row of numbers a sample; attention in the form that has second derivatives."""
-    twice = torch.is_grad_enabled() and x.requires_grad
-    with sdpa_kernel(SDPBackend.MATH) if twice else nullcontext():
+    """f(x), checked to be one row of numbers a sample, in operations that have derivatives of every order."""
+    f = one_function(f, x)
+    with sdpa_kernel(SDPBackend.MATH):
         h = at_complex(f, x) if x.is_complex() else f(x)
     if not isinstance(h, Tensor) or h.ndim == 0 or len(h) != len(x):
         got = tuple(h.shape) if isinstance(h, Tensor) else type(h).__name__

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from holomorph.calculus.determinants import DETERMINANTS
 from holomorph.errors import ConfigError, ModelError, NotDifferentiableError
 
 
@@ -56,9 +57,9 @@ def instance_norm(
     momentum: float = 0.1,
     eps: float = 1e-5,
 ) -> Tensor:
-    """``torch.nn.functional.instance_norm`` with the statistics of the input."""
-    if not use_input_stats or running_mean is not None:
-        raise ConfigError("InstanceNorm with running statistics cannot be followed. Set track_running_stats=False.")
+    """``torch.nn.functional.instance_norm``; running statistics are used, but not learned."""
+    if not use_input_stats:
+        return batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
     return _by_channel(standardise(input, range(2, input.ndim), eps), weight, bias)
 
 
@@ -78,6 +79,15 @@ def batch_norm(
         unit = (input - running_mean.reshape(shape)) * (running_var + eps).rsqrt().reshape(shape)
         return _by_channel(unit, weight, bias)
     return _by_channel(standardise(input, [0, *range(2, input.ndim)], eps), weight, bias)
+
+
+def rms_norm(
+    input: Tensor, normalized_shape: Sequence[int], weight: Tensor | None = None, eps: float | None = None
+) -> Tensor:
+    """``torch.nn.functional.rms_norm``."""
+    axes = list(range(-len(normalized_shape), 0))
+    floor = torch.finfo(input.dtype).eps if eps is None else eps
+    return _affine(input * (input.square().mean(axes, keepdim=True) + floor).rsqrt(), weight, None)
 
 
 def scaled_dot_product_attention(
@@ -143,10 +153,17 @@ def multi_head_attention_forward(
     return torch.nn.functional.linear(mixed.movedim(-2, 0).flatten(-2), out_proj_weight, out_proj_bias), None
 
 
-COMPOSITES: dict[str, Callable[..., Any]] = {
+#: Normalisations by the names of torch's functions.
+NORMS: dict[str, Callable[..., Any]] = {
     "layer_norm": layer_norm,
     "group_norm": group_norm,
     "instance_norm": instance_norm,
+    "rms_norm": rms_norm,
+}
+#: All operations that are taken apart.
+COMPOSITES: dict[str, Callable[..., Any]] = {
+    **NORMS,
+    **DETERMINANTS,
     "scaled_dot_product_attention": scaled_dot_product_attention,
     "multi_head_attention_forward": multi_head_attention_forward,
 }
@@ -183,7 +200,7 @@ def forward_mode(
     ModelError
         For what torch's forward mode cannot do: batch statistics that are updated, functions with a backward only.
     """
-    _load_forward_mode()
+    load_forward_mode()
     try:
         with torch.enable_grad(), ElementaryOperations():
             result = torch.func.jvp(f, points, directions, strict=strict)
@@ -201,7 +218,7 @@ def forward_mode(
 
 
 @functools.cache
-def _load_forward_mode() -> None:
+def load_forward_mode() -> None:
     """Let torch load its forward derivatives, which it does with functions that it has itself deprecated."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)

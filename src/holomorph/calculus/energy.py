@@ -14,7 +14,8 @@ from torch import Tensor
 
 from holomorph.calculus import jets
 from holomorph.calculus.derivatives import jacobian, jvp, leaf, output_of, probe, pull_back, scalar_output
-from holomorph.calculus.norms import dual_direction, norm
+from holomorph.calculus.norms import dual_direction, norm, per_sample
+from holomorph.calculus.one_function import one_function
 from holomorph.contract import Differentiable, check_batch
 from holomorph.errors import ConfigError, unknown_name
 
@@ -79,7 +80,8 @@ def dirichlet_energy(
     probes:
         Random directions a point, uniform on the sphere of radius sqrt(n): unbiased.
     step:
-        t, by default eps^(1/3) (antithetic), eps^(1/2) (finite difference), 1e-10 (complex step).
+        t; by default such that the largest change of a coordinate is that of the sample's largest coordinate times
+        eps^(1/3) (antithetic) or eps^(1/2) (finite difference), eps the precision; 1e-10 (complex step).
     generator:
         Draws the probes; torch's default generator if None.
     chunk:
@@ -103,6 +105,8 @@ def dirichlet_energy(
         raise ConfigError(f"q must be 1, 2 or infinity, not {q}.")
     if probes < 1:
         raise ConfigError(f"probes must be at least 1, not {probes}.")
+    check_batch(x)
+    f = one_function(f, x)
     if method == "exact":
         return _estimate([_exact(f, x, q, chunk)])
     if method == "finite_difference":
@@ -114,7 +118,6 @@ def dirichlet_energy(
             f"Random probes give the l_2 energy only (E|Jv|^2 = |J|_F^2), not q = {q:g}. "
             f"Use method 'exact', or 'finite_difference' for a scalar observable."
         )
-    check_batch(x)
     source = torch.default_generator if generator is None else generator
     return _estimate([_PROBED[method](f, x, step, source) for _ in range(probes)])
 
@@ -160,7 +163,6 @@ def _exact(f: Differentiable, x: Tensor, q: float, chunk: int) -> Tensor:
 
 
 def _finite_difference(g: Differentiable, x: Tensor, q: float, step: float | None) -> Tensor:
-    t = _step(step, x, 1 / 2)
     p = {1.0: math.inf, 2.0: 2.0, math.inf: 1.0}[q]
     with torch.enable_grad():
         point = leaf(x)
@@ -168,7 +170,8 @@ def _finite_difference(g: Differentiable, x: Tensor, q: float, step: float | Non
         direction = dual_direction(pull_back(value, point, create=False, retain=True).detach(), p)
     if not torch.is_grad_enabled():
         value = value.detach()
-    return ((scalar_output(g, x + t * direction) - value) / t).square()
+    t = _step(step, x, direction, 1 / 2)
+    return ((scalar_output(g, x + per_sample(t, x) * direction) - value) / t).square()
 
 
 def _projection(f: Differentiable, x: Tensor, step: float | None, generator: torch.Generator) -> Tensor:
@@ -193,17 +196,21 @@ def _complex_step(f: Differentiable, x: Tensor, step: float | None, generator: t
 
 
 def _antithetic(f: Differentiable, x: Tensor, step: float | None, generator: torch.Generator) -> Tensor:
-    t = _step(step, x, 1 / 3)
-    v = t * probe(x, generator)
-    return _square((output_of(f, x + v) - output_of(f, x - v)) / (2 * t))
+    v = probe(x, generator)
+    t = _step(step, x, v, 1 / 3)
+    rise = output_of(f, x + per_sample(t, x) * v) - output_of(f, x - per_sample(t, x) * v)
+    return _square(rise / (2 * per_sample(t, rise)))
 
 
-def _step(step: float | None, x: Tensor, power: float) -> float:
-    if step is None:
-        return float(torch.finfo(x.dtype).eps ** power)
-    if not step > 0:
-        raise ConfigError(f"step must be positive, not {step}.")
-    return step
+def _step(step: float | None, x: Tensor, v: Tensor, power: float) -> Tensor:
+    """t of each sample: by default the largest change is eps^power of the largest entry of x, or of 1 for x = 0."""
+    if step is not None:
+        if not step > 0:
+            raise ConfigError(f"step must be positive, not {step}.")
+        return x.new_full((len(x),), step)
+    largest, change = (t.detach().flatten(1).abs().amax(1) for t in (x, v))
+    size = torch.where(largest > 0, largest, 1.0)
+    return torch.finfo(x.dtype).eps ** power * size / torch.where(change > 0, change, 1.0)
 
 
 _Figure = Callable[[Differentiable, Tensor, float | None, torch.Generator], Tensor]

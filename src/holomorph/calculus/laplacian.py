@@ -7,6 +7,7 @@ from torch import Tensor
 
 from holomorph.calculus import jets
 from holomorph.calculus.derivatives import basis, leaf, output_of, probe, pull_back, unit_directions
+from holomorph.calculus.one_function import OneFunction, one_function
 from holomorph.contract import Differentiable, check_batch
 from holomorph.errors import ConfigError, unknown_name
 
@@ -48,6 +49,7 @@ def laplacian(
     check_batch(x)
     if chunk is not None and chunk < 1:
         raise ConfigError(f"chunk must be at least 1, not {chunk}.")
+    f = one_function(f, x)
     if method == "forward":
         return _forward(f, x, x[0].numel() if chunk is None else chunk)
     if method == "exact":
@@ -66,9 +68,10 @@ def _forward(f: Differentiable, x: Tensor, chunk: int) -> Tensor:
     return torch.stack(parts).sum(0).reshape(len(x), -1)
 
 
-def _exact(f: Differentiable, x: Tensor, chunk: int) -> Tensor:
+def _exact(f: OneFunction, x: Tensor, chunk: int) -> Tensor:
     """The diagonal of the Hessian by double backward, output by output."""
     create = torch.is_grad_enabled()
+    chunk = 1 if f.settled().random else chunk  # copies of the batch would have masks of their own
     parts = []
     for many, v in basis(x, chunk):
         with torch.enable_grad():

@@ -12,6 +12,7 @@ from torch import Tensor
 from holomorph.calculus.ascent import climb
 from holomorph.calculus.derivatives import output_of, probe
 from holomorph.calculus.norms import dual_direction, per_sample
+from holomorph.calculus.one_function import one_function
 from holomorph.contract import Differentiable, check_batch
 from holomorph.errors import ConfigError, DomainError, HolomorphWarning
 
@@ -35,6 +36,7 @@ def mean_value_gap(
     _check_positive("radius", radius)
     _check_positive("directions", directions)
     source = torch.default_generator if generator is None else generator
+    f = one_function(f, x)
     total = torch.zeros(())
     for _ in range(directions):
         v = dual_direction(probe(x, source), 2.0) * radius
@@ -72,6 +74,7 @@ def maximum_principle_violations(
     _check_positive("radius", radius)
     _check_positive("directions", directions)
     source = torch.default_generator if generator is None else generator
+    f = one_function(f, x)
     with torch.no_grad():
         centre = output_of(f, x).reshape(len(x), -1)
         draws = [dual_direction(probe(x, source), 2.0) for _ in range(directions)]

@@ -47,7 +47,7 @@ def at_complex(f: Differentiable, z: Tensor) -> Tensor:
     NotHolomorphicError
         For an operation that torch does not have for complex tensors, naming it and the module.
     """
-    with naming_the_module(f):
+    with naming_the_module(getattr(f, "function", f)):
         try:
             return f(z)
         except (NotImplementedError, RuntimeError) as error:

@@ -15,6 +15,7 @@ from holomorph.calculus.derivatives import check_direction, check_finite, unit_d
 from holomorph.calculus.jets.carrier import following
 from holomorph.calculus.jets.imaginary import ComplexJet
 from holomorph.calculus.jets.real import Jet
+from holomorph.calculus.one_function import one_function
 from holomorph.calculus.where import naming_the_module
 from holomorph.contract import Differentiable, check_batch
 from holomorph.errors import NotDifferentiableError
@@ -96,7 +97,7 @@ def push_forward(model: Differentiable, x: Tensor, directions: Tensor, order: in
     check_batch(x)
     check_direction(x, directions[0])
     with following():
-        result: Any = model(Jet(x, directions, torch.zeros_like(x) if order == 2 else None))
+        result: Any = one_function(model, x)(Jet(x, directions, torch.zeros_like(x) if order == 2 else None))
     if not isinstance(result, Jet):
         raise NotDifferentiableError(
             "The output does not depend differentiably on the input. Look for detach(), argmax, rounding, or numpy "
@@ -128,7 +129,7 @@ def complex(model: Differentiable, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor
     check_batch(x)
     check_direction(x, y)
     with following(), naming_the_module(model):
-        result: Any = model(ComplexJet(x, y))
+        result: Any = one_function(model, x)(ComplexJet(x, y))
         if isinstance(result, ComplexJet):
             result.check()
     if not isinstance(result, ComplexJet):

@@ -21,7 +21,6 @@ from contextvars import ContextVar
 from typing import Any, Self
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from holomorph.calculus.elementary import COMPOSITES
@@ -211,6 +210,10 @@ class Carrier(Tensor, metaclass=_AbstractTensor):  # type: ignore[metaclass]
             return target
         func, name = out_of_place(func, name)
         result = cls.apply_rule(name, func, args, {k: v for k, v in kwargs.items() if k != "inplace"})
+        if isinstance(result, cls) and result is not target and _shared(result.value, target.value):
+            raise ModelError(
+                f"{name} in place changes a jet's shape. Use the one that returns a new tensor."
+            )
         if isinstance(result, cls) and result.value.dtype != target.value.dtype:
             result = result.push(*2 * (lambda t: t.to(target.value.dtype),))
         if not isinstance(result, cls):
@@ -221,7 +224,7 @@ class Carrier(Tensor, metaclass=_AbstractTensor):  # type: ignore[metaclass]
         """Take over the parts of another jet, for operations in place; so do all jets that share the memory."""
         if other is self:
             return self
-        if other.shape != self.shape or _shared(other.value, self.value):
+        if other.shape != self.shape:
             raise ModelError("An operation in place changed the shape inside a jet. Use one that returns a new tensor.")
         if self.source is None:
             self._take(other)
@@ -280,24 +283,15 @@ class Carrier(Tensor, metaclass=_AbstractTensor):  # type: ignore[metaclass]
     def frozen_batch_norm(
         cls,
         input: Any,
-        mean: Tensor | None,
-        variance: Tensor | None,
+        mean: Tensor,
+        variance: Tensor,
         weight: Tensor | None = None,
         bias: Tensor | None = None,
         training: bool = False,
         momentum: float = 0.1,
         eps: float = 1e-5,
     ) -> Any:
-        """Batch normalisation as the affine map that it is once its statistics are fixed.
-
-        In training mode the statistics are those of the value's batch; they do not count as functions of the input,
-        for else the samples would mix.
-        """
-        if training or mean is None or variance is None:
-            axes = [0, *range(2, input.ndim)]
-            batch_variance, batch_mean = torch.var_mean(input.value, axes, correction=0)
-            F.batch_norm(input.value.detach(), mean, variance, None, None, True, momentum, eps)  # running statistics
-            mean, variance = batch_mean, batch_variance
+        """Batch normalisation as the affine map that it is once its statistics are fixed."""
         shape = (1, -1, *(1,) * (input.ndim - 2))
         scale = (variance + eps).rsqrt() * (1 if weight is None else weight)
         shift = (0 if bias is None else bias) - mean * scale

@@ -12,12 +12,14 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from holomorph.calculus.draws import Draws
 from holomorph.calculus.elementary import forward_mode
 from holomorph.calculus.jets.activations import Activation, activation_of, dual_activation
 from holomorph.calculus.jets.carrier import Carrier, slots
 from holomorph.calculus.jets.nested import leaves, mapped
 from holomorph.calculus.jets.normalisation import dual_group_norm, dual_layer_norm, dual_softmax
 from holomorph.calculus.jets.operations import PRODUCTS, Call, is_float
+from holomorph.calculus.nesting import check_nesting
 from holomorph.errors import ModelError
 
 _FUSED: dict[str, Callable[..., tuple[Tensor, Tensor]]] = {"layer_norm": dual_layer_norm, "group_norm": dual_group_norm}
@@ -94,13 +96,13 @@ class Jet(Carrier):
         call, carriers = slots(func, args, kwargs)
         if len(carriers) == 1 and args and args[0] is carriers[0]:
             if name == "softmax" and carriers[0].second is None:
-                return _softmax(carriers[0], *args[1:2], **{k: v for k, v in kwargs.items() if k == "dim"})
+                return _softmax(carriers[0], *args[1:2], **kwargs)
             phi = activation_of(name, tuple(args[1:]), kwargs)
             if phi is not None:
                 return _activate(phi, carriers[0])
         if name in PRODUCTS and len(carriers) == 2:
             return _leibniz(call, *carriers)
-        return _forward_mode(call, carriers)
+        return _forward_mode(name, call, carriers)
 
 
 def _is_dual(jet: Jet) -> bool:
@@ -124,8 +126,12 @@ def _activate(phi: Activation, jet: Jet) -> Jet:
     return Jet(y, first, second)
 
 
-def _softmax(jet: Jet, dim: int) -> Jet:
+def _softmax(jet: Jet, dim: int | None = None, dtype: torch.dtype | None = None, **_: Any) -> Jet:
     r"""$\dot y = y\,(\dot a - \langle y, \dot a\rangle)$: in one pass for all directions."""
+    if dim is None:  # as torch chooses
+        dim = 0 if jet.value.ndim in (0, 1, 3) else 1
+    if dtype is not None:
+        jet = jet.push(*2 * (lambda t: t.to(dtype),))
     dim = dim % jet.value.ndim - jet.value.ndim
     if _is_dual(jet):
         y, t = dual_softmax(jet.value, jet.first.squeeze(0), dim)
@@ -143,15 +149,19 @@ def _leibniz(call: Call, a: Jet, b: Jet) -> Jet:
     return Jet(call(a.value, b.value), first, second)
 
 
-def _forward_mode(call: Call, jets: list[Jet]) -> Any:
+def _forward_mode(name: str, call: Call, jets: list[Jet]) -> Any:
     """One operation by torch.func.jvp, twice nested for the second part."""
     values = tuple(j.value for j in jets)
+    draws = Draws(values[0])
     result = call(*values)
     if not any(is_float(_real(leaf)) for leaf in leaves(result)):
         return result
 
     def smooth(*tensors: Tensor) -> tuple[Tensor, ...]:
-        return tuple(leaf for leaf in leaves(call(*tensors)) if is_float(leaf))
+        with draws.again():
+            return tuple(leaf for leaf in leaves(call(*tensors)) if is_float(leaf))
+
+    check_nesting(name, smooth, values)
 
     def along(*directions: Tensor) -> tuple[Tensor, ...]:
         return forward_mode(smooth, values, directions)[1]
