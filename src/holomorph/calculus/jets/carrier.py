@@ -211,9 +211,7 @@ class Carrier(Tensor, metaclass=_AbstractTensor):  # type: ignore[metaclass]
         func, name = out_of_place(func, name)
         result = cls.apply_rule(name, func, args, {k: v for k, v in kwargs.items() if k != "inplace"})
         if isinstance(result, cls) and result is not target and _shared(result.value, target.value):
-            raise ModelError(
-                f"{name} in place changes a jet's shape. Use the one that returns a new tensor."
-            )
+            raise ModelError(f"{name} in place changes a jet's shape. Use the one that returns a new tensor.")
         if isinstance(result, cls) and result.value.dtype != target.value.dtype:
             result = result.push(*2 * (lambda t: t.to(target.value.dtype),))
         if not isinstance(result, cls):
