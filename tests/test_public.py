@@ -1,26 +1,71 @@
+"""The public face: one table, complete, documented, light to import, and the same words for the same things."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import importlib.metadata
+import inspect
+import pkgutil
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 import holomorph as hm
+from holomorph.rules import Rule
+
+PACKAGE = Path(hm.__file__).parent
+FUNCTIONS = [name for name in hm.PUBLIC if inspect.isfunction(getattr(hm, name))]
 
 
-@pytest.mark.parametrize("name", hm.__all__)
-def test_every_public_name_is_there_and_says_what_it_is(name):
+@pytest.mark.parametrize("name", hm.PUBLIC)
+def test_every_public_name_is_there_and_says_what_it_is(name: str) -> None:
     assert getattr(hm, name).__doc__
 
 
-def test_an_unknown_name_is_an_attribute_error():
+def test_the_version_is_that_of_the_distribution() -> None:
+    assert hm.__version__ == importlib.metadata.version("holomorph")
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="has no attribute 'dirichlet_rule'"):
-        _ = hm.dirichlet_rule
+        _ = hm.dirichlet_rule  # type: ignore[attr-defined]
 
 
-def test_dir_lists_the_public_names():
+def test_dir_lists_the_public_names() -> None:
     assert set(hm.__all__) <= set(dir(hm))
 
 
-def test_importing_holomorph_brings_no_heavy_package():
+def test_every_package_is_reachable() -> None:
+    packages = {found.name for found in pkgutil.iter_modules([str(PACKAGE)]) if found.ispkg}
+    assert packages - {"_utils", "cli"} <= set(hm.PUBLIC)
+
+
+def test_every_rule_is_exported() -> None:
+    """A rule is a class that a module of ``holomorph.rules`` defines and that has a name of its own."""
+
+    def below(cls: type[Any]) -> set[type[Any]]:
+        return {cls}.union(*(below(sub) for sub in cls.__subclasses__()))
+
+    for found in pkgutil.iter_modules(hm.rules.__path__):
+        importlib.import_module(f"holomorph.rules.{found.name}")
+    ours = {rule for rule in below(Rule) if rule.__module__.startswith("holomorph.rules.") and "name" in vars(rule)}
+    assert {rule.__name__ for rule in ours if not rule.__name__.startswith("_")} <= set(hm.PUBLIC)
+
+
+def test_type_checkers_read_the_same_table() -> None:
+    imports = [
+        node for node in ast.parse((PACKAGE / "__init__.pyi").read_text()).body if isinstance(node, ast.ImportFrom)
+    ]
+    read = {alias.name: node.module for node in imports for alias in node.names}
+    homes = {name: "holomorph" if home == f"holomorph.{name}" else home for name, home in hm.PUBLIC.items()}
+    assert read == homes
+
+
+def test_importing_holomorph_brings_no_heavy_package() -> None:
     code = (
         "import sys, holomorph; holomorph.ThreatModel; holomorph.Dirichlet; holomorph.calculus.dirichlet_energy; "
         "print(*{name.split('.')[0] for name in sys.modules})"
@@ -29,3 +74,14 @@ def test_importing_holomorph_brings_no_heavy_package():
     heavy = {"foolbox", "pyautoattack", "sklearn", "matplotlib", "lightning_fabric", "onnxruntime", "tensorboard"}
     assert "torch" in loaded
     assert not heavy & set(loaded)
+
+
+def test_no_module_hides_a_public_name_of_its_package() -> None:
+    """An import of ``holomorph.a.b`` sets the attribute b of the package a, whatever stood there."""
+    for package in (name for name, home in hm.PUBLIC.items() if home == f"holomorph.{name}"):
+        home = getattr(hm, package)
+        names = {found.name for found in pkgutil.iter_modules(getattr(home, "__path__", []))}
+        for name in names:
+            importlib.import_module(f"holomorph.{package}.{name}")
+        shadowed = {name for name in names & set(getattr(home, "__all__", ())) if inspect.ismodule(getattr(home, name))}
+        assert not shadowed - {"jets", "special"}, f"holomorph.{package}"

@@ -1,59 +1,35 @@
 """Classifiers that withstand adversarial examples, by complex and harmonic analysis, with the reasons why.
 
-The public names are imported when they are first used, so that ``import holomorph`` costs little beyond torch.
+Everything public is imported when it is first used, so that ``import holomorph`` costs little beyond torch. Type
+checkers read the same table from ``__init__.pyi``.
 """
 
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from holomorph import calculus, data, errors, exact, explanation, nn, rules, sklearn
-    from holomorph.certification import certify
-    from holomorph.comparison import compare
-    from holomorph.evaluation.attack import attack
-    from holomorph.evaluation.audit import audit
-    from holomorph.evaluation.evaluate import evaluate
-    from holomorph.explanation.explain import explain
-    from holomorph.reporting.render import report
-    from holomorph.rules import (
-        AWP,
-        CURE,
-        LLR,
-        NFGSM,
-        PGD,
-        TRADES,
-        Certified,
-        Dirichlet,
-        FiniteEnergy,
-        FreeAT,
-        GaussianNoise,
-        GradAlign,
-        Growing,
-        Hardy,
-        Harmonic,
-        Holomorphic,
-        JacobianPenalty,
-        Plain,
-        Sum,
-        WeaklyHarmonic,
-    )
-    from holomorph.threats import ThreatModel
-    from holomorph.training.fit import fit
-    from holomorph.transferability.transfer import transfer
-
-#: Where each public name lives.
-_HOMES = {
-    "ThreatModel": "holomorph.threats",
+#: Where every public name lives; a package is its own home.
+PUBLIC = {
+    # what one does
     "attack": "holomorph.evaluation.attack",
     "audit": "holomorph.evaluation.audit",
     "certify": "holomorph.certification",
-    "compare": "holomorph.comparison",
+    "compare": "holomorph.comparison.runs",
     "evaluate": "holomorph.evaluation.evaluate",
+    "explain": "holomorph.explanation.explain",
+    "fit": "holomorph.training.fit",
+    "read": "holomorph.records.reading",
+    "report": "holomorph.reporting.render",
+    "transfer": "holomorph.transferability.transfer",
+    # against what
+    "ThreatModel": "holomorph.threats",
+    # by which rule
     "AWP": "holomorph.rules",
+    "Ascent": "holomorph.rules",
     "CURE": "holomorph.rules",
     "Certified": "holomorph.rules",
+    "CauchyRiemann": "holomorph.rules",
     "Dirichlet": "holomorph.rules",
     "FiniteEnergy": "holomorph.rules",
     "FreeAT": "holomorph.rules",
@@ -61,71 +37,53 @@ _HOMES = {
     "GradAlign": "holomorph.rules",
     "Growing": "holomorph.rules",
     "Hardy": "holomorph.rules",
-    "Holomorphic": "holomorph.rules",
     "Harmonic": "holomorph.rules",
+    "Holomorphic": "holomorph.rules",
     "JacobianPenalty": "holomorph.rules",
     "LLR": "holomorph.rules",
+    "MaximumMargin": "holomorph.rules",
     "NFGSM": "holomorph.rules",
     "PGD": "holomorph.rules",
     "Plain": "holomorph.rules",
     "Sum": "holomorph.rules",
     "TRADES": "holomorph.rules",
     "WeaklyHarmonic": "holomorph.rules",
-    "explain": "holomorph.explanation.explain",
-    "transfer": "holomorph.transferability.transfer",
-    "fit": "holomorph.training.fit",
-    "report": "holomorph.reporting.render",
+    # the packages
+    "attacks": "holomorph.attacks",
+    "calculus": "holomorph.calculus",
+    "certification": "holomorph.certification",
+    "comparison": "holomorph.comparison",
+    "contract": "holomorph.contract",
+    "data": "holomorph.data",
+    "enclosures": "holomorph.enclosures",
+    "errors": "holomorph.errors",
+    "evaluation": "holomorph.evaluation",
+    "exact": "holomorph.exact",
+    "explanation": "holomorph.explanation",
+    "integrations": "holomorph.integrations",
+    "nn": "holomorph.nn",
+    "records": "holomorph.records",
+    "reporting": "holomorph.reporting",
+    "research": "holomorph.research",
+    "rules": "holomorph.rules",
+    "sklearn": "holomorph.sklearn",
+    "threats": "holomorph.threats",
+    "training": "holomorph.training",
+    "transferability": "holomorph.transferability",
 }
-_PACKAGES = ("calculus", "data", "errors", "exact", "explanation", "nn", "rules", "sklearn")
 
-__all__ = [
-    "AWP",
-    "CURE",
-    "LLR",
-    "NFGSM",
-    "PGD",
-    "TRADES",
-    "Certified",
-    "Dirichlet",
-    "FiniteEnergy",
-    "FreeAT",
-    "GaussianNoise",
-    "GradAlign",
-    "Growing",
-    "Hardy",
-    "Harmonic",
-    "Holomorphic",
-    "JacobianPenalty",
-    "Plain",
-    "Sum",
-    "ThreatModel",
-    "WeaklyHarmonic",
-    "attack",
-    "audit",
-    "calculus",
-    "certify",
-    "compare",
-    "data",
-    "errors",
-    "evaluate",
-    "exact",
-    "explain",
-    "explanation",
-    "fit",
-    "nn",
-    "report",
-    "rules",
-    "sklearn",
-    "transfer",
-]
+__all__ = ["__version__", *PUBLIC]  # every entry is a text
 
 
 def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(importlib.import_module(_HOMES[name]), name)
-    if name in _PACKAGES:
-        return importlib.import_module(f"{__name__}.{name}")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("holomorph")
+    if name not in PUBLIC:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    home = importlib.import_module(PUBLIC[name])
+    return home if PUBLIC[name] == f"{__name__}.{name}" else getattr(home, name)
 
 
 def __dir__() -> list[str]:

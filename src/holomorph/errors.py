@@ -67,3 +67,21 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> ConfigError:
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
     hint = f" Did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
     return ConfigError(f"Unknown {kind} {name!r}.{hint} Known: {', '.join(names)}.")
+
+
+def known_name(kind: str, name: str, known: Iterable[str]) -> str:
+    """Find a name in a table whose names have hyphens; a person may write underscores as well.
+
+    Raises
+    ------
+    ConfigError
+        For a name that is not there, with the nearest ones that are.
+
+    >>> known_name("method", "finite_difference", ["exact", "finite-difference"])
+    'finite-difference'
+    """
+    names = list(known)
+    spelled = name.replace("_", "-") if isinstance(name, str) else name
+    if spelled not in names:
+        raise unknown_name(kind, str(name), names)
+    return spelled

@@ -41,7 +41,7 @@ THREAT = ThreatModel("inf", 0.1)
 EPOCHS, BATCH, SHOWN = 12, 50, (0, 1, 2, 4, 8, 12)
 FOLLOWED = ("plain", "dirichlet", "nfgsm")
 ENTRIES = (
-    "plain", "noise", "jacobian", "cure", "nfgsm", "pgd", "trades", "gradalign", "weakly_harmonic", "harmonic",
+    "plain", "noise", "jacobian", "cure", "nfgsm", "pgd", "trades", "gradalign", "weakly-harmonic", "harmonic",
     "dirichlet(weight=0.1)", "dirichlet(weight=0.3)", "dirichlet(weight=1)", "dirichlet(weight=3)",
     "dirichlet(weight=1,measure=samples)", "dirichlet(weight=1,power=1)",
 )  # fmt: skip

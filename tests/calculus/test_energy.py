@@ -11,7 +11,7 @@ from oracles import dense_jacobian, mixed_network, smooth_mlp
 
 G = torch.Generator().manual_seed(0)
 X = torch.randn(8, 4, dtype=torch.float64, generator=G)
-PROBED = ["projection", "input_projection", "dual", "complex_step", "antithetic"]
+PROBED = ["projection", "input-projection", "dual", "complex-step", "antithetic"]
 
 
 def scalar(t):
@@ -43,7 +43,7 @@ def test_exact_energy_against_the_dense_oracle(q):
 
 @pytest.mark.parametrize("q", [1.0, 2.0, math.inf])
 def test_finite_difference_along_the_dual_direction(q):
-    exact, approximate = dirichlet_energy(scalar, X, q=q), dirichlet_energy(scalar, X, "finite_difference", q=q)
+    exact, approximate = dirichlet_energy(scalar, X, q=q), dirichlet_energy(scalar, X, "finite-difference", q=q)
     torch.testing.assert_close(approximate.each, exact.each, rtol=1e-5, atol=1e-7)
 
 
@@ -123,8 +123,8 @@ def test_every_method_takes_a_network_of_every_layer():
     drawn = {m: dirichlet_energy(mixed_network(), x, m, generator=generator()) for m in PROBED}
     for estimate in drawn.values():
         assert abs(estimate.value - exact) < 0.25 * exact
-    torch.testing.assert_close(drawn["dual"].each, drawn["input_projection"].each)
-    torch.testing.assert_close(drawn["dual"].each, drawn["complex_step"].each)
+    torch.testing.assert_close(drawn["dual"].each, drawn["input-projection"].each)
+    torch.testing.assert_close(drawn["dual"].each, drawn["complex-step"].each)
 
 
 def test_gram_matrix_is_the_polarisation():
@@ -183,7 +183,7 @@ def test_refusals():
         with pytest.raises(ConfigError, match="l_2 energy only"):
             dirichlet_energy(scalar, X, method, q=1.0)
     with pytest.raises(ModelError, match="one number a sample"):
-        dirichlet_energy(smooth_mlp(), X, "finite_difference")
+        dirichlet_energy(smooth_mlp(), X, "finite-difference")
     for options in ({"q": 3.0}, {"probes": 0}, {"method": "exakt"}, {"method": "antithetic", "step": -1.0}):
         with pytest.raises(ConfigError):
             dirichlet_energy(scalar, X, **options)
@@ -195,7 +195,7 @@ def test_finite_difference_passes():
     seen = {"forward": 0, "backward": 0}
     model.register_forward_hook(lambda *_: seen.update(forward=seen["forward"] + 1))
     model[0].weight.register_hook(lambda _: seen.update(backward=seen["backward"] + 1))
-    energy = dirichlet_energy(model, X, "finite_difference", q=1.0).value
+    energy = dirichlet_energy(model, X, "finite-difference", q=1.0).value
     assert seen == {"forward": 2, "backward": 0}
     energy.backward(inputs=list(model.parameters()))
     assert seen == {"forward": 2, "backward": 1}

@@ -51,7 +51,7 @@ BY_SAMPLE = {
     "hessian_vector": lambda f, x: hessian_vector(first(f), x, x),
     "curvature": lambda f, x: curvature(first(f), x),
     "exact energy": lambda f, x: dirichlet_energy(f, x).each,
-    "finite difference": lambda f, x: dirichlet_energy(first(f), x, "finite_difference", q=1.0, step=1e-2).each,
+    "finite difference": lambda f, x: dirichlet_energy(first(f), x, "finite-difference", q=1.0, step=1e-2).each,
     "dual": lambda f, x: jets.dual(f, x, x)[1],
     "second": lambda f, x: jets.second(f, x, x)[2],
     "complex": lambda f, x: jets.complex(f, x, 0.1 * x)[1],
@@ -67,7 +67,7 @@ RANDOM = {
     "projection": lambda f, x: dirichlet_energy(f, x, "projection", generator=seeded()).each,
     "antithetic": lambda f, x: dirichlet_energy(f, x, "antithetic", generator=seeded()).each,
     "dual energy": lambda f, x: dirichlet_energy(f, x, "dual", generator=seeded()).each,
-    "complex step": lambda f, x: dirichlet_energy(f, x, "complex_step", generator=seeded()).each,
+    "complex step": lambda f, x: dirichlet_energy(f, x, "complex-step", generator=seeded()).each,
     "hutchinson": lambda f, x: laplacian(f, x, "hutchinson", generator=seeded()),
     "mean_value_gap": lambda f, x: mean_value_gap(f, x, 0.1, directions=2, generator=seeded()),
 }

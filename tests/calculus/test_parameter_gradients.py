@@ -38,7 +38,7 @@ FUNCTIONS = {
     "energy, q = 1": lambda f: dirichlet_energy(f, X, q=1.0).value,
     "projection": lambda f: dirichlet_energy(f, X, "projection", generator=seeded()).value,
     "dual": lambda f: dirichlet_energy(f, X, "dual", generator=seeded()).value,
-    "complex step": lambda f: dirichlet_energy(f, X, "complex_step", step=1e-3, generator=seeded()).value,
+    "complex step": lambda f: dirichlet_energy(f, X, "complex-step", step=1e-3, generator=seeded()).value,
     "antithetic": lambda f: dirichlet_energy(f, X, "antithetic", step=0.1, generator=seeded()).value,
     "gram": lambda f: dirichlet_gram([f, torch.sin], X),
     "second": lambda f: jets.second(f, X, V)[2],

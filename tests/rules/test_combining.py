@@ -8,7 +8,7 @@ import torch
 from holomorph.calculus.measures import Ball, Samples
 from holomorph.calculus.norms import norm
 from holomorph.errors import ConfigError
-from holomorph.rules import PGD, Ascent, Dirichlet, FiniteEnergy, FreeAT, Growing, Plain, Sum, parse
+from holomorph.rules import PGD, Ascent, Dirichlet, FiniteEnergy, FreeAT, Growing, Plain, Sum, build, parse
 from holomorph.rules.registry import COMPLEX, RULES
 from holomorph.threats import ThreatModel
 from rule_cases import batch, network
@@ -127,3 +127,15 @@ def test_mistakes_in_texts_are_explained(text, message):
     with pytest.raises(ConfigError) as caught:
         parse(text, THREAT)
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["weakly-harmonic", "weakly_harmonic", "cauchy_riemann", "cauchy-riemann(weight=2)"])
+def test_names_are_read_with_hyphens_and_with_underscores(text):
+    assert parse(text, THREAT).name == text.partition("(")[0].replace("_", "-")
+
+
+@pytest.mark.parametrize("word", ["finite-difference", "finite_difference"])
+def test_words_for_settings_are_read_with_hyphens_and_with_underscores(word):
+    rule = parse(f"dirichlet(estimator={word})", THREAT)
+    assert rule.estimator == "finite-difference"
+    assert build("dirichlet", THREAT, estimator=word).estimator == "finite-difference"

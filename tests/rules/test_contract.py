@@ -159,7 +159,7 @@ def test_fit_learns_by_it(name):
     rule = make(name, ThreatModel("inf", 0.05), repeats=2)
     record = fit(model, (x, (x[:, 0] > x[:, 1]).long()), rule, epochs=6, batch_size=32, lr=3e-2, validation=None)
     right = (model(x).argmax(1) == (x[:, 0] > x[:, 1])).double().mean()
-    assert right > 0.65  # chance is one half; cure and weakly_harmonic learn slowly with their default weights
+    assert right > 0.65  # chance is one half; cure and weakly-harmonic learn slowly with their default weights
     assert all(p is before[key] and p.is_leaf for key, p in model.named_parameters())
     assert record.cost == rule.cost.passes / 3 * rule.replays
 

@@ -14,7 +14,7 @@ from holomorph.rules import RULES
 from rule_cases import STILL, THREATS, batch, make, network
 
 #: The residual of weakly_harmonic is a mean over each process's own batch, which docs/rules.md states.
-NAMES = sorted(set(RULES) - {"weakly_harmonic"})
+NAMES = sorted(set(RULES) - {"weakly-harmonic"})
 
 #: Rules whose draws no setting switches off: one process on a half batch draws what each of the two draws.
 DRAWING = {"trades", "gradalign", "llr", "jacobian", "harmonic"}

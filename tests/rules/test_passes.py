@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from holomorph.calculus.input_gradient import input_gradient
+from holomorph.calculus.risk_gradient import input_gradient
 from holomorph.errors import NotDifferentiableError
 from holomorph.rules import NFGSM
 from holomorph.rules.passes import Passes

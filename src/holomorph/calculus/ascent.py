@@ -10,9 +10,9 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from holomorph.calculus.input_gradient import input_gradient
 from holomorph.calculus.measures import SampleLoss
 from holomorph.calculus.norms import dual_direction, per_sample, random_in_ball
+from holomorph.calculus.risk_gradient import input_gradient
 from holomorph.contract import at_least_one
 from holomorph.errors import ConfigError
 from holomorph.threats import ThreatModel

@@ -17,7 +17,7 @@ from holomorph.calculus.derivatives import jacobian, jvp, leaf, output_of, probe
 from holomorph.calculus.norms import dual_direction, norm, per_sample
 from holomorph.calculus.one_function import one_function
 from holomorph.contract import Differentiable, check_batch
-from holomorph.errors import ConfigError, unknown_name
+from holomorph.errors import ConfigError, known_name
 
 
 class Estimate(NamedTuple):
@@ -66,14 +66,14 @@ def dirichlet_energy(
         ============================  =======================================  =====================================
         ``exact``                     $\sum_k \|\nabla f_k\|_q^2$               one backward an output; any q
         ``projection``                $|J^\top u|^2$, u random                  one backward, then double; 2
-        ``input_projection``          $|Jv|^2$, v random, torch's forward mode  one forward mode pass; 2
+        ``input-projection``          $|Jv|^2$, v random, torch's forward mode  one forward mode pass; 2
         ``dual``                      $|Jv|^2$ by dual numbers                  one pass at twice the width; 2
-        ``complex_step``              $|\Im f(x+itv)|^2/t^2$                    the same; real-analytic f only; 2
+        ``complex-step``              $|\Im f(x+itv)|^2/t^2$                    the same; real-analytic f only; 2
         ``antithetic``                $|f(x+tv)-f(x-tv)|^2/4t^2$                two forward; 2
-        ``finite_difference``         $(f(x+ts)-f(x))^2/t^2$, s dual to grad f  one backward, one forward; any q
+        ``finite-difference``         $(f(x+ts)-f(x))^2/t^2$, s dual to grad f  one backward, one forward; any q
         ============================  =======================================  =====================================
 
-        ``finite_difference`` is for scalar observables; its direction carries no graph.
+        ``finite-difference`` is for scalar observables; its direction carries no graph.
         ``backward(inputs=parameters)`` on what took an input gradient spares the first layer's input gradient.
     q:
         1, 2 or infinity: the dual exponent of the threat.
@@ -105,18 +105,17 @@ def dirichlet_energy(
         raise ConfigError(f"q must be 1, 2 or infinity, not {q}.")
     if probes < 1:
         raise ConfigError(f"probes must be at least 1, not {probes}.")
+    method = known_name("energy method", method, ["exact", "finite-difference", *_PROBED])
     check_batch(x)
     f = one_function(f, x)
     if method == "exact":
         return _estimate([_exact(f, x, q, chunk)])
-    if method == "finite_difference":
+    if method == "finite-difference":
         return _estimate([_finite_difference(f, x, q, step)])
-    if method not in _PROBED:
-        raise unknown_name("energy method", method, ["exact", "finite_difference", *_PROBED])
     if q != 2.0:
         raise ConfigError(
             f"Random probes give the l_2 energy only (E|Jv|^2 = |J|_F^2), not q = {q:g}. "
-            f"Use method 'exact', or 'finite_difference' for a scalar observable."
+            f"Use method 'exact', or 'finite-difference' for a scalar observable."
         )
     source = torch.default_generator if generator is None else generator
     return _estimate([_PROBED[method](f, x, step, source) for _ in range(probes)])
@@ -216,8 +215,8 @@ def _step(step: float | None, x: Tensor, v: Tensor, power: float) -> Tensor:
 _Figure = Callable[[Differentiable, Tensor, float | None, torch.Generator], Tensor]
 _PROBED: dict[str, _Figure] = {
     "projection": _projection,
-    "input_projection": _input_projection,
+    "input-projection": _input_projection,
     "dual": _dual,
-    "complex_step": _complex_step,
+    "complex-step": _complex_step,
     "antithetic": _antithetic,
 }

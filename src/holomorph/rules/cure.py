@@ -6,8 +6,8 @@ from dataclasses import KW_ONLY, dataclass
 
 from torch import Tensor, nn
 
-from holomorph.calculus.input_gradient import input_gradient
 from holomorph.calculus.norms import dual_direction
+from holomorph.calculus.risk_gradient import input_gradient
 from holomorph.rules.base import Cost, Rule
 from holomorph.rules.gradients import require_double_backward
 from holomorph.rules.passes import Passes

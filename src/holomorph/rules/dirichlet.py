@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from holomorph._utils.seeding import normal
-from holomorph.calculus.input_gradient import input_gradient
 from holomorph.calculus.measures import Ball, Measure, Samples
 from holomorph.calculus.norms import dual_direction, dual_gain
 from holomorph.calculus.observables import SCALAR, observable
+from holomorph.calculus.risk_gradient import input_gradient
 from holomorph.contract.model import evaluating, own
-from holomorph.errors import ConfigError, HolomorphWarning, unknown_name
+from holomorph.errors import ConfigError, HolomorphWarning, known_name, unknown_name
 from holomorph.rules.base import Cost, Rule
 from holomorph.rules.gradients import require_double_backward
 from holomorph.rules.passes import Passes
@@ -100,8 +100,7 @@ class Dirichlet(Rule):
         self._check()
 
     def _check(self) -> None:
-        if self.estimator not in ESTIMATORS:
-            raise unknown_name("estimator", self.estimator, ESTIMATORS)
+        self.estimator = known_name("estimator", self.estimator, ESTIMATORS)
         if self.power not in (1, 2):
             raise ConfigError(f"power is {self.power}; the energy is defined for 1 and 2.")
         if not self.weight >= 0:

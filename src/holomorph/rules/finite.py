@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from holomorph.calculus.ascent import ascend, direction
-from holomorph.calculus.input_gradient import input_gradient
 from holomorph.calculus.measures import Ball, Measure
 from holomorph.calculus.norms import norm
+from holomorph.calculus.risk_gradient import input_gradient
 from holomorph.errors import ConfigError
 from holomorph.rules.base import Cost, Rule
 from holomorph.rules.gradients import is_compiled, spend

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from holomorph.calculus.ascent import direction
-from holomorph.calculus.input_gradient import alignment, input_gradient
 from holomorph.calculus.norms import random_in_ball
+from holomorph.calculus.risk_gradient import alignment, input_gradient
 from holomorph.errors import ConfigError
 from holomorph.rules.base import Cost, Rule
 from holomorph.rules.gradients import require_double_backward

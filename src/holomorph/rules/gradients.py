@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from holomorph.calculus.input_gradient import CUT_OFF
+from holomorph.calculus.risk_gradient import CUT_OFF
 from holomorph.errors import ConfigError, NotDifferentiableError
 
 

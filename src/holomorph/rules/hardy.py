@@ -9,9 +9,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from holomorph.calculus.input_gradient import input_gradient
 from holomorph.calculus.measures import Ball, Measure
 from holomorph.calculus.norms import dual_direction
+from holomorph.calculus.risk_gradient import input_gradient
 from holomorph.errors import ConfigError, NotHolomorphicError
 from holomorph.rules.base import Cost, Rule
 from holomorph.rules.passes import Passes

@@ -6,10 +6,10 @@ from dataclasses import KW_ONLY, dataclass
 
 from torch import Tensor, nn
 
-from holomorph.calculus.input_gradient import input_gradient
 from holomorph.calculus.measures import Ball, Measure
 from holomorph.calculus.norms import dual_direction
 from holomorph.calculus.observables import SCALAR, observable
+from holomorph.calculus.risk_gradient import input_gradient
 from holomorph.errors import ConfigError
 from holomorph.rules.base import Cost, Rule
 from holomorph.rules.passes import Passes

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from holomorph._utils.seeding import normal
-from holomorph.calculus.input_gradient import input_gradient
+from holomorph.calculus.risk_gradient import input_gradient
 from holomorph.rules.base import Cost, Rule
 from holomorph.rules.gradients import require_double_backward
 from holomorph.threats import ThreatModel

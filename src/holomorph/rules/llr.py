@@ -7,7 +7,7 @@ from dataclasses import KW_ONLY, dataclass
 from torch import Tensor, nn
 
 from holomorph.calculus.ascent import maximise
-from holomorph.calculus.input_gradient import input_gradient
+from holomorph.calculus.risk_gradient import input_gradient
 from holomorph.contract.model import evaluating
 from holomorph.rules.base import Cost, Rule
 from holomorph.rules.gradients import require_double_backward

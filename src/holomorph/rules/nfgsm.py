@@ -7,8 +7,8 @@ from dataclasses import KW_ONLY, dataclass
 from torch import Tensor, nn
 
 from holomorph.calculus.ascent import direction
-from holomorph.calculus.input_gradient import input_gradient
 from holomorph.calculus.norms import random_in_ball
+from holomorph.calculus.risk_gradient import input_gradient
 from holomorph.contract.model import evaluating
 from holomorph.rules.base import Cost, Rule
 from holomorph.threats import ThreatModel

@@ -9,7 +9,7 @@ from typing import Any, get_args, get_type_hints
 
 from holomorph.calculus.ascent import Ascent
 from holomorph.calculus.measures import Ball, Samples
-from holomorph.errors import ConfigError, unknown_name
+from holomorph.errors import ConfigError, known_name, unknown_name
 from holomorph.rules.awp import AWP
 from holomorph.rules.base import Rule
 from holomorph.rules.cauchy_riemann import CauchyRiemann
@@ -96,8 +96,7 @@ def build(name: str, threat: ThreatModel, **settings: Any) -> Rule:
     >>> build("dirichlet", ThreatModel("inf", 0.1), weight=2.0).weight
     2.0
     """
-    if name not in _ALL:
-        raise unknown_name("rule", name, _ALL)
+    name = known_name("rule", name, _ALL)
     rule = _ALL[name]
     _check_settings("rule", name, rule, settings)
     needs_threat = any(f.name == "threat" for f in dataclasses.fields(rule))
@@ -128,7 +127,7 @@ def parse(text: str, threat: ThreatModel, **defaults: Any) -> Rule:
         return _rule(ast.parse(_without_hyphens(text.strip()), mode="eval").body, threat, defaults)
     except (SyntaxError, _UnreadableError):
         if text.strip().replace("-", "_").isidentifier():
-            raise unknown_name("rule", text.strip(), _ALL) from None
+            known_name("rule", text.strip(), _ALL)
         raise ConfigError(
             f"Cannot read the rule {text!r}. Write it as NAME or NAME(setting=value, ...), sums as A + 0.5*B."
         ) from None
@@ -213,12 +212,20 @@ def _shared(rule: type[Rule], defaults: dict[str, Any]) -> dict[str, Any]:
 def _value(node: ast.expr, threat: ThreatModel, setting: str) -> Any:
     if setting == "measure":
         return _measure(node, threat)
-    if isinstance(node, ast.Name):
-        return {"true": True, "false": False}.get(node.id, node.id)
+    if word := _word(node):
+        return {"true": True, "false": False}.get(word, word)
     try:
         return ast.literal_eval(node)
     except (ValueError, TypeError):
         raise ConfigError(f"{ast.unparse(node)!r} is not a number, a word or a list.") from None
+
+
+def _word(node: ast.expr) -> str | None:
+    """A bare word, whose hyphens Python reads as differences; None for anything else."""
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Sub):
+        left, right = _word(node.left), _word(node.right)
+        return f"{left}-{right}" if left and right else None
+    return node.id if isinstance(node, ast.Name) else None
 
 
 def _measure(node: ast.expr, threat: ThreatModel) -> Any:

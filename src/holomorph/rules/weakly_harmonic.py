@@ -60,7 +60,7 @@ class WeaklyHarmonic(Rule):
     >>> rule(model, torch.rand(4, 2), torch.tensor([0, 1, 2, 0])).backward()
     """
 
-    name = "weakly_harmonic"
+    name = "weakly-harmonic"
 
     threat: ThreatModel
     _: KW_ONLY

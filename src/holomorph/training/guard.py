@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from holomorph._utils.seeding import generator
-from holomorph.calculus.input_gradient import alignment, input_gradient
 from holomorph.calculus.norms import norm, random_in_ball
 from holomorph.calculus.observables import loss
+from holomorph.calculus.risk_gradient import alignment, input_gradient
 from holomorph.contract.classifier import margin
 from holomorph.contract.model import evaluating
 from holomorph.errors import ConfigError, HolomorphWarning, TrainingError
