@@ -27,11 +27,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from holomorph._utils.statistics import paired_interval, proportion_interval
 from holomorph.attacks.autoattack import AutoAttackStage
 from holomorph.contract.classifier import Classifier
 from holomorph.data import Splits, load
 from holomorph.evaluation.evaluate import evaluate
-from holomorph.evaluation.intervals import paired_bootstrap, wilson
 from holomorph.threats import ThreatModel
 from studies.common import RESULTS, Row, clean_accuracy, folder, pgd_survivors, rival_margin, train_row
 from studies.energy.ledger import Facts, Ledger, seeds, survivors
@@ -133,7 +133,7 @@ def table(rows: dict[str, Facts], labels: list[str], threats: list[str], attacks
     for label, known in found.items():
         clean = [100 * facts["clean"] for facts in known.values()]
         alive = np.concatenate([survivors(facts, threats, attacks) for facts in known.values()])
-        interval = wilson(int(alive.sum()), len(alive))
+        interval = proportion_interval(int(alive.sum()), len(alive))
         facts = next(iter(known.values()))
         yield (f"| {label} | {len(known)} | {3 * facts['passes_relative_to_plain'] * facts['epochs']:.0f} "
                f"| {np.median([facts['cpu_seconds'] for facts in known.values()]):.0f} "
@@ -146,7 +146,7 @@ def table(rows: dict[str, Facts], labels: list[str], threats: list[str], attacks
         common = sorted(found[first].keys() & found[second].keys())
         pair = ([survivors(found[label][k], threats, attacks) for k in common] for label in (first, second))
         a, b = (np.concatenate(alive) for alive in pair)
-        gap = paired_bootstrap(a.tolist(), b.tolist())
+        gap = paired_interval(a.tolist(), b.tolist())
         clean = np.mean([found[first][k]["clean"] - found[second][k]["clean"] for k in common])
         yield (f"| {first} - {second} | {100 * clean:+.1f} "
                f"| {100 * gap.value:+.1f} ({100 * gap.low:+.1f} to {100 * gap.high:+.1f}) |")  # fmt: skip

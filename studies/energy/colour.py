@@ -20,9 +20,9 @@ from torch.nn.functional import interpolate
 
 from holomorph._utils.io import write_atomically
 from holomorph._utils.seeding import seed_for
+from holomorph._utils.statistics import paired_interval, proportion_interval
 from holomorph._utils.versions import versions
 from holomorph.data import load
-from holomorph.evaluation.intervals import paired_bootstrap, wilson
 from holomorph.rules import NFGSM, PGD, FiniteEnergy, Growing, Plain, Rule
 from holomorph.threats import ThreatModel
 from holomorph.training.fit import fit
@@ -92,7 +92,7 @@ def main() -> None:
             continue
         model, seconds, cost = train(name, x, y, wanted.epochs, wanted.seed)
         alive = whitebox(model, x_test[: wanted.n], y_test[: wanted.n], THREAT)
-        interval = wilson(int(alive.sum()), wanted.n)
+        interval = proportion_interval(int(alive.sum()), wanted.n)
         known = found()  # another process may have added to it
         known["rows"][key] = {
             "images": wanted.images, "epochs": wanted.epochs, "cpu_seconds": round(seconds, 1), "passes": cost,
@@ -107,7 +107,7 @@ def main() -> None:
     for first in rows:
         for second in rows:
             if first < second:
-                gap = paired_bootstrap(rows[first]["answers"], rows[second]["answers"])
+                gap = paired_interval(rows[first]["answers"], rows[second]["answers"])
                 print(f"{first} - {second}: {gap.value:+.3f} ({gap.low:+.3f} to {gap.high:+.3f})")
 
 

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from holomorph._utils.statistics import proportion_interval
 from holomorph._utils.versions import versions
-from holomorph.evaluation.intervals import wilson
 from studies.kept import RUNS, save
 
 Facts = dict[str, Any]
@@ -52,7 +52,7 @@ class Ledger:
 
     def account(self, name: str, key: str, alive: Tensor) -> None:
         """Keep a robust accuracy with its interval, and who survived, for paired comparisons."""
-        interval, share = wilson(int(alive.sum()), len(alive)), float(alive.float().mean())
+        interval, share = proportion_interval(int(alive.sum()), len(alive)), float(alive.float().mean())
         bits = base64.b64encode(np.packbits(alive.numpy())).decode()
         facts = {"robust": share, "interval": [interval.low, interval.high], "samples": len(alive), "alive": bits}
         self.keep(name, {key: facts})

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
-from holomorph.evaluation.intervals import wilson
+from holomorph._utils.statistics import proportion_interval
 from holomorph.reporting.images import BASELINE, MODEL, Picture, canvas
 
 HERE = Path(__file__).parent
@@ -72,7 +72,7 @@ def frontier() -> Picture:
         if rule in MARKS:
             samples = [round(one["apgd inf:0.1 | samples"]) for one in seeds]
             alive = [round(one["apgd inf:0.1 | robust"] * n) for one, n in zip(seeds, samples, strict=True)]
-            interval = wilson(sum(alive), sum(samples))
+            interval = proportion_interval(sum(alive), sum(samples))
             clean, passes = np.mean([one["clean"] for one in seeds]), seeds[0]["passes_relative_to_plain"]
             found[rule].append((clean, sum(alive) / sum(samples), interval.low, interval.high,
                                 round(3 * passes * seeds[0]["epochs"])))  # fmt: skip

@@ -16,8 +16,8 @@ import torch
 from sklearn.datasets import make_circles, make_moons
 from torch import Tensor, nn
 
-from holomorph._utils.agreement import bootstrap
 from holomorph._utils.io import write_atomically
+from holomorph._utils.statistics import bootstrap
 from holomorph.contract.classifier import Classifier
 from holomorph.contract.guest import under_attack
 from holomorph.data import load

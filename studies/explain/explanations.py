@@ -143,7 +143,7 @@ def transfer_all(data: Splits, samples: int) -> None:
     options = {"eps": (0.02, 0.05, 0.1), "steps": 20, "batch_size": 125}
     record = transfer(models, x, y, threat=ThreatModel("inf", 0.05), out=RESULTS / "transfer.json", **options)
     for s in record.scores:
-        figures = f"R2 {s.determination.value:.2f}, centred {s.determination_centred.value:.2f}"
+        figures = f"R2 {s.r_squared.value:.2f}, centred {s.r_squared_centred.value:.2f}"
         print(
             f"{s.attack} {s.step} {s.counted} {s.eps:g} order {s.order}: {figures}, rates {s.rank_success.value:.2f}",
             flush=True,

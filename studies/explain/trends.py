@@ -19,8 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from holomorph._utils.agreement import bootstrap, spearman
 from holomorph._utils.io import write_atomically
+from holomorph._utils.statistics import bootstrap, spearman
 from holomorph.calculus.laplacian import laplacian
 from holomorph.contract.classifier import Classifier
 from holomorph.contract.guest import under_attack

@@ -70,7 +70,7 @@ def test_transfer_and_convergence_join_in(record, data, models):
     few = moved.model_copy(update={"scores": ()})
     assert "four are needed" in explanation.build([few])["items"][0].sentence
     (score,) = (s for s in moved.scores if (s.attack, s.order) == ("apgd", 2))
-    assert f"R² = {score.determination.value:.2f}" in items[-1].sentence
+    assert f"R² = {score.r_squared.value:.2f}" in items[-1].sentence
     off = [np.array(a.success)[~np.eye(4, dtype=bool)].max() for a in moved.attacked]
     assert any(percent(float(v)) in items[-1].pictures[0].alt for v in off)
 

@@ -5,7 +5,6 @@ import pytest
 import torch
 from torch import nn
 
-from holomorph._utils.agreement import centred
 from holomorph.attacks.foolbox import FoolboxAttack
 from holomorph.calculus.norms import norm
 from holomorph.contract.classifier import Classifier
@@ -14,7 +13,7 @@ from holomorph.records.transfer import TransferRecord
 from holomorph.threats import ThreatModel
 from holomorph.transferability.effects import measured, predicted
 from holomorph.transferability.examples import StrongestAPGD, gradient_step, stretched
-from holomorph.transferability.metrics import Arrays, Weights, score
+from holomorph.transferability.metrics import Arrays, Weights, centred, score
 from holomorph.transferability.similarity import parallelogram_bounds
 from holomorph.transferability.transfer import transfer
 
@@ -102,10 +101,10 @@ def test_a_record_of_linear_models_predicts_the_small_attack():
     x, y = _data(dtype=torch.float32)
     record = transfer(models, x, y, threat=ThreatModel("inf", 0.005), steps=10, batch_size=15)
     second = next(s for s in record.scores if s.attack == "apgd" and s.order == 2)
-    assert second.determination.value > 0.99
-    assert second.determination_centred.value > 0.95
+    assert second.r_squared.value > 0.99
+    assert second.r_squared_centred.value > 0.95
     assert second.shuffled < 0.5
-    assert second.determination.low <= second.determination.value <= second.determination.high
+    assert second.r_squared.low <= second.r_squared.value <= second.r_squared.high
     assert np.allclose(record.clean, [float((m(x).argmax(1) == y).float().mean()) for m in models.values()])
     own = np.array(record.attacked[0].increase)
     assert (own.diagonal() > 0).all()
@@ -214,8 +213,8 @@ def test_minimal_norm_examples_are_foretold_from_their_own_step():
     scores = {(s.step, s.counted): s for s in record.scores if s.attack == "fmn" and s.order == 2}
     assert set(scores) == {("gradient", "all"), ("gradient", "right"), ("own", "right")}
     own = scores["own", "right"]
-    assert own.determination.value > 0.999
-    assert own.determination.value > scores["gradient", "right"].determination.value
+    assert own.r_squared.value > 0.999
+    assert own.r_squared.value > scores["gradient", "right"].r_squared.value
 
 
 def test_samples_that_do_not_count_change_nothing():
@@ -228,6 +227,6 @@ def test_samples_that_do_not_count_change_nothing():
     got = score(label, Arrays(increase, wrong), increase, truth, Weights(right, counted))
     part = [Arrays(a.increase[:5], a.wrong[:5]) for a in (Arrays(increase, wrong), truth)]
     expected = score(label, part[0], increase[:5], part[1], Weights(right[:5], counted[:5]))
-    for name in ("determination", "determination_centred", "rank_success"):
+    for name in ("r_squared", "r_squared_centred", "rank_success"):
         assert getattr(got, name).value == pytest.approx(getattr(expected, name).value)
     assert got.shuffled == pytest.approx(expected.shuffled)

@@ -68,7 +68,7 @@ def summary(record: TransferRecord) -> list[str]:
         counted = ", samples the source has right" if score.counted == "right" else ""
         lines.append(
             f"Order {score.order} along {along} against {score.attack} at {score.eps:g}{counted}: "
-            f"R^2 {score.determination.value:.2f}, centred {score.determination_centred.value:.2f}, "
+            f"R^2 {score.r_squared.value:.2f}, centred {score.r_squared_centred.value:.2f}, "
             f"shuffled control {score.shuffled:.2f}."
         )
     if not record.scores:

@@ -21,8 +21,8 @@ from holomorph._utils.progress import track
 from holomorph._utils.seeding import seed_for
 from holomorph._utils.versions import versions
 from holomorph.comparison import attacks
+from holomorph.comparison.accuracies import with_accuracies
 from holomorph.comparison.budget import Budget
-from holomorph.comparison.statistics import with_accuracies
 from holomorph.contract import at_least_one
 from holomorph.data import Splits
 from holomorph.errors import ConfigError

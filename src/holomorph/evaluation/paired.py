@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from holomorph._utils.statistics import paired_interval
 from holomorph.errors import DataError
-from holomorph.evaluation.intervals import paired_bootstrap
 from holomorph.records.evaluation import EvaluationRecord, PairedDifference
 
 #: The quantity that counts all threats at once.
@@ -25,7 +25,7 @@ def versus(first: EvaluationRecord, second: EvaluationRecord, against: str = "")
     DataError
         For records on different samples, in different boxes or units of features, or without a threat in common.
 
-    Source: docs/evaluation.md; Efron and Tibshirani 1993 (paired bootstrap).
+    Source: docs/evaluation.md; Tango 1998 (paired score interval).
     """
     if (first.labels, first.samples_hash) != (second.labels, second.samples_hash):
         raise DataError(
@@ -45,7 +45,7 @@ def versus(first: EvaluationRecord, second: EvaluationRecord, against: str = "")
         raise DataError("The records have no threat in common. Evaluate both models under the same threats.")
     name = against or second.model
     return tuple(
-        PairedDifference(against=name, quantity=quantity, interval=paired_bootstrap(mine[quantity], theirs[quantity]))
+        PairedDifference(against=name, quantity=quantity, interval=paired_interval(mine[quantity], theirs[quantity]))
         for quantity in shared
     )
 

@@ -17,11 +17,11 @@ from torch import Tensor
 
 from holomorph._utils.fingerprint import digest
 from holomorph._utils.io import write_atomically
+from holomorph._utils.statistics import proportion_interval
 from holomorph._utils.versions import versions
 from holomorph.evaluation.checks import ALL, Evidence
 from holomorph.evaluation.checks import run_checks as look
 from holomorph.evaluation.curves import accuracy_curve
-from holomorph.evaluation.intervals import wilson
 from holomorph.evaluation.outcome import Outcome
 from holomorph.evaluation.paired import versus
 from holomorph.evaluation.plan import quick_samples
@@ -112,9 +112,9 @@ def _bare(found: Outcome, description: Description) -> EvaluationRecord:
         upper_bound=bool(reason),
         upper_bound_reason=reason,
         clean=right / total,
-        clean_interval=wilson(right, total),
+        clean_interval=proportion_interval(right, total),
         robust=robust / total,
-        robust_interval=wilson(robust, total),
+        robust_interval=proportion_interval(robust, total),
         threats=tuple(_threat(results) for results in found.per_threat),
         features=description.features.record() if description.features else None,
         attacks=tuple(found.attacks),
@@ -141,7 +141,7 @@ def _bound_reason(found: Outcome) -> str:
 
 def _threat(results: Results) -> ThreatResult:
     kept = int(results.robust.sum())
-    interval = wilson(kept, len(results.y))
+    interval = proportion_interval(kept, len(results.y))
     names = tuple(dict.fromkeys(by for by in results.found_by if by not in (None, "clean")))
     return ThreatResult(
         threat=results.threat.plain() if isinstance(results.threat, FeatureThreat) else results.threat,

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from holomorph._utils.agreement import Array, bootstrap
 from holomorph._utils.progress import track
 from holomorph._utils.seeding import generator
+from holomorph._utils.statistics import Array, bootstrap
 from holomorph.calculus.derivatives import hessian_vector, input_gradient, probe
 from holomorph.calculus.norms import norm, per_sample
 from holomorph.contract import Differentiable

@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from holomorph._utils.agreement import bootstrap
 from holomorph._utils.progress import track
+from holomorph._utils.statistics import bootstrap
 from holomorph.calculus.derivatives import input_gradient
 from holomorph.calculus.energy import dirichlet_energy
 from holomorph.calculus.measures import Ball, Measure, Samples

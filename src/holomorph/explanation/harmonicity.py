@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from holomorph._utils.agreement import Array, bootstrap
 from holomorph._utils.progress import bar
 from holomorph._utils.seeding import generator
+from holomorph._utils.statistics import Array, bootstrap
 from holomorph.calculus.derivatives import jacobian
 from holomorph.calculus.laplacian import laplacian
 from holomorph.calculus.measures import Ball

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from holomorph._utils.agreement import Array, bootstrap, spearman
 from holomorph._utils.cache import Shelf
 from holomorph._utils.progress import bar
+from holomorph._utils.statistics import Array, bootstrap, spearman
 from holomorph.attacks.base import Attack
 from holomorph.contract.classifier import Classifier
 from holomorph.errors import DataError

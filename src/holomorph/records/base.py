@@ -1,4 +1,4 @@
-"""The base of every record, and a number with its confidence interval."""
+"""The base of every record and of its parts."""
 
 from __future__ import annotations
 
@@ -7,20 +7,27 @@ import os
 from pathlib import Path
 from typing import ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
+from holomorph._utils.interval import Interval
 from holomorph._utils.io import write_atomically
 from holomorph._utils.validation import first_sentence
 from holomorph.errors import DataError
 
+__all__ = ["Interval", "Part", "Record"]
 
-class Record(BaseModel):
+
+class Part(BaseModel):
+    """A part of a record: frozen, with no fields but the declared ones; infinities are written as text."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
+
+
+class Record(Part):
     """What a command found: frozen, saved as JSON with its kind and schema version.
 
     Rates and accuracies are fractions in [0, 1]; times are seconds.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
 
     KIND: ClassVar[str] = "record"
     kind: str = ""
@@ -49,14 +56,3 @@ class Record(BaseModel):
         except (ValidationError, json.JSONDecodeError) as error:
             reason = first_sentence(error) if isinstance(error, ValidationError) else str(error)
             raise DataError(f"{path} is not a {cls.KIND} record that this version can read: {reason}") from None
-
-
-class Interval(BaseModel):
-    """A value with its confidence interval."""
-
-    model_config = ConfigDict(frozen=True, ser_json_inf_nan="strings")
-
-    value: float
-    low: float
-    high: float
-    level: float = Field(default=0.95, description="the confidence level")

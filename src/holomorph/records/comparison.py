@@ -4,21 +4,17 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from holomorph.errors import DataError
-from holomorph.records.base import Interval, Record
+from holomorph.records.base import Interval, Part, Record
 from holomorph.threats import ThreatModel
 
 #: The name under which the values of all threats at once stand.
 UNION = "union"
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
-
-
-class RunResult(_Part):
+class RunResult(Part):
     """One training and its evaluation."""
 
     seed: int
@@ -31,7 +27,7 @@ class RunResult(_Part):
     cost: float | None = Field(default=None, description="passes a sample relative to plain training, as trained")
 
 
-class RuleResult(_Part):
+class RuleResult(Part):
     """One rule over all seeds; intervals from samples and seeds drawn with replacement."""
 
     text: str = Field(description="the rule as it was asked for, for instance dirichlet(weight=2)")
@@ -42,7 +38,7 @@ class RuleResult(_Part):
     runs: tuple[RunResult, ...]
 
 
-class Difference(_Part):
+class Difference(Part):
     """The accuracy of one rule minus that of another, on the same samples and seeds."""
 
     first: str

@@ -4,26 +4,22 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from holomorph.records.base import Interval, Record
+from holomorph.records.base import Interval, Part, Record
 from holomorph.threats import ThreatModel
 
 
-class Energy(BaseModel):
+class Energy(Part):
     """The Dirichlet energy of one observable on one measure, with its confidence interval."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
 
     observable: str = Field(description="probabilities, logits or loss")
     place: Literal["samples", "ball"] = Field(description="at the samples, or uniform in the threat around them")
     interval: Interval
 
 
-class Gradients(BaseModel):
+class Gradients(Part):
     """One model's input gradients."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
 
     norms: tuple[float, ...] = Field(description="|grad loss|_q of each sample, q dual to the threat's norm")
     energies: tuple[Energy, ...]

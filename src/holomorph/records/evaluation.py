@@ -4,20 +4,16 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from holomorph.records.base import Interval, Record
+from holomorph.records.base import Interval, Part, Record
 from holomorph.threats import ThreatModel
 
 #: What a check can say. "not run" always comes with its reason.
 Verdict = Literal["pass", "warn", "fail", "not run"]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
-
-
-class AttackResult(_Part):
+class AttackResult(Part):
     """One attack under one threat: on how many samples it was tried and how many it broke."""
 
     name: str = Field(description="for instance apgd-ce, fab-t, square, fmn")
@@ -33,7 +29,7 @@ class AttackResult(_Part):
     seconds: float
 
 
-class Check(_Part):
+class Check(Part):
     """One of the evaluator's checks of itself and of the model: see docs/evaluation.md."""
 
     number: int
@@ -45,7 +41,7 @@ class Check(_Part):
     source: str
 
 
-class Curve(_Part):
+class Curve(Part):
     """Accuracy against eps, from the smallest perturbation found for each sample: an upper bound at every eps."""
 
     norm: Literal["inf", "2", "1"]
@@ -55,7 +51,7 @@ class Curve(_Part):
     accuracy: tuple[float, ...]
 
 
-class ThreatResult(_Part):
+class ThreatResult(Part):
     """Everything under one threat; the lists hold one entry a sample."""
 
     threat: ThreatModel
@@ -66,7 +62,7 @@ class ThreatResult(_Part):
     smallest: tuple[float | None, ...] = Field(description="the smallest perturbation found, 0 if wrong before any")
 
 
-class ClassResult(_Part):
+class ClassResult(Part):
     """Clean and robust accuracy of one class (robust: under all threats at once)."""
 
     label: int
@@ -75,7 +71,7 @@ class ClassResult(_Part):
     robust: float
 
 
-class Example(_Part):
+class Example(Part):
     """An input, the nearest adversarial input found, and what the models predict: a picture for the report."""
 
     index: int
@@ -92,7 +88,7 @@ class Example(_Part):
     baseline_prediction_adversarial: int | None = None
 
 
-class FeatureRanges(_Part):
+class FeatureRanges(Part):
     """Eps and range of each feature, flattened; the eps and the distances of the record count in units of these eps."""
 
     eps: tuple[float, ...] = Field(description="0: frozen")
@@ -100,8 +96,8 @@ class FeatureRanges(_Part):
     high: tuple[float, ...]
 
 
-class PairedDifference(_Part):
-    """The accuracy of this model minus that of another on the same samples, with its paired bootstrap interval."""
+class PairedDifference(Part):
+    """The accuracy of this model minus that of another on the same samples, with its paired interval."""
 
     against: str = Field(description="the other model")
     quantity: str = Field(description="clean, a threat, or union")

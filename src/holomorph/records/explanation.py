@@ -4,19 +4,15 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from holomorph.records.base import Interval, Record
+from holomorph.records.base import Interval, Part, Record
 from holomorph.threats import ThreatModel
 
 Where = Literal["samples", "balls", "segments"]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
-
-
-class Agreement(_Part):
+class Agreement(Part):
     """How well one estimate of the margin meets the smallest perturbation that attacks found."""
 
     estimate: Literal["first order", "analytic", "analytic, thorough"]
@@ -30,7 +26,7 @@ class Agreement(_Part):
     faster: float = Field(description="times faster than FMN with the steps stated")
 
 
-class Margins(_Part):
+class Margins(Part):
     """Distances to the boundary of each sample: predicted, and found by attacks (an upper bound of the true one)."""
 
     threat: ThreatModel
@@ -51,7 +47,7 @@ class Margins(_Part):
     agreements: tuple[Agreement, ...]
 
 
-class Place(_Part):
+class Place(Part):
     """The Dirichlet energy of the probabilities in one place."""
 
     where: Where
@@ -59,7 +55,7 @@ class Place(_Part):
     top_tenth: float = Field(description="share of the energy that the steepest tenth of the points carries")
 
 
-class Energies(_Part):
+class Energies(Part):
     """Where the energy sits. A spike index far above 1 means: flat on the samples, steep around them."""
 
     threat: ThreatModel
@@ -70,7 +66,7 @@ class Energies(_Part):
     map: tuple[float, ...] = Field(description="mean squared derivative by each coordinate, on the samples")
 
 
-class Harmonicity(_Part):
+class Harmonicity(Part):
     """How far the logits are from harmonic. All values are relative: 0 for a harmonic function."""
 
     radii: tuple[float, ...]
@@ -86,7 +82,7 @@ class Harmonicity(_Part):
     weight: float = Field(description="the multiple that balances most of it")
 
 
-class Boundary(_Part):
+class Boundary(Part):
     """The decision boundary at the points nearest to the samples."""
 
     points: int
@@ -98,7 +94,7 @@ class Boundary(_Part):
     neighbours: int
 
 
-class Gap(_Part):
+class Gap(Part):
     """Two or more independently trained models: how far they are apart on fresh samples and around them."""
 
     rule: str
@@ -109,7 +105,7 @@ class Gap(_Part):
     robust_generalisation: float = Field(description="robust accuracy (PGD) on training minus test samples")
 
 
-class ExpertRow(_Part):
+class ExpertRow(Part):
     """One network against region-wise experts with as many parameters."""
 
     data: str

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from pydantic import BaseModel, ConfigDict
-
-from holomorph.records.base import Record
+from holomorph.records.base import Part, Record
 
 
-class PlanarModel(BaseModel):
+class PlanarModel(Part):
     """One trained model on one data set.
 
     Attributes
@@ -26,8 +24,6 @@ class PlanarModel(BaseModel):
         Of training.
     """
 
-    model_config = ConfigDict(frozen=True)
-
     name: str
     accuracy: float
     angles: tuple[float, ...]
@@ -35,7 +31,7 @@ class PlanarModel(BaseModel):
     seconds: float
 
 
-class PlanarResult(BaseModel):
+class PlanarResult(Part):
     """All models on one data set.
 
     Attributes
@@ -47,8 +43,6 @@ class PlanarResult(BaseModel):
     area, energy:
         Of the image of the unit disc under the holomorphic hypothesis, and its energy there; None for several outputs.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     data: str
     separable: str

@@ -19,6 +19,7 @@ KINDS = {
     "transfer": ("holomorph.records.transfer", "TransferRecord"),
     "diagnostics": ("holomorph.records.diagnostics", "DiagnosticsRecord"),
     "comparison": ("holomorph.records.comparison", "ComparisonRecord"),
+    "geometry": ("holomorph.records.geometry", "GeometryRecord"),
 }
 
 

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from holomorph.records.base import Record
+from holomorph.records.base import Part, Record
 from holomorph.threats import ThreatModel
 
 
-class Epoch(BaseModel):
+class Epoch(Part):
     """One pass over the training samples."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
 
     number: int = Field(description="1 for the first")
     loss: float = Field(description="mean of what the rule returned")
@@ -23,10 +21,8 @@ class Epoch(BaseModel):
     measured: dict[str, float] = Field(default_factory=dict, description="means of what the rule measured")
 
 
-class BaselineSummary(BaseModel):
+class BaselineSummary(Part):
     """The undefended model of the same shape: trained by empirical risk from the same start, on the same batches."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
 
     history: tuple[Epoch, ...]
     seconds: float

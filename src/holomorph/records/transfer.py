@@ -4,20 +4,16 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from holomorph.records.base import Interval, Record
+from holomorph.records.base import Interval, Part, Record
 from holomorph.threats import ThreatModel
 
 #: Rows are sources, on which the examples are made; columns are targets, on which they are tried.
 Matrix = tuple[tuple[float, ...], ...]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
-
-
-class Attacked(_Part):
+class MeasuredTransfer(Part):
     """One attack at one radius, made on each source and tried on each target."""
 
     attack: str
@@ -26,7 +22,7 @@ class Attacked(_Part):
     success: Matrix = Field(description="share of the target's correct predictions that become wrong")
 
 
-class Predicted(_Part):
+class PredictedTransfer(Part):
     """What the gradients (order 1), with the curvature along the step (order 2), say the attacks will do."""
 
     order: Literal[1, 2]
@@ -36,7 +32,7 @@ class Predicted(_Part):
     shuffled: Matrix = Field(description="predicted increase with each source's steps given to other samples")
 
 
-class Score(_Part):
+class PredictionScore(Part):
     """How well a prediction meets an attack, over the pairs of different models; nothing is fitted.
 
     R^2 is 1 minus the squared error over the spread of the measurements; centred, both matrices have lost their row
@@ -53,8 +49,8 @@ class Score(_Part):
         default="all",
         description="right: for each source the samples that it classifies correctly; the others need no step",
     )
-    determination: Interval = Field(description="R^2 of the loss increases")
-    determination_centred: Interval
+    r_squared: Interval = Field(description="R^2 of the loss increases")
+    r_squared_centred: Interval
     correlation: float = Field(description="Pearson's, of the loss increases")
     correlation_centred: float
     rank_success: Interval = Field(description="Spearman's, of the success rates")
@@ -62,7 +58,7 @@ class Score(_Part):
     shuffled: float = Field(description="R^2 of the prediction with shuffled pairing: the control")
 
 
-class ParallelogramBound(_Part):
+class ParallelogramBound(Part):
     """The parallelogram bound for one pair of models, on the energy of their probabilities over the threat's balls."""
 
     pair: tuple[str, str]
@@ -89,9 +85,9 @@ class TransferRecord(Record):
     fingerprint: str = Field(default="", description="of models, data and settings: what a resumed run must match")
     models: tuple[str, ...]
     clean: tuple[float, ...]
-    attacked: tuple[Attacked, ...]
-    predicted: tuple[Predicted, ...]
-    scores: tuple[Score, ...] = Field(description="empty below four models")
+    attacked: tuple[MeasuredTransfer, ...]
+    predicted: tuple[PredictedTransfer, ...]
+    scores: tuple[PredictionScore, ...] = Field(description="empty below four models")
     parallelogram: tuple[ParallelogramBound, ...]
     command: str = ""
     versions: dict[str, str] = Field(default_factory=dict)

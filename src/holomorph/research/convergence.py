@@ -19,9 +19,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from holomorph._utils.agreement import Array, bootstrap
 from holomorph._utils.progress import bar
 from holomorph._utils.seeding import generator
+from holomorph._utils.statistics import Array, bootstrap
 from holomorph.calculus.ascent import Around, climb
 from holomorph.calculus.norms import per_sample, random_in_ball
 from holomorph.contract import Differentiable, check_batch

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from holomorph._utils.agreement import Array, bootstrap
 from holomorph._utils.progress import track
 from holomorph._utils.seeding import generator
+from holomorph._utils.statistics import Array, bootstrap
 from holomorph.calculus.derivatives import jacobian
 from holomorph.calculus.measures import Ball, Measure, Samples, Segments
 from holomorph.contract import Differentiable

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from holomorph._utils.agreement import Array, bootstrap, centred, correlation, determination, off_diagonal, spearman
-from holomorph.records.transfer import Score
+from holomorph._utils.statistics import Array, bootstrap, pearson, r_squared, spearman
+from holomorph.records.transfer import PredictionScore
 
 #: Fewer resamples than usual: a statistic solves two small least-squares problems.
 _DRAWS = 200
@@ -31,14 +31,44 @@ class Weights(NamedTuple):
     counted: NDArray[np.bool_]
 
 
-def score(label: dict[str, Any], prediction: Arrays, shuffled: Array, truth: Arrays, weights: Weights) -> Score:
+def off_diagonal(matrix: Array) -> Array:
+    """Return the entries off the diagonal as a vector.
+
+    >>> off_diagonal(np.array([[1.0, 2.0], [3.0, 4.0]]))
+    array([2., 3.])
+    """
+    return matrix[~np.eye(len(matrix), dtype=bool)]
+
+
+def centred(matrix: Array) -> Array:
+    r"""Remove row and column effects from the entries off the diagonal; return the residuals as a vector.
+
+    The effects are the least-squares fit $a_i + b_j$ to the entries $i \ne j$ (means are not it: the diagonal is
+    missing). What is left says which source suits which target, beyond good sources and weak targets.
+
+    >>> centred(np.array([[9.0, 1.0, 0.0], [0.0, 9.0, 1.0], [1.0, 0.0, 9.0]])).round(3)
+    array([ 0.5, -0.5, -0.5,  0.5,  0.5, -0.5])
+    """
+    size = len(matrix)
+    rows, columns = np.nonzero(~np.eye(size, dtype=bool))
+    design = np.zeros((len(rows), 2 * size))
+    design[np.arange(len(rows)), rows] = 1
+    design[np.arange(len(rows)), size + columns] = 1
+    values = matrix[rows, columns]
+    effects, *_ = np.linalg.lstsq(design, values, rcond=None)
+    return np.asarray(values - design @ effects)
+
+
+def prediction_score(
+    label: dict[str, Any], prediction: Arrays, shuffled: Array, truth: Arrays, weights: Weights
+) -> PredictionScore:
     """Compare a prediction with an attack over all pairs of different models; ``label`` says which ones."""
 
     def of_means(p: Array, m: Array, c: Array) -> float:
-        return determination(*(off_diagonal(_mean(a, c)) for a in (p, m)))
+        return r_squared(*(off_diagonal(_mean(a, c)) for a in (p, m)))
 
     def of_residuals(p: Array, m: Array, c: Array) -> float:
-        return determination(*(centred(_mean(a, c)) for a in (p, m)))
+        return r_squared(*(centred(_mean(a, c)) for a in (p, m)))
 
     def of_rates(p: Array, m: Array, r: Array, c: Array) -> float:
         return spearman(*(off_diagonal(_rates(w, r, c)) for w in (p, m)))
@@ -48,15 +78,15 @@ def score(label: dict[str, Any], prediction: Arrays, shuffled: Array, truth: Arr
     predictions = [a.astype(np.float64) for a in (prediction.wrong, truth.wrong, weights.right, counted)]
     means = [_mean(a.increase, counted) for a in (prediction, truth)]
     rates = [_rates(wrong, *predictions[2:]) for wrong in predictions[:2]]
-    return Score(
+    return PredictionScore(
         **label,
-        determination=bootstrap(of_means, *increases, draws=_DRAWS),
-        determination_centred=bootstrap(of_residuals, *increases, draws=_DRAWS),
-        correlation=correlation(*(off_diagonal(m) for m in means)),
-        correlation_centred=correlation(*(centred(m) for m in means)),
+        r_squared=bootstrap(of_means, *increases, draws=_DRAWS),
+        r_squared_centred=bootstrap(of_residuals, *increases, draws=_DRAWS),
+        correlation=pearson(*(off_diagonal(m) for m in means)),
+        correlation_centred=pearson(*(centred(m) for m in means)),
         rank_success=bootstrap(of_rates, *predictions, draws=_DRAWS),
         rank_asymmetry=spearman(*(_asymmetry(r) for r in rates)),
-        shuffled=determination(off_diagonal(_mean(shuffled, counted)), off_diagonal(means[1])),
+        shuffled=r_squared(off_diagonal(_mean(shuffled, counted)), off_diagonal(means[1])),
     )
 
 

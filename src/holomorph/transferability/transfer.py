@@ -27,11 +27,11 @@ from holomorph.contract import as_long, at_least_one, check_batch, check_labels
 from holomorph.contract.classifier import Classifier
 from holomorph.contract.guest import under_attack
 from holomorph.errors import DataError, ModelError
-from holomorph.records.transfer import Attacked, Predicted, Score, TransferRecord
+from holomorph.records.transfer import MeasuredTransfer, PredictedTransfer, PredictionScore, TransferRecord
 from holomorph.threats import ThreatModel
 from holomorph.transferability.effects import as_matrix, success
 from holomorph.transferability.matrix import Tables, tables
-from holomorph.transferability.metrics import Weights, score
+from holomorph.transferability.metrics import Weights, prediction_score
 from holomorph.transferability.similarity import parallelogram_bounds
 
 _ATTACKS = ("apgd", "fmn")
@@ -167,9 +167,9 @@ def _right(models: Mapping[str, nn.Module], x: Tensor, y: Tensor) -> NDArray[np.
     return torch.stack(predictions, 1).cpu().numpy()
 
 
-def _attacked(attack: str, radius: float, found: Tables, right: NDArray[np.bool_]) -> Attacked:
+def _attacked(attack: str, radius: float, found: Tables, right: NDArray[np.bool_]) -> MeasuredTransfer:
     arrays = found[attack, radius]
-    return Attacked(
+    return MeasuredTransfer(
         attack=attack,
         eps=radius,
         increase=as_matrix(arrays.increase.mean(0)),
@@ -177,9 +177,9 @@ def _attacked(attack: str, radius: float, found: Tables, right: NDArray[np.bool_
     )
 
 
-def _predicted(order: Literal[1, 2], radius: float, found: Tables, right: NDArray[np.bool_]) -> Predicted:
+def _predicted(order: Literal[1, 2], radius: float, found: Tables, right: NDArray[np.bool_]) -> PredictedTransfer:
     arrays = found[f"order {order}", radius]
-    return Predicted(
+    return PredictedTransfer(
         order=order,
         eps=radius,
         increase=as_matrix(arrays.increase.mean(0)),
@@ -188,10 +188,10 @@ def _predicted(order: Literal[1, 2], radius: float, found: Tables, right: NDArra
     )
 
 
-def _scores(radii: Sequence[float], found: Tables, right: NDArray[np.bool_]) -> tuple[Score, ...]:
+def _scores(radii: Sequence[float], found: Tables, right: NDArray[np.bool_]) -> tuple[PredictionScore, ...]:
     every = np.ones_like(right)
     return tuple(
-        score(
+        prediction_score(
             {"attack": attack, "eps": r, "order": k, "step": step, "counted": counted},
             found[f"{'order' if step == 'gradient' else step} {k}", r],
             found["shuffled", r].increase,

@@ -142,9 +142,9 @@ def _transfer(record: TransferRecord) -> Item:
     if found is not None:
         score = (
             f"From two derivatives of a model along another's gradient, the rise of its loss at size {eps:g} is "
-            f"predicted with R² = {found.determination.value:.2f} (steps given to the wrong samples: "
+            f"predicted with R² = {found.r_squared.value:.2f} (steps given to the wrong samples: "
             f"{found.shuffled:.2f}); once good sources and weak targets are set aside, "
-            f"{found.determination_centred.value:.2f}. Who fools whom is ranked with a correlation of "
+            f"{found.r_squared_centred.value:.2f}. Who fools whom is ranked with a correlation of "
             f"{found.rank_success.value:.2f}. "
         )
     empty = sum(near.vacuous for near in record.parallelogram)

@@ -1,49 +1,17 @@
-"""Intervals and curves against closed forms."""
+"""Curves, and two records on the same samples."""
 
 from __future__ import annotations
 
 import pytest
 import torch
-from scipy.stats import binomtest
 
 from holomorph.errors import DataError
 from holomorph.evaluation.curves import accuracy_curve
 from holomorph.evaluation.evaluate import evaluate
-from holomorph.evaluation.intervals import paired_bootstrap, wilson
 from holomorph.evaluation.paired import versus
 from holomorph.threats import ThreatModel
 from holomorph.threats.features import Features
 from scenes import X, Y, halves
-
-
-@pytest.mark.parametrize(("successes", "samples"), [(0, 10), (3, 10), (500, 1000), (999, 1000), (7, 7)])
-@pytest.mark.parametrize("level", [0.9, 0.95])
-def test_wilson_agrees_with_scipy(successes: int, samples: int, level: float) -> None:
-    mine, theirs = wilson(successes, samples, level), binomtest(successes, samples).proportion_ci(level, "wilson")
-    assert (mine.low, mine.high) == pytest.approx((theirs.low, theirs.high), abs=1e-12)
-    assert mine.low <= mine.value <= mine.high
-
-
-def test_an_impossible_proportion_is_refused() -> None:
-    with pytest.raises(DataError, match="3 of 2"):
-        wilson(3, 2)
-
-
-def test_the_paired_bootstrap_agrees_with_the_normal_approximation() -> None:
-    generator = torch.Generator().manual_seed(0)
-    first = torch.rand(2000, generator=generator) < 0.7
-    second = first & (torch.rand(2000, generator=generator) < 0.9)
-    interval = paired_bootstrap(first.tolist(), second.tolist())
-    gap = first.double() - second.double()
-    half = 1.96 * float(gap.std()) / 2000**0.5
-    assert interval.value == pytest.approx(float(gap.mean()))
-    assert interval.low == pytest.approx(interval.value - half, abs=0.1 * half)
-    assert interval.high == pytest.approx(interval.value + half, abs=0.1 * half)
-
-
-def test_a_paired_comparison_needs_the_same_samples() -> None:
-    with pytest.raises(DataError, match="2 and 3"):
-        paired_bootstrap([True] * 2, [True] * 3)
 
 
 def test_the_curve_starts_at_clean_accuracy_and_falls() -> None:
