@@ -50,9 +50,7 @@ def test_the_paired_interval_keeps_its_level(n, first_only, second_only):
     truth, covered, seen = first_only - second_only, 0.0, 0.0
     for b in range(int(stats.binom.isf(1e-7, n, first_only)) + 1):
         for c in range(int(stats.binom.isf(1e-7, n, second_only)) + 1):
-            chance = stats.multinomial.pmf(
-                [b, c, n - b - c], n, [first_only, second_only, 1 - first_only - second_only]
-            )
+            chance = stats.multinomial.pmf([b, c, n - b - c], n, shares)
             if chance > 1e-6:
                 found = _paired(b, c, n)
                 covered += chance * (found.low <= truth <= found.high)
