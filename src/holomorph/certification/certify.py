@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import torch
 from scipy.stats import binomtest
-from torch import Tensor, nn
+from torch import Tensor
 
 from holomorph._utils import progress
 from holomorph._utils.cache import Shelf
@@ -23,9 +23,10 @@ from holomorph._utils.versions import versions
 from holomorph.certification.bounds import Bounds
 from holomorph.certification.exact import adapter_for
 from holomorph.certification.smoothing import Smoothed
-from holomorph.contract import Differentiable, as_long, at_least_one, check_batch, check_labels
+from holomorph.contract import Differentiable, at_least_one, check_labels
 from holomorph.contract.classifier import Classifier
-from holomorph.contract.guest import suited, under_attack
+from holomorph.contract.guest import receive, under_attack
+from holomorph.contract.threats import ThreatsLike
 from holomorph.errors import ConfigError, unknown_name
 from holomorph.records.base import Interval
 from holomorph.records.certificate import CertificateRecord, Smoothing, ThreatCertificate
@@ -46,10 +47,10 @@ class _Found:
 
 
 def certify(
-    model: Differentiable,
-    x: Tensor,
-    y: Tensor,
-    threat: ThreatModel | Sequence[ThreatModel],
+    model: Any,
+    x: Any,
+    y: Any = None,
+    threat: ThreatsLike = (),
     *,
     method: Method = "auto",
     n: int | None = None,
@@ -120,9 +121,9 @@ def certify(
     started = time.perf_counter()
     if method not in get_args(Method):
         raise unknown_name("method", method, get_args(Method))
-    threats = [threat] if isinstance(threat, ThreatModel) else list(threat)
-    x, y = _prepared(model, x, y, threats, n)
     at_least_one(steps=steps, batch_size=batch_size)
+    name = name or type(model).__name__
+    model, x, y, threats = receive(model, x, y, threat, n=n, batch_size=batch_size)
     with under_attack(model):
         if method == "smoothing":
             wide = max((t.radius for t in threats if t.norm != "inf"), default=threats[0].radius)
@@ -130,21 +131,8 @@ def certify(
             found = _smoothed(model, x, y, threats, smoothed, resume)
         else:
             found = _bounded(model, x, y, threats, method, steps, batch_size, resume)
-    facts = {"model": name or type(model).__name__, "data": data, "method": method, "seed": seed}
+    facts = {"model": name, "data": data, "method": method, "seed": seed}
     return _record(found, x, y, threats, facts | {"seconds": time.perf_counter() - started})
-
-
-def _prepared(
-    model: Differentiable, x: Tensor, y: Tensor, threats: Sequence[ThreatModel], n: int | None
-) -> tuple[Tensor, Tensor]:
-    if not threats:
-        raise ConfigError("There is no threat to certify against. Give one, for instance ThreatModel('inf', '8/255').")
-    for threat in threats:
-        check_batch(x, y, box=threat.box)
-    if n is not None:
-        at_least_one(n=n)
-    check_labels(y[:n], int(y[:n].max()) + 1)
-    return suited(model, x[:n].detach()), suited(model, as_long(y[:n].detach()))
 
 
 def _bounded(
@@ -209,8 +197,10 @@ def _smoothed(
 
 
 def _shelf(model: Differentiable, x: Tensor, y: Tensor, folder: str | Path | None, settings: str) -> Shelf:
-    models = [model] if isinstance(model, nn.Module) else []
-    return Shelf(None if folder is None else Path(folder), fingerprint(models, x, y, settings))
+    if folder is None:
+        return Shelf()
+    classifier = Classifier(model)
+    return Shelf(Path(folder), fingerprint([classifier], x, y, settings + classifier.behaviour(x)))
 
 
 def _proportion(hits: int, total: int) -> Interval:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from holomorph._utils.fingerprint import digest
 from holomorph._utils.memory import halving
 from holomorph.contract.labels import class_indices
-from holomorph.contract.model import Differentiable, Guest
+from holomorph.contract.model import Differentiable, Guest, evaluating
 
 
 def margin(logits: Tensor, y: Tensor) -> Tensor:
@@ -65,6 +66,15 @@ class Classifier(Guest):
         """Return the class of each sample; -1, which no label equals, where a logit is NaN."""
         logits = self.logits(x, batch_size)
         return logits.argmax(1).masked_fill(logits.isnan().any(1), -1)
+
+    def behaviour(self, x: Tensor, batch_size: int = 500) -> str:
+        """A digest of the logits of these samples: it tells models apart that differ in nothing they store.
+
+        Taken in evaluation mode and from one random state, which is given back.
+        """
+        with evaluating(self), torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            return digest(self.logits(x, batch_size))
 
     def margins(self, x: Tensor, y: Tensor, batch_size: int = 500) -> Tensor:
         """The :func:`margin` of each sample; 0 where rounding decides, -1 where a logit is NaN.

@@ -1,71 +1,123 @@
-"""The model is a guest: evaluation mode, single precision, and nothing of it changed afterwards."""
+"""What a measurement begins with: model, samples and threats as they are given, and the model left as it was found."""
 
 from __future__ import annotations
 
+import random
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from holomorph.contract import Differentiable
+from holomorph.contract.data import check_samples, gather
+from holomorph.contract.estimators import is_estimator, taken_apart
+from holomorph.contract.labels import check_form
+from holomorph.contract.model import Differentiable, FixedBatch, accepted_batch, gradients, precision
+from holomorph.contract.threats import ThreatsLike, as_threats
+from holomorph.errors import HolomorphWarning
+from holomorph.threats import ThreatModel
 
 
-class InSingle(nn.Module):
-    """A model in half precision as a function of inputs in single: a distance and a radius need the digits."""
+class Received(NamedTuple):
+    """A classifier, the samples and labels on its device and in its precision, and the threats."""
 
-    def __init__(self, model: nn.Module, dtype: torch.dtype) -> None:
-        super().__init__()
-        self.model = model
-        self.dtype = dtype
-        self.differentiable = getattr(model, "differentiable", True)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the model's outputs."""
-        return self.model(x.to(self.dtype))
+    model: Differentiable
+    x: Tensor
+    y: Tensor
+    threats: list[ThreatModel]
 
 
-def in_single(model: Differentiable) -> Differentiable:
-    """The model itself, or one in half precision as :class:`InSingle`."""
-    first = _first(model)
-    if isinstance(model, nn.Module) and first is not None and first.dtype in (torch.float16, torch.bfloat16):
-        return InSingle(model, first.dtype)
-    return model
+def receive(
+    model: Any,
+    x: Any,
+    y: Any = None,
+    threats: ThreatsLike = (),
+    *,
+    n: int | None = None,
+    batch_size: int | None = None,
+    boxed: bool = True,
+) -> Received:
+    """Take what a user gives to a measurement, or refuse it.
+
+    Parameters
+    ----------
+    model:
+        A module, any function, or a fitted estimator of scikit-learn.
+    x, y:
+        See :func:`~holomorph.contract.data.gather`. Labels are class indices; those of an estimator are its own.
+    threats:
+        See :func:`~holomorph.contract.threats.as_threats`; a text has the box of a data set in parts.
+    n:
+        The first n samples only.
+    batch_size:
+        How many samples the model is given at a time, should it take that number only.
+    boxed:
+        Whether the samples lie in the box of the threats.
+
+    Raises
+    ------
+    DataError, ConfigError, ModelError
+        With one sentence that says what to do.
+
+    >>> received = receive(nn.Linear(2, 2), [[0.1, 0.2]], [1], "inf:0.1")
+    >>> received.x.dtype, received.y, len(received.threats)
+    (torch.float32, tensor([1]), 1)
+    """
+    found = as_threats(threats, getattr(x, "box", (0.0, 1.0)))
+    if is_estimator(model):
+        model, x, y = taken_apart(model, x, y)
+    samples, labels = gather(x, y, n=n)
+    if n is not None and n > len(samples):
+        text = f"{n} samples were asked for, but there are {len(samples)}: all of them are used."
+        warnings.warn(text, HolomorphWarning, stacklevel=3)
+    check_form(labels, soft=False)
+    check_samples(samples, labels, box=found[0].box if boxed else None)
+    samples, labels = suited(model, samples), suited(model, labels)
+    only = accepted_batch(model, samples, batch_size)
+    return Received(model if only is None else FixedBatch(model, only), samples, labels, found)
 
 
 def suited(model: Differentiable, values: Tensor) -> Tensor:
-    """Move values to the model's device and, where both are floating point, to its precision."""
-    first = _first(model)
-    if first is None:
-        return values
-    floating = first.is_floating_point() and values.is_floating_point()
-    own = torch.float32 if isinstance(model, InSingle) else first.dtype
-    return values.to(first.device, own if floating else values.dtype)
+    """Move values to the model's device and, where both are floating point, to its precision, single at least.
 
-
-def _first(model: Differentiable) -> nn.Parameter | None:
-    return next(model.parameters(), None) if isinstance(model, nn.Module) else None
+    A model in half precision gets its inputs from a :class:`~holomorph.contract.model.Guest`; distances and radii
+    need the digits of single precision.
+    """
+    first = next(model.parameters(), None) if isinstance(model, nn.Module) else None
+    dtype = precision(model)
+    if dtype is not None and values.is_floating_point():
+        values = values.to(torch.promote_types(dtype, torch.float32))
+    elif values.dtype in (torch.float16, torch.bfloat16):
+        values = values.float()
+    return values if first is None else values.to(first.device)
 
 
 @contextmanager
 def under_attack(model: Differentiable) -> Iterator[None]:
     """Put a model in evaluation mode with fixed parameters, and give every module its own state back.
 
-    Attacks such as FAB call ``backward``: with the parameters fixed nothing is added to their gradients.
-    The global random state is given back too, since attack packages seed it.
+    Attacks such as FAB call ``backward``: with the parameters fixed nothing is added to their gradients. Gradients can
+    be taken inside, whatever the caller has switched off. The random states of torch, NumPy and Python are given back,
+    since attack packages seed them.
     """
     modules = list(model.modules()) if isinstance(model, nn.Module) else []
     parameters = [p for module in modules for p in module.parameters(recurse=False)]
     modes = [module.training for module in modules]
     wanted = [p.requires_grad for p in parameters]
+    states = random.getstate(), np.random.get_state()
     try:
         for module in modules:
             module.training = False
         for p in parameters:
             p.requires_grad_(False)
-        with torch.random.fork_rng(devices=_cuda_devices()):
+        with torch.random.fork_rng(devices=_cuda_devices()), gradients():
             yield
     finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
         for module, mode in zip(modules, modes, strict=True):
             module.training = mode
         for p, want in zip(parameters, wanted, strict=True):

@@ -5,23 +5,28 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from holomorph.contract.outputs import are_probabilities, logits_of
-from holomorph.errors import DataError, HolomorphWarning, ModelError
+from holomorph.errors import DataError, HolomorphError, HolomorphWarning, ModelError
 
 #: A differentiable map from a batch of inputs to a batch of outputs: an ``nn.Module`` or a function.
 Differentiable = Callable[[Tensor], Tensor]
+
+Module = TypeVar("Module", bound=nn.Module)
+
+#: The types that inputs are converted to; others are those of weights that are stored in fewer bits.
+_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 class Guest(nn.Module):
     """Any classifier as a function from inputs in their box to logits (batch, classes).
 
-    The model gets a copy of the inputs, so that one that works in place changes nothing that anybody holds; the copy
-    carries gradients on. Outputs are read by :func:`~holomorph.contract.outputs.logits_of`.
+    The model gets a copy of the inputs in its own precision, so that one that works in place changes nothing that
+    anybody holds; the copy carries gradients on. Outputs are read by :func:`~holomorph.contract.outputs.logits_of`.
 
     Parameters
     ----------
@@ -39,6 +44,7 @@ class Guest(nn.Module):
         self.model = model
         self.highest = highest
         self.classes: int | None = None
+        self._precision = precision(model)
 
     def __getattr__(self, name: str) -> Any:
         """Find what the model has, so that a rule may ask for its parts."""
@@ -50,7 +56,7 @@ class Guest(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits."""
         try:
-            outputs = self.model(x.clone())
+            outputs = self.model(self._copied(x))
         except ValueError as error:
             if "Expected more than 1 value per channel" not in str(error):
                 raise
@@ -66,6 +72,73 @@ class Guest(nn.Module):
                 "Number the labels from 0, or give the model one output a class."
             )
         return logits
+
+    def _copied(self, x: Tensor) -> Tensor:
+        if self._precision is None or not x.is_floating_point() or x.dtype == self._precision:
+            return x.clone()
+        return x.to(self._precision)
+
+
+def precision(model: Differentiable) -> torch.dtype | None:
+    """The floating point type of most of a module's parameters; None where there are none.
+
+    >>> precision(nn.Linear(2, 2).half())
+    torch.float16
+    """
+    sizes: dict[torch.dtype, int] = {}
+    for parameter in model.parameters() if isinstance(model, nn.Module) else ():
+        if parameter.dtype in _FLOATS:
+            sizes[parameter.dtype] = sizes.get(parameter.dtype, 0) + parameter.numel()
+    return max(sizes, key=lambda dtype: sizes[dtype]) if sizes else None
+
+
+class FixedBatch(nn.Module):
+    """A model that takes one number of samples only, as a function of any number: what is missing is filled up.
+
+    >>> FixedBatch(lambda x: x + torch.zeros(4, 2), 4)(torch.ones(6, 2)).shape
+    torch.Size([6, 2])
+    """
+
+    def __init__(self, model: Differentiable, size: int) -> None:
+        super().__init__()
+        self.model, self.size = model, size
+        self.differentiable = getattr(model, "differentiable", True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the logits of all samples."""
+        missing = -len(x) % self.size
+        filled = torch.cat([x, x[-1:].expand(missing, *x.shape[1:])])
+        parts = [logits_of(self.model(part), self.size) for part in torch.split(filled, self.size)]
+        return torch.cat(parts)[: len(x)]
+
+
+def accepted_batch(model: Differentiable, x: Tensor, batch_size: int | None) -> int | None:
+    """The one number of samples that a model takes, ``batch_size``; None if it takes any.
+
+    Raises
+    ------
+    ModelError
+        If the model does not take such samples.
+    """
+    failure: Exception | None = None
+    for size in (3, batch_size):
+        if size is None:
+            continue
+        repeated = x[torch.arange(size, device=x.device) % len(x)]
+        with evaluating(Guest(model)) as guest, torch.no_grad(), torch.random.fork_rng(devices=[]):
+            try:
+                guest(repeated)
+            except HolomorphError:
+                raise
+            except Exception as error:  # whatever a user's forward raises
+                failure = failure or error
+            else:
+                return None if failure is None else size
+    reason = (str(failure).splitlines() or [type(failure).__name__])[0].rstrip(".")
+    raise ModelError(
+        f"The model cannot take samples of shape {tuple(x.shape[1:])}: {reason}. "
+        "If it takes one number of samples only, give that as the batch size."
+    ) from failure
 
 
 def check_model(model: Differentiable, x: Tensor, classes: int, *, batch_size: int | None = None) -> Tensor:
@@ -89,19 +162,9 @@ def check_model(model: Differentiable, x: Tensor, classes: int, *, batch_size: i
     >>> check_model(nn.Linear(2, 3), torch.zeros(4, 2), classes=3).shape
     torch.Size([4, 3])
     """
-    guest = Guest(model)
-    sizes = dict.fromkeys((min(len(x), 4), min(len(x), batch_size or 4)))
-    with evaluating(guest), torch.no_grad():
-        for size in sizes:
-            try:
-                logits: Tensor = guest(x[:size])
-                break
-            except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
-                failure = error
-        else:
-            reason = (str(failure).splitlines() or [type(failure).__name__])[0].rstrip(".")
-            text = f"The model cannot take samples of shape {tuple(x.shape[1:])}: {reason}.{_other_dtype(model, x)}"
-            raise ModelError(text) from failure
+    only = accepted_batch(model, x, batch_size)
+    with evaluating(Guest(model if only is None else FixedBatch(model, only))) as guest, torch.no_grad():
+        logits: Tensor = guest(x[:4])
     if logits.shape[1] < classes:
         raise ModelError(f"The model has {logits.shape[1]} outputs for {classes} classes. Give it one logit a class.")
     if are_probabilities(logits):
@@ -113,21 +176,13 @@ def check_model(model: Differentiable, x: Tensor, classes: int, *, batch_size: i
     return logits
 
 
-def _other_dtype(model: Differentiable, x: Tensor) -> str:
-    """The remedy where samples come from NumPy in double precision and the model is in single."""
-    weight = next(model.parameters(), x) if isinstance(model, nn.Module) else x
-    if weight.dtype == x.dtype:
-        return ""
-    return f" Its parameters are {weight.dtype}, the samples {x.dtype}: give x.to({weight.dtype})."
-
-
 def own(model: Differentiable) -> Differentiable:
     """The user's model behind a :class:`Guest`, the model itself where there is none."""
     return model.model if isinstance(model, Guest) else model
 
 
 @contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
+def evaluating(model: Module) -> Iterator[Module]:
     """Put every module into evaluation mode, and each one back into its own mode afterwards.
 
     Modes are attributes here: an exported module refuses ``eval()``.
@@ -136,7 +191,7 @@ def evaluating(model: nn.Module) -> Iterator[None]:
     try:
         for module, _ in modes:
             module.training = False
-        yield
+        yield model
     finally:
         for module, training in modes:
             module.training = training

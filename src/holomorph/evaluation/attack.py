@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
 from holomorph.attacks.base import Situation
 from holomorph.attacks.registry import named
-from holomorph.contract import Differentiable
 from holomorph.contract.classifier import Classifier
-from holomorph.contract.guest import in_single, under_attack
-from holomorph.evaluation.evaluate import prepare
+from holomorph.contract.guest import receive, under_attack
+from holomorph.contract.threats import ThreatLike
 from holomorph.evaluation.results import Results
 from holomorph.evaluation.runner import Runner
-from holomorph.threats import ThreatModel
 from holomorph.threats.features import Features, InUnits
 
 
@@ -31,11 +29,11 @@ class Adversarial(NamedTuple):
 
 
 def attack(
-    model: Differentiable,
-    x: Tensor,
-    y: Tensor,
+    model: Any,
+    x: Any,
+    y: Any = None,
     *,
-    threat: ThreatModel,
+    threat: ThreatLike,
     name: str = "pgd-margin",
     features: Features | None = None,
     seed: int = 0,
@@ -68,9 +66,9 @@ def attack(
     (tensor([True]), True)
     """
     runner = Runner(seed, batch_size)
-    model = in_single(model)
-    x, y = prepare(model, x, y, [threat], features=features)
+    model, x, y, (threat,) = receive(model, x, y, threat, batch_size=batch_size, boxed=features is None)
     if features is not None:
+        features.check(x)
         model, threat, x = InUnits(model, features, x.dtype), features.threat(threat), features.encode(x)
     with under_attack(model):
         classifier = Classifier(model)

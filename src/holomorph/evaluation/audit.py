@@ -14,7 +14,7 @@ from torch import Tensor
 from holomorph.calculus.norms import norm
 from holomorph.contract import Differentiable
 from holomorph.contract.classifier import Classifier
-from holomorph.contract.guest import in_single, under_attack
+from holomorph.contract.guest import under_attack
 from holomorph.errors import DataError
 from holomorph.evaluation.results import SLACK
 from holomorph.records.evaluation import EvaluationRecord, ThreatResult
@@ -63,9 +63,7 @@ def audit(record: EvaluationRecord, model: Differentiable, folder: str | Path = 
     broken = torch.zeros(len(y), dtype=torch.bool)
     count = 0
     with under_attack(model), torch.no_grad():
-        classifier = Classifier(
-            in_single(model), draws=8 if any(a.settings.get("draws") for a in record.attacks) else 1
-        )
+        classifier = Classifier(model, draws=8 if any(a.settings.get("draws") for a in record.attacks) else 1)
         predictions = classifier.predictions(x)
         wrong = predictions != y
         for k, result in enumerate(record.threats):

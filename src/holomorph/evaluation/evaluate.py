@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import math
 import time
-import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from holomorph.attacks.base import Attack, Effort
 from holomorph.attacks.registry import named, plan
-from holomorph.contract import Differentiable, as_long, check_batch
+from holomorph.contract import Differentiable
 from holomorph.contract.classifier import Classifier
-from holomorph.contract.guest import in_single, suited, under_attack
-from holomorph.errors import ConfigError, DataError, HolomorphWarning
+from holomorph.contract.guest import receive, under_attack
+from holomorph.contract.threats import ThreatsLike
+from holomorph.errors import ConfigError
 from holomorph.evaluation.inspection import examine
 from holomorph.evaluation.outcome import Outcome
 from holomorph.evaluation.plan import quick_samples, situation
@@ -30,10 +31,10 @@ from holomorph.threats.features import Features, InUnits
 
 
 def evaluate(
-    model: Differentiable,
-    x: Tensor,
-    y: Tensor,
-    threat: ThreatModel | Sequence[ThreatModel],
+    model: Any,
+    x: Any,
+    y: Any = None,
+    threat: ThreatsLike = (),
     *,
     quick: bool = False,
     thorough: bool = False,
@@ -59,12 +60,15 @@ def evaluate(
     Parameters
     ----------
     model:
-        Maps (batch, ...) to logits (batch, classes), or to one output a sample. A module in training mode is put
-        in evaluation mode and every part gets its own mode back.
+        Maps (batch, ...) to logits (batch, classes), or to one output a sample: a module, a function, or a fitted
+        estimator of scikit-learn. A module in training mode is put in evaluation mode and every part gets its own
+        mode back.
     x, y:
-        Samples inside the threat's box, integer labels from 0.
+        Samples inside the threat's box and class indices from 0: tensors or arrays. Instead of both a pair, a
+        ``Dataset``, a ``DataLoader`` or ``Splits``, of which the test part is taken.
     threat:
-        One threat or several; with several, ``robust`` is the accuracy under their union.
+        One threat or several, objects or texts such as ``"inf:8/255,2:0.5"``; with several,
+        ``robust`` is the accuracy under their union.
     quick:
         An upper bound from cheap attacks on few samples, by a count of passes (117 under one threat, fewer under
         several); the record says that it is one.
@@ -113,15 +117,14 @@ def evaluate(
     (1.0, 0.5)
     """
     started = time.perf_counter()
-    threats = [threat] if isinstance(threat, ThreatModel) else list(threat)
     effort, runner = _effort(quick=quick, thorough=thorough), Runner(seed, batch_size, fabric=fabric)
-    n = min(quick_samples(len(threats)), len(x) if n is None else n) if quick and threats else n
-    name, model, baseline = (
-        name or type(model).__name__,
-        in_single(model),
-        None if baseline is None else in_single(baseline),
-    )
-    x, y = prepare(model, x, y, threats, n=n, features=features)
+    name = name or type(model).__name__
+    model, x, y, threats = receive(model, x, y, threat, n=n, batch_size=batch_size, boxed=features is None)
+    if quick:
+        kept = quick_samples(len(threats))
+        x, y = x[:kept], y[:kept]
+    if features is not None:
+        features.check(x)
     description = Description(name, data, training_cost, source or {}, features, x.dtype)
     if features is not None:
         threats = [features.threat(t) for t in threats]
@@ -129,7 +132,8 @@ def evaluate(
         baseline = None if baseline is None else InUnits(baseline, features, x.dtype)
         x = features.encode(x)
     if resume is not None:
-        runner = replace(runner, store=Store(Path(resume), fingerprint(model) + fingerprint(baseline)))
+        marks = [fingerprint(m) + Classifier(m).behaviour(x) for m in (model, baseline) if m is not None]
+        runner = replace(runner, store=Store(Path(resume), "".join(marks)))
     with under_attack(model), under_attack(baseline or model):
         torch.manual_seed(seed)
         found = attack_all(model, x, y, threats, runner, effort=effort, baseline=baseline)
@@ -143,30 +147,6 @@ def _effort(*, quick: bool, thorough: bool) -> Effort:
     if quick and thorough:
         raise ConfigError("An evaluation is quick or thorough, not both. Drop one of the two.")
     return "quick" if quick else "thorough" if thorough else "full"
-
-
-def prepare(
-    model: Differentiable,
-    x: Tensor,
-    y: Tensor,
-    threats: Sequence[ThreatModel],
-    n: int | None = None,
-    features: Features | None = None,
-) -> tuple[Tensor, Tensor]:
-    """Check samples and threats, take the first n, and move them to the model's device and precision."""
-    if not threats:
-        raise ConfigError("There is no threat to evaluate. Give one, for instance ThreatModel('inf', '8/255').")
-    if features is None and len({t.box for t in threats}) > 1:
-        raise ConfigError("The threats have different boxes. An evaluation needs one box for all of them.")
-    check_batch(x, y, box=threats[0].box if features is None else None)
-    if features is not None:
-        features.check(x)
-    if n is not None and n < 1:
-        raise DataError(f"n must be at least 1, not {n}.")
-    if n is not None and n > len(x):
-        text = f"{n} samples were asked for, but there are {len(x)}: all of them are used."
-        warnings.warn(text, HolomorphWarning, stacklevel=3)
-    return suited(model, x[:n].detach()), suited(model, as_long(y[:n].detach()))
 
 
 def attack_all(

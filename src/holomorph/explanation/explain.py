@@ -7,31 +7,31 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from holomorph._utils.cache import Shelf
 from holomorph._utils.fingerprint import fingerprint
 from holomorph._utils.io import beside
 from holomorph._utils.progress import track
 from holomorph._utils.versions import versions
-from holomorph.contract import as_long, at_least_one, check_batch, check_labels
+from holomorph.contract import at_least_one, check_labels
 from holomorph.contract.classifier import Classifier
-from holomorph.contract.guest import suited, under_attack
+from holomorph.contract.guest import receive, suited, under_attack
+from holomorph.contract.threats import ThreatLike
 from holomorph.errors import DataError, unknown_name
 from holomorph.explanation.boundary import boundary
 from holomorph.explanation.harmonicity import harmonicity
 from holomorph.explanation.validation import validate_margins
 from holomorph.records.explanation import ExplanationRecord
 from holomorph.research.spikes import spikes
-from holomorph.threats import ThreatModel
 
 
 def explain(
-    model: nn.Module,
-    x: Tensor,
-    y: Tensor,
+    model: Any,
+    x: Any,
+    y: Any = None,
     *,
-    threat: ThreatModel,
+    threat: ThreatLike,
     reference: Tensor | None = None,
     steps: int = 100,
     thorough: bool = False,
@@ -47,9 +47,10 @@ def explain(
     Parameters
     ----------
     model:
-        Maps (batch, ...) in the threat's box to logits (batch, K), differentiably. Left as it was found.
+        Maps (batch, ...) in the threat's box to logits (batch, K), differentiably: a module or a function. Left as it
+        was found.
     x, y:
-        Samples and labels, preferably ones the model was not trained on; 200 to 500 are enough.
+        As in :func:`holomorph.evaluate`: preferably ones the model was not trained on; 200 to 500 are enough.
     threat:
         What a perturbation may be: norm, radius and box.
     reference:
@@ -92,17 +93,18 @@ def explain(
     """
     started = time.perf_counter()
     at_least_one(steps=steps, batch_size=batch_size)
-    check_batch(x, y, box=threat.box)
-    x, y = suited(model, x), suited(model, as_long(y))
+    name = name or type(model).__name__
+    model, x, y, (threat,) = receive(model, x, y, threat, batch_size=batch_size)
     reference = None if reference is None else suited(model, reference)
     if len(x) < 12 or len(set(y.tolist())) < 2:
         raise DataError("An explanation needs at least 12 samples of at least two classes.")
     options: dict[str, Any] = {"batch_size": batch_size, "seed": seed}
     path = None if out is None else Path(out)
-    mark = fingerprint([model], x, y, f"{threat} {threat.box} {steps} {thorough} {seed}")
+    classifier = Classifier(model)
+    mark = f"{threat} {threat.box} {steps} {thorough} {seed} {classifier.behaviour(x, batch_size)}"
+    mark = fingerprint([classifier], x, y, mark)
     shelf = Shelf(None if path is None else beside(path, ".parts"), f"{mark} {batch_size}")
     with under_attack(model):
-        classifier = Classifier(model)
         check_labels(y, classifier.logits(x[:2]).shape[1])
         parts: dict[str, Callable[[], Any]] = {
             "margins": lambda: validate_margins(
@@ -114,7 +116,7 @@ def explain(
         }
         wanted = {name: parts[name] for name in _chosen(only, parts)}
         empty = ExplanationRecord(
-            model=name or type(model).__name__,
+            model=name,
             data=data,
             threat=threat,
             samples=len(x),

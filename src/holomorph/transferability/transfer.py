@@ -12,20 +12,21 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from holomorph._utils.cache import Shelf
 from holomorph._utils.fingerprint import fingerprint
 from holomorph._utils.io import beside
 from holomorph._utils.versions import versions
-from holomorph.contract import as_long, at_least_one, check_batch, check_labels
+from holomorph.contract import as_threat, at_least_one, check_labels, gather
 from holomorph.contract.classifier import Classifier
-from holomorph.contract.guest import under_attack
+from holomorph.contract.guest import receive, under_attack
+from holomorph.contract.threats import ThreatLike
 from holomorph.errors import DataError, ModelError
 from holomorph.records.transfer import MeasuredTransfer, PredictedTransfer, PredictionScore, TransferRecord
 from holomorph.threats import ThreatModel
@@ -51,11 +52,11 @@ _ORDERS: tuple[Literal[1, 2], ...] = (1, 2)
 
 
 def transfer(
-    models: Mapping[str, nn.Module],
-    x: Tensor,
-    y: Tensor,
+    models: Mapping[str, Any],
+    x: Any,
+    y: Any = None,
     *,
-    threat: ThreatModel,
+    threat: ThreatLike,
     eps: Sequence[float] | None = None,
     steps: int = 50,
     batch_size: int = 250,
@@ -109,23 +110,23 @@ def transfer(
     """
     started = time.perf_counter()
     at_least_one(steps=steps, batch_size=batch_size)
-    check_batch(x, y, box=threat.box)
-    y = as_long(y)
+    subjects, x, y, threat = _received(models, x, y, threat, batch_size)
     threats = [ThreatModel(threat.norm, e, threat.box) for e in ([threat.eps] if eps is None else eps)]
     radii = [t.radius for t in threats]
-    mark = fingerprint(models.values(), x, y, f"{list(models)} {threat.norm} {threat.box} {radii} {steps} {seed}")
+    behaviour = [classifier.behaviour(x, batch_size) for classifier in subjects.values()]
+    settings = f"{list(models)} {threat.norm} {threat.box} {radii} {steps} {seed} {behaviour}"
+    mark = fingerprint(subjects.values(), x, y, settings)
     path = None if out is None else Path(out)
     if path is not None and path.exists() and TransferRecord.load(path).fingerprint == mark:
         return TransferRecord.load(path)
     shelf = Shelf(None if path is None else beside(path, ".parts"), mark)
     with ExitStack() as stack:
-        for model in models.values():
-            stack.enter_context(under_attack(model))
-        right = _right(models, x, y)
-        subjects = [Classifier(model) for model in models.values()]
+        for classifier in subjects.values():
+            stack.enter_context(under_attack(classifier))
+        right = _right(subjects, x, y)
         options = {"batch_size": batch_size, "seed": seed}
-        found = tables(subjects, x, y, threats, steps=steps, shelf=shelf, **options)
-        near = parallelogram_bounds(models, x, threat, batch_size=min(batch_size, 100), seed=seed)
+        found = tables(list(subjects.values()), x, y, threats, steps=steps, shelf=shelf, **options)
+        near = parallelogram_bounds(subjects, x, threat, batch_size=min(batch_size, 100), seed=seed)
     record = TransferRecord(
         threat=threat,
         samples=len(x),
@@ -146,19 +147,29 @@ def transfer(
     return record
 
 
-def _right(models: Mapping[str, nn.Module], x: Tensor, y: Tensor) -> NDArray[np.bool_]:
-    """Check that the models fit the data and each other; return who is right where, (samples, models)."""
+def _received(
+    models: Mapping[str, Any], x: Any, y: Any, threat: ThreatLike, batch_size: int
+) -> tuple[dict[str, Classifier], Tensor, Tensor, ThreatModel]:
+    """Take models, data and threat at the door; all models see the samples of the first."""
     if len(models) < 2:
         raise DataError("A transfer needs two models at least: one to make the examples on, one to try them on.")
-    predictions, classes = [], set()
+    given = as_threat(threat, getattr(x, "box", (0.0, 1.0)))
+    x, y = gather(x, y)
+    found = {}
     for name, model in models.items():
         try:
-            logits = Classifier(model).logits(x)
-        except (RuntimeError, ValueError, IndexError) as error:
-            reason = str(error).splitlines()[0]
-            raise ModelError(
-                f"The model {name!r} does not take samples of shape {tuple(x.shape[1:])}: {reason}"
-            ) from error
+            found[name] = receive(model, x, y, given, batch_size=batch_size)
+        except ModelError as error:
+            raise ModelError(f"{name!r}: {error}") from error
+    _, x, y, _ = next(iter(found.values()))
+    return {name: Classifier(received.model) for name, received in found.items()}, x, y, given
+
+
+def _right(models: Mapping[str, Classifier], x: Tensor, y: Tensor) -> NDArray[np.bool_]:
+    """Check that the models fit each other; return who is right where, (samples, models)."""
+    predictions, classes = [], set()
+    for classifier in models.values():
+        logits = classifier.logits(x)
         classes.add(logits.shape[1])
         predictions.append(logits.argmax(1) == y)
     if len(classes) > 1:

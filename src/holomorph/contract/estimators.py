@@ -1,0 +1,78 @@
+"""Estimators of scikit-learn as classifiers of tensors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from holomorph.contract.model import Differentiable
+from holomorph.errors import DataError, ModelError
+
+#: Added to probabilities before their logarithm is taken: trees give zeros.
+_LEAST = 1e-12
+
+
+def is_estimator(model: Any) -> bool:
+    """Whether this predicts as an estimator does and is no module."""
+    return not isinstance(model, nn.Module) and callable(getattr(model, "predict", None))
+
+
+def taken_apart(estimator: Any, x: Any, y: Any) -> tuple[Differentiable, Any, Any]:
+    """The classifier inside a fitted estimator, and the labels as its class indices.
+
+    An estimator of this package gives its network; any other is a function without gradients, for attacks that need
+    none.
+
+    Raises
+    ------
+    ModelError
+        For one that was not fitted or has no probabilities.
+    DataError
+        For labels that it does not know.
+
+    >>> from sklearn.tree import DecisionTreeClassifier
+    >>> tree = DecisionTreeClassifier().fit([[0.0], [1.0]], ["no", "yes"])
+    >>> model, x, y = taken_apart(tree, [[1.0]], ["yes"])
+    >>> int(model(torch.tensor([[1.0]])).argmax(1)), y.tolist()
+    (1, [1])
+    """
+    classes = getattr(estimator, "classes_", None)
+    if classes is None:
+        raise ModelError(f"{type(estimator).__name__} is not fitted, or no classifier. Call fit first.")
+    if y is None and isinstance(x, tuple | list) and len(x) == 2:
+        x, y = x
+    if y is not None:
+        y = _indices(np.asarray(y), np.asarray(classes))
+    network = getattr(estimator, "model_", None)
+    return (network if isinstance(network, nn.Module) else BlackBox(estimator)), x, y
+
+
+class BlackBox:
+    """A fitted estimator as a function from tensors to logits, without gradients."""
+
+    differentiable = False
+
+    def __init__(self, estimator: Any) -> None:
+        if not callable(getattr(estimator, "predict_proba", None)):
+            raise ModelError(f"{type(estimator).__name__} has no predict_proba. Give one with class probabilities.")
+        self.estimator = estimator
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Return the logarithms of the probabilities."""
+        found = self.estimator.predict_proba(x.detach().cpu().numpy())
+        return torch.from_numpy(np.log(np.asarray(found) + _LEAST)).to(x)
+
+    def __repr__(self) -> str:
+        """Name the estimator with its settings."""
+        return f"BlackBox({self.estimator!r})"
+
+
+def _indices(y: Any, classes: Any) -> Any:
+    places = np.searchsorted(classes, y).clip(0, len(classes) - 1)
+    if not bool((classes[places] == y).all()):
+        unknown = next(label for label, place in zip(y, places, strict=True) if classes[place] != label)
+        raise DataError(f"The label {unknown!r} is none of the estimator's: {', '.join(map(str, classes))}.")
+    return places.astype(np.int64)
