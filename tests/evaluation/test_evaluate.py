@@ -10,10 +10,11 @@ from torch import Tensor, nn
 
 from holomorph.attacks.autoattack import AutoAttackStage
 from holomorph.contract.classifier import Classifier
+from holomorph.contract.guest import receive
 from holomorph.errors import ConfigError, DataError, HolomorphWarning, ModelError
 from holomorph.evaluation import runner as stage
 from holomorph.evaluation.attack import attack
-from holomorph.evaluation.evaluate import evaluate, prepare
+from holomorph.evaluation.evaluate import evaluate
 from holomorph.evaluation.inspection import examine
 from holomorph.evaluation.results import Results
 from holomorph.evaluation.robustbench import robustbench
@@ -189,13 +190,13 @@ def test_robustbench_fields(scene: Scene) -> None:
         ({"y": Y + 1}, DataError, "subtract 1"),
         ({"y": 2 * Y - 1}, DataError, "Write -1 and 1 as 0 and 1"),
         ({"y": Y.float()}, DataError, "one whole number 0..K-1 a sample"),
-        ({"x": X.numpy()}, DataError, "The samples are ndarray, not a tensor"),
-        ({"y": Y.numpy()}, DataError, "The labels are ndarray, not a tensor"),
+        ({"x": "samples"}, DataError, "The samples are not numbers"),
+        ({"y": ["cat"] * 5}, DataError, "The labels are not numbers"),
         ({"y": Y[:3]}, DataError, "5 samples but 3 labels"),
         ({"y": Y + 5}, DataError, r"must lie in 0\.\.1"),
         ({"threat": []}, ConfigError, "no threat"),
         ({"threat": [THREAT, ThreatModel("inf", 0.1, (0, 2))]}, ConfigError, "different boxes"),
-        ({"n": 0}, DataError, "at least 1"),
+        ({"n": 0}, ConfigError, "at least 1"),
         ({"model": lambda x: x.sum()}, ModelError, "shape"),
         ({"model": lambda x: x / 0}, ModelError, "NaN or infinite"),
         ({"model": lambda x: "logits"}, ModelError, "The model returned str, not logits"),
@@ -233,8 +234,8 @@ def test_a_batch_size_below_one_is_refused(batch_size: int) -> None:
 
 def test_fewer_samples_than_asked_are_used_with_a_warning() -> None:
     with pytest.warns(HolomorphWarning, match="100 samples were asked for, but there are 5"):
-        x, _ = prepare(halves, X, Y, [THREAT], n=100)
-    assert len(x) == 5
+        received = receive(halves, X, Y, THREAT, n=100)
+    assert len(received.x) == 5
 
 
 def test_the_first_look_sees_zero_gradients_and_noise(scene: Scene) -> None:
