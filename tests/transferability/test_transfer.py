@@ -158,7 +158,7 @@ def test_what_is_refused():
     threat = ThreatModel("inf", 0.1)
     with pytest.raises(DataError, match="two models"):
         transfer({"a": a}, x, y, threat=threat)
-    with pytest.raises(ModelError, match="'b' does not take samples"):
+    with pytest.raises(ModelError, match="'b': The model cannot take samples"):
         transfer({"a": a, "b": _linear(0, n=5)}, x, y, threat=threat)
     with pytest.raises(ModelError, match="numbers of classes"):
         transfer({"a": a, "b": _linear(0, classes=4)}, x, y, threat=threat)
