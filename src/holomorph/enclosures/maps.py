@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
-from torch.func import vjp
 from torch.nn.functional import conv2d, conv_transpose2d, linear
 
 #: The shape of a sample.
@@ -163,8 +162,9 @@ class Average(LinearMap):
 
     def transpose(self, a: Tensor, shape: Shape) -> Tensor:
         """Spread out again."""
-        pull: Callable[[Tensor], tuple[Tensor]] = vjp(self.function, torch.zeros(len(a), *shape).to(a))[1]
-        return pull(a)[0]
+        with torch.enable_grad():
+            anywhere = torch.zeros(len(a), *shape, dtype=a.dtype, device=a.device, requires_grad=True)
+            return torch.autograd.grad(self.function(anywhere), anywhere, a, create_graph=a.requires_grad)[0]
 
     def absolute(self) -> Average:
         """The same map."""

@@ -33,8 +33,8 @@ class ThreatCertificate(_Part):
     proved_by: tuple[str | None, ...] = Field(description="the method that proved the radius")
 
     def accuracy(self, eps: float) -> float:
-        """The share of samples with a proved radius of at least eps."""
-        return sum(radius >= eps for radius in self.radii) / len(self.radii) if eps > 0 else float("nan")
+        """The share of samples with a proved radius of at least eps, and of any radius at 0."""
+        return sum(radius >= eps and radius > 0 for radius in self.radii) / len(self.radii)
 
 
 class CertificateRecord(Record):

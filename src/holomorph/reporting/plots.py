@@ -24,13 +24,23 @@ _DASHES = dict(zip(ROLES, ("-", (0, (4, 2))), strict=True))
 
 
 def accuracy_against_eps(
-    curves: Mapping[str, Curve], marks: Mapping[str, Sequence[tuple[float, Interval]]], norm: str
+    curves: Mapping[str, Curve],
+    marks: Mapping[str, Sequence[tuple[float, Interval]]],
+    norm: str,
+    proved: Sequence[float] = (),
 ) -> Picture:
-    """Accuracy against the size of the perturbation, with the attacked accuracy and its interval at each eps."""
+    """Accuracy against the size of the perturbation, with the attacked accuracy and its interval at each eps.
+
+    ``proved`` is the accuracy that was proved at each eps of the model's curve: the truth lies in the band between.
+    """
     with canvas() as plot:
         axes = plot.axes
         for role, curve in curves.items():
             axes.plot(curve.eps, curve.accuracy, color=_COLOURS[role], linestyle=_DASHES[role], label=role)
+        if proved:
+            model = curves[ROLES[0]]
+            axes.fill_between(model.eps, proved, model.accuracy, color=MODEL, alpha=0.15, linewidth=0)
+            axes.plot(model.eps, proved, color=MODEL, linewidth=1, label="proved")
         for role, points in marks.items():
             for eps, interval in points:
                 reach = [[interval.value - interval.low], [interval.high - interval.value]]
@@ -47,7 +57,8 @@ def accuracy_against_eps(
         return plot.picture(
             alt,
             "Lines: the smallest perturbation that any attack found for each sample, so an upper bound at every size. "
-            "Dots: the attacks made at the stated size as well, with the 95 % interval.",
+            "Dots: the attacks made at the stated size as well, with the 95 % interval."
+            + (" The band below reaches down to what is proved: the truth lies inside it." if proved else ""),
         )
 
 

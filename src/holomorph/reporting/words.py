@@ -90,6 +90,23 @@ def threat_name(threat: ThreatModel) -> str:
     return f"{_NORMS[threat.norm]} ≤ {eps}"
 
 
+def change_withstood(threat: ThreatModel) -> str:
+    """Say in words what a sample withstands.
+
+    >>> change_withstood(ThreatModel("inf", "8/255"))
+    'every change of up to 8/255 in each input value'
+    """
+    eps = threat.eps if isinstance(threat.eps, str) else f"{threat.eps:g}"
+    return (
+        f"every change of up to {eps} "
+        + {
+            "inf": "in each input value",
+            "2": "in Euclidean distance",
+            "1": "in the sum over the input values",
+        }[threat.norm]
+    )
+
+
 def threat_sentence(threat: ThreatModel) -> str:
     """Say in words what the attacker may do.
 

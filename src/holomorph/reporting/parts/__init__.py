@@ -2,6 +2,7 @@
 
 from holomorph.reporting.parts import (
     accuracy,
+    certificate,
     checks,
     comparison,
     explanation,
@@ -17,6 +18,7 @@ PARTS: tuple[Part, ...] = (
     Part("summary", summary.build),
     Part("comparison", comparison.build),
     Part("accuracy", accuracy.build),
+    Part("certificate", certificate.build),
     Part("gallery", gallery.build),
     Part("gradients", gradients.build),
     Part("explanation", explanation.build),

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from holomorph.records.base import Record
+from holomorph.records.certificate import CertificateRecord, ThreatCertificate
 from holomorph.records.evaluation import Curve, EvaluationRecord, ThreatResult
+from holomorph.reporting.certified import beside
 from holomorph.reporting.images import Picture
 from holomorph.reporting.parts.base import Context, one
 from holomorph.reporting.plots import ROLES, accuracy_against_eps, class_bars
@@ -17,7 +19,8 @@ def build(records: Sequence[Record]) -> Context:
     if found is None:
         return None
     norms = dict.fromkeys(result.threat.norm for result in found.threats)
-    pictures = [picture for norm in norms if (picture := _curve(found, norm))]
+    proved = beside(records)
+    pictures = [picture for norm in norms if (picture := _curve(found, norm, proved))]
     if len(found.per_class) > 1:
         pictures.append(_classes(found))
     return {
@@ -27,7 +30,7 @@ def build(records: Sequence[Record]) -> Context:
     }
 
 
-def _curve(found: EvaluationRecord, norm: str) -> Picture | None:
+def _curve(found: EvaluationRecord, norm: str, proved: CertificateRecord | None) -> Picture | None:
     both = {ROLES[0]: _of_norm(found, norm)}
     if found.baseline is not None:
         both[ROLES[1]] = _of_norm(found.baseline, norm)
@@ -35,7 +38,15 @@ def _curve(found: EvaluationRecord, norm: str) -> Picture | None:
     if not curves:
         return None
     marks = {role: [(r.threat.radius, r.interval) for r in results] for role, results in both.items()}
-    return accuracy_against_eps(curves, marks, norm)
+    parts = [part for part in (proved.threats if proved else ()) if part.threat.norm == norm]
+    return accuracy_against_eps(curves, marks, norm, _best(parts, curves.get(ROLES[0])))
+
+
+def _best(parts: Sequence[ThreatCertificate], curve: Curve | None) -> list[float]:
+    """The proved accuracy at each eps of the attacked curve: the best that any certificate of this norm says."""
+    if not parts or curve is None:
+        return []
+    return [max(part.accuracy(eps) for part in parts) for eps in curve.eps]
 
 
 def _of_norm(found: EvaluationRecord, norm: str) -> list[ThreatResult]:

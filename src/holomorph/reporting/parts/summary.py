@@ -7,10 +7,20 @@ from collections.abc import Sequence
 from typing import Any
 
 from holomorph.records.base import Interval, Record
+from holomorph.records.certificate import CertificateRecord
 from holomorph.records.evaluation import EvaluationRecord
 from holomorph.records.training import TrainRecord
+from holomorph.reporting.certified import beside, under
 from holomorph.reporting.parts.base import Context, one
-from holomorph.reporting.words import duration, percent, percent_range, threat_name, threat_sentence, times
+from holomorph.reporting.words import (
+    change_withstood,
+    duration,
+    percent,
+    percent_range,
+    threat_name,
+    threat_sentence,
+    times,
+)
 
 Row = tuple[str, str, str, str]
 
@@ -21,7 +31,7 @@ def build(records: Sequence[Record]) -> Context:
     if run is None and found is None:
         return None
     return {
-        "headline": _headline(found) if found else _trained(run),
+        "headline": _headline(found, beside(records)) if found else _trained(run),
         "rows": (_accuracies(found) if found else []) + _costs(run, found),
         "has_baseline": bool((found and found.baseline) or (run and run.baseline)),
         "failed": found.failed if found else (),
@@ -30,9 +40,8 @@ def build(records: Sequence[Record]) -> Context:
     }
 
 
-def _headline(found: EvaluationRecord) -> str:
-    allowed = ", or ".join(threat_sentence(result.threat) for result in found.threats)
-    sentence = f"{percent(found.robust)} of {found.samples} samples are still classified correctly where {allowed}."
+def _headline(found: EvaluationRecord, proved: CertificateRecord | None) -> str:
+    sentence = _interval(found, proved)
     if found.baseline is not None:
         sentence += f" The undefended baseline, attacked in the same way, keeps {percent(found.baseline.robust)}."
         if found.differences:  # those against the baseline come first, and of these the last is that of all threats
@@ -40,6 +49,20 @@ def _headline(found: EvaluationRecord) -> str:
             value, low, high = (f"{100 * v:.1f}" for v in (gap.value, gap.low, gap.high))
             sentence += f" The difference is {value} points ({low} to {high}, paired by sample)."
     return sentence
+
+
+def _interval(found: EvaluationRecord, proved: CertificateRecord | None) -> str:
+    """The verdict from both sides, where every threat was looked at from both."""
+    parts = [part for result in found.threats if (part := under(proved, result)) is not None]
+    if len(parts) < len(found.threats):
+        allowed = ", or ".join(threat_sentence(result.threat) for result in found.threats)
+        return f"{percent(found.robust)} of {found.samples} samples are still classified correctly where {allowed}."
+    safe = [all(part.radii[i] >= part.threat.radius for part in parts) for i in range(found.samples)]
+    changes = " and ".join(change_withstood(result.threat) for result in found.threats)
+    return (
+        f"Between {percent(sum(safe) / found.samples)} (proved) and {percent(found.robust)} (attacked) of "
+        f"{found.samples} samples withstand {changes}."
+    )
 
 
 def _trained(run: TrainRecord | None) -> str:
