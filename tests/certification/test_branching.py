@@ -28,8 +28,8 @@ def test_parts_prove_what_the_whole_does_not():
     model, threat = bump(), ThreatModel(2, 0.4, (-2.0, 2.0))
     x = torch.zeros(1, 2, dtype=torch.float64)
     y = model(x).argmax(1)
-    whole = certify(model, x, y, threat, method="lines").threats[0].radii[0]
-    parts = certify(model, x, y, threat, method="branching", steps=7)
+    whole = certify(model, x, y, threat=threat, method="lines").threats[0].radii[0]
+    parts = certify(model, x, y, threat=threat, method="branching", steps=7)
     assert whole < 0.3 < parts.threats[0].radii[0]
     assert parts.threats[0].proved_by[0] == "branching"
     angles = torch.linspace(0, 6.2832, 5000, dtype=torch.float64)

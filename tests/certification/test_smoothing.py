@@ -38,7 +38,7 @@ def test_radii_are_wrong_no_more_often_than_stated():
 
 def test_on_the_boundary_it_abstains():
     record = certify(half_space(0.0), torch.zeros(4, 2, dtype=torch.float64), torch.zeros(4, dtype=torch.long),
-                     ThreatModel(2, 0.1, BOX), method="smoothing", draws=500)  # fmt: skip
+                     threat=ThreatModel(2, 0.1, BOX), method="smoothing", draws=500)  # fmt: skip
     assert record.smoothing.abstained >= 3  # each is answered with chance .001
     assert record.predictions.count(-1) == record.smoothing.abstained
 
@@ -52,7 +52,7 @@ def test_all_draws_alike_give_the_largest_radius_there_is():
 def test_other_norms_get_the_part_of_the_ball_that_holds_theirs():
     x, y = torch.zeros(3, 2, dtype=torch.float64), torch.zeros(3, dtype=torch.long)
     threats = [ThreatModel("2", 0.5, BOX), ThreatModel(1, 0.5, BOX), ThreatModel("inf", 0.5, BOX)]
-    record = certify(half_space(1.0), x, y, threats, method="smoothing", draws=1000, sigma=0.5)
+    record = certify(half_space(1.0), x, y, threat=threats, method="smoothing", draws=1000, sigma=0.5)
     euclidean, ones, largest = (t.radii[0] for t in record.threats)
     assert ones == euclidean
     assert largest == pytest.approx(euclidean / 2**0.5, rel=1e-8)
@@ -63,10 +63,10 @@ def test_counts_are_kept_and_do_not_hang_on_the_other_samples(tmp_path):
     x = torch.tensor([[0.0, 0.0], [0.1, 0.1], [0.0, 0.2]], dtype=torch.float64)
     y, model, threat = torch.zeros(3, dtype=torch.long), half_space(0.5), ThreatModel(2, 0.3, BOX)
     settings = {"method": "smoothing", "draws": 300}
-    first = certify(model, x, y, threat, resume=tmp_path, **settings)
+    first = certify(model, x, y, threat=threat, resume=tmp_path, **settings)
     (tmp_path / "sample-1.npz").unlink()
-    assert certify(model, x, y, threat, resume=tmp_path, **settings).threats == first.threats
-    assert certify(model, x[:2], y[:2], threat, **settings).threats[0].radii == first.threats[0].radii[:2]
+    assert certify(model, x, y, threat=threat, resume=tmp_path, **settings).threats == first.threats
+    assert certify(model, x[:2], y[:2], threat=threat, **settings).threats[0].radii == first.threats[0].radii[:2]
 
 
 def test_settings_out_of_range_are_refused():

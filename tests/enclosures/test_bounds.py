@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from certified_networks import EPS, models
-from holomorph.calculus.norms import into_threat, random_in_ball
+from holomorph.calculus.norms import random_in_ball
 from holomorph.enclosures import Program, Region
 from holomorph.enclosures.lines import bounds, enclose_tightly
 from holomorph.enclosures.rounding import gamma, unit_roundoff
@@ -15,6 +15,7 @@ from holomorph.enclosures.slopes import slopes
 from holomorph.enclosures.values import enclose
 from holomorph.errors import ConfigError
 from holomorph.threats import ThreatModel
+from holomorph.threats.constraints import into
 
 D = torch.float64
 WIDE = (-10.0, 10.0)
@@ -33,7 +34,7 @@ def inside(x, threat, count=40, seed=0):
     for number in range(count):
         d = random_in_ball(x, threat.p, threat.radius, generator)
         d = d if number % 2 else d * 30
-        yield into_threat(x, x + d, threat)
+        yield into(x, x + d, threat)
 
 
 @every_threat

@@ -76,7 +76,7 @@ def violations(model, x, norm, *, method="auto", steps=60, restarts=2):
     """Samples, those with a positive radius, and how many of these an attack at .99 of the radius breaks."""
     threat = ThreatModel(norm, EPS[norm])
     y = Classifier(model).predictions(x)
-    record = certify(model, x, y, threat, method=method)
+    record = certify(model, x, y, threat=threat, method=method)
     radii = torch.tensor(record.threats[0].radii)
     broken = 0
     for i in (radii > 0).nonzero().flatten().tolist():

@@ -11,6 +11,7 @@ from torch import nn
 from holomorph.explanation.energy_profile import diagnose
 from holomorph.explanation.explain import explain
 from holomorph.records.base import Interval
+from holomorph.records.certificate import CertificateRecord, ThreatCertificate
 from holomorph.records.comparison import ComparisonRecord, Difference, RuleResult
 from holomorph.records.diagnostics import DiagnosticsRecord
 from holomorph.records.evaluation import (
@@ -45,7 +46,11 @@ def threat_result(threat: ThreatModel, robust: float, clean: float = 0.97, decay
         eps=tuple(eps),
         accuracy=tuple(clean * np.exp(decay * rate * eps**2)),
     )
-    return ThreatResult(threat=threat, robust=robust, interval=interval(robust), curve=curve, broken_by=(), smallest=())
+    lost = round((1 - robust) * SAMPLES)
+    smallest = tuple(threat.radius * i / lost if i < lost else None for i in range(SAMPLES))
+    return ThreatResult(
+        threat=threat, robust=robust, interval=interval(robust), curve=curve, broken_by=(), smallest=smallest
+    )
 
 
 def gallery(count: int = 6) -> tuple[Example, ...]:
@@ -224,4 +229,25 @@ def comparison() -> ComparisonRecord:
 
 
 def all_records() -> list:
-    return [training(), evaluation(), diagnostics(), explanation()]
+    return [training(), evaluation(), certificate(evaluation()), diagnostics(), explanation()]
+
+
+def certificate(found: EvaluationRecord, *, proved: float = 0.5, **changes) -> CertificateRecord:
+    """A certificate of the samples of an evaluation under its threats, consistent with what attacks found."""
+    threats = []
+    for result in found.threats:
+        count = round(proved * found.samples)
+        order = sorted(range(found.samples), key=lambda i: -(result.smallest[i] or math.inf))
+        safe = set(order[:count])
+        radii = tuple(1.25 * result.threat.radius if i in safe else 0.0 for i in range(found.samples))
+        radii = tuple(r if s is None else min(r, 0.99 * s) for r, s in zip(radii, result.smallest, strict=True))
+        share = sum(r >= result.threat.radius for r in radii) / found.samples
+        by = tuple("lines" if r > 0 else None for r in radii)
+        threats.append(ThreatCertificate(threat=result.threat, proved=share, interval=interval(share), radii=radii,
+                                         proved_by=by))  # fmt: skip
+    values = {
+        "model": "runs/first", "data": "digits", "samples_hash": found.samples_hash, "samples": found.samples,
+        "classes": 10, "method": "auto", "precision": "float32", "clean": 0.972, "clean_interval": interval(0.972),
+        "threats": tuple(threats),
+    }  # fmt: skip
+    return CertificateRecord(**{**values, **changes})

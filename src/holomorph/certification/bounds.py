@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -13,8 +13,7 @@ from holomorph.certification.methods import PROOFS
 from holomorph.certification.search import largest_radius
 from holomorph.contract import Differentiable
 from holomorph.enclosures.lines import enclose_tightly
-from holomorph.enclosures.maps import Dense
-from holomorph.enclosures.program import Program, Step
+from holomorph.enclosures.program import Program
 from holomorph.enclosures.region import Region
 from holomorph.enclosures.rounding import unit_roundoff
 from holomorph.enclosures.values import enclose
@@ -62,7 +61,7 @@ class Bounds:
         ModelError
             For a part that cannot be bounded, and for a network whose outputs are not those of its layers.
         """
-        program, unit = _two_logits(Program.trace(model), x), unit_roundoff(x.dtype, x.device)
+        program, unit = Program.trace(model).with_logits(x), unit_roundoff(x.dtype, x.device)
         _check_same(program, unit, x[:8], logits[:8])
         stages = PLANS[method]
         if method == "auto" and _activations(program, x[:1]) > TIGHT:
@@ -108,18 +107,6 @@ class Bounds:
             for i, good in enumerate(PROOFS[proof](found, y).tolist()):
                 names[i] = names[i] or (proof if good else None)
         return names
-
-
-def _two_logits(program: Program, x: Tensor) -> Program:
-    """A single output z stands for the logits -z/2 and z/2, as everywhere in this package."""
-    with torch.no_grad():
-        outputs = program.run(x[:1])
-    if outputs.ndim != 2:
-        raise ModelError(f"The network returns the shape {tuple(outputs.shape)} for one sample, not (1, classes).")
-    if outputs.shape[1] > 1:
-        return program
-    halves = Dense(weight=torch.tensor([[-0.5], [0.5]], dtype=program.dtype, device=x.device))
-    return replace(program, steps=(*program.steps, Step("two logits", halves, (len(program.steps),))))
 
 
 @torch.no_grad()

@@ -54,7 +54,7 @@ def certify(
             found.model,
             x,
             y,
-            ThreatModel.parse_many(threat, found.splits.box) if threat else found.threats,
+            threat=ThreatModel.parse_many(threat, found.splits.box) if threat else found.threats,
             method=method,  # type: ignore[arg-type]  # an unknown name is refused there
             n=min(n, len(y)),
             steps=steps,

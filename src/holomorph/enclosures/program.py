@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -13,7 +13,7 @@ from holomorph.contract import Differentiable
 from holomorph.enclosures.curves import Curve
 from holomorph.enclosures.functions import OPERATIONS, Batch, Shape, Value
 from holomorph.enclosures.layers import LAYERS, layer, refuse
-from holomorph.enclosures.maps import LinearMap
+from holomorph.enclosures.maps import Dense, LinearMap
 from holomorph.errors import ModelError
 
 
@@ -59,6 +59,23 @@ class Program:
                 f"made of layers that can be bounded; smoothing needs neither."
             ) from None
         return _Reader(model, graph, dtype).program()
+
+    def with_logits(self, x: Tensor) -> Program:
+        """The program with one logit a class: a single output z stands for -z/2 and z/2, as everywhere here.
+
+        Raises
+        ------
+        ModelError
+            For outputs that are no row a sample.
+        """
+        with torch.no_grad():
+            outputs = self.run(x[:1])
+        if outputs.ndim != 2:
+            raise ModelError(f"The network returns the shape {tuple(outputs.shape)} for one sample, not (1, classes).")
+        if outputs.shape[1] > 1:
+            return self
+        halves = Dense(weight=torch.tensor([[-0.5], [0.5]], dtype=self.dtype, device=x.device))
+        return replace(self, steps=(*self.steps, Step("two logits", halves, (len(self.steps),))))
 
     def run(self, x: Tensor) -> Tensor:
         """The network's outputs, step by step."""

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, one_hot
 
-from holomorph.contract.model import evaluating
+from holomorph.contract import Differentiable
+from holomorph.contract.model import evaluating, own
 from holomorph.enclosures.program import Program
 from holomorph.enclosures.region import Region
 from holomorph.enclosures.slopes import slopes
@@ -90,7 +91,7 @@ class Certified(Rule):
     def _bound(self, model: nn.Module, x: Tensor, y: Tensor, threat: ThreatModel) -> Tensor:
         """The loss when every margin falls as far as it can; (batch,)."""
         with evaluating(model), torch.autocast(x.device.type, enabled=False):
-            program = Program.trace(_inner(model), _precision(model, x))
+            program = Program.trace(_inner(model), _precision(model, x)).with_logits(x)
             radius = torch.full((len(x),), threat.radius, device=x.device)
             region = Region.around(x, threat, radius, program.dtype)
             found = enclose(program, region, 0.0)
@@ -107,11 +108,13 @@ class Certified(Rule):
         return Cost(1, 1) if self.weight == 0 else Cost(1 + 24, 1 + 24)
 
 
-def _inner(model: nn.Module) -> nn.Module:
+def _inner(model: Differentiable) -> Differentiable:
     """The network inside the wrappers of training loops, which hold it as ``module`` and nothing else."""
-    while isinstance(inner := getattr(model, "module", None), nn.Module) and [*model.children()] == [inner]:
-        model = inner
-    return model
+    bare = own(model)
+    inner = getattr(bare, "module", None)
+    if isinstance(bare, nn.Module) and isinstance(inner, nn.Module) and [*bare.children()] == [inner]:
+        return _inner(inner)
+    return bare
 
 
 def _precision(model: nn.Module, x: Tensor) -> torch.dtype:
