@@ -61,7 +61,7 @@ class Bounds:
         ModelError
             For a part that cannot be bounded, and for a network whose outputs are not those of its layers.
         """
-        program, unit = Program.trace(model).with_logits(x), unit_roundoff(x.dtype, x.device)
+        program, unit = Program.trace(model).with_logits(x), unit_roundoff(logits.dtype, x.device)
         _check_same(program, unit, x[:8], logits[:8])
         stages = PLANS[method]
         if method == "auto" and _activations(program, x[:1]) > TIGHT:
