@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from holomorph.calculus import Noise, Segments, dirichlet_energy, gaussian_energy
-from holomorph.errors import ConfigError, DataError, ModelError
+from holomorph.errors import ConfigError, DataError, DomainError, ModelError
 
 
 def seed(number=0):
@@ -22,7 +22,7 @@ def test_gaussian_energy_against_a_million_points(inputs, hidden, activation):
     """Eight cases at 5 standard errors: false alarm below 1e-5."""
     first, last = two_layers(inputs, hidden)
     mean = torch.linspace(-0.5, 0.5, inputs, dtype=torch.float64)
-    closed = gaussian_energy(first, activation, last, mean=mean, deviation=0.8).item()
+    closed = gaussian_energy(first, activation, last, mean=mean, deviation=0.8).value.item()
     x = mean + 0.8 * torch.randn(10**6, inputs, dtype=torch.float64, generator=seed())
     with torch.no_grad():  # |J|^2 through W and V, without a million Jacobians of autograd
         slope = torch.func.jvp(activation, (first(x),), (torch.ones(10**6, hidden, dtype=torch.float64),))[1]
@@ -35,7 +35,7 @@ def test_gaussian_energy_agrees_with_the_general_function():
     first, last = two_layers(3, 6)
     x = torch.randn(20000, 3, dtype=torch.float64, generator=seed())
     estimate = dirichlet_energy(nn.Sequential(first, nn.Tanh(), last), x)
-    closed = gaussian_energy(first, torch.tanh, last)
+    closed = gaussian_energy(first, torch.tanh, last).value
     assert abs(closed - estimate.value) < 4 * estimate.standard_error
 
 
@@ -48,7 +48,7 @@ def test_gaussian_energy_is_differentiable_also_where_units_are_parallel():
         a, b = nn.Linear(3, 3).double(), nn.Linear(3, 1).double()
         del a.weight, a.bias, b.weight
         a.weight, a.bias, b.weight = weight, bias, read_out
-        return gaussian_energy(a, torch.tanh, b, nodes=24)
+        return gaussian_energy(a, torch.tanh, b).value
 
     first.weight.data[1] += 0.3  # finite differences need to leave the parallel case themselves
     inputs = tuple(p.detach().clone().requires_grad_() for p in (first.weight, first.bias, last.weight))
@@ -59,10 +59,10 @@ def test_gaussian_energy_is_differentiable_also_where_units_are_parallel():
 @pytest.mark.parametrize("scale", [1e-6, 1e6])
 def test_gaussian_energy_does_not_depend_on_the_units_of_the_inputs(dtype, tolerance, scale):
     first, last = two_layers(3, 4)
-    whole = gaussian_energy(first, torch.tanh, last).item()
+    whole = gaussian_energy(first, torch.tanh, last).value.item()
     first.weight.data *= scale
     first, last = first.to(dtype), last.to(dtype)
-    found = gaussian_energy(first, torch.tanh, last, deviation=1 / scale).item()
+    found = gaussian_energy(first, torch.tanh, last, deviation=1 / scale).value.item()
     assert found / scale**2 == pytest.approx(whole, rel=tolerance)
 
 
@@ -72,6 +72,27 @@ def test_gaussian_energy_refuses():
         gaussian_energy(first, torch.tanh, first)
     with pytest.raises(ConfigError):
         gaussian_energy(first, torch.tanh, last, deviation=0.0)
+    with pytest.raises(DomainError, match="does not settle: 1024 points"):
+        gaussian_energy(first, torch.relu, last)
+
+
+def test_gaussian_energy_of_long_and_nearly_parallel_weights_is_right_or_refused():
+    """Against a plain sum over a fine grid of the two inputs."""
+    first, last = two_layers(2, 2)
+    with torch.no_grad():
+        first.weight.copy_(torch.tensor([[2.7, 0.0], [2.69, 0.2]]))
+    grid = torch.linspace(-9, 9, 1201, dtype=torch.float64)
+    mass = torch.exp(-grid.square() / 2)
+    mass = mass / mass.sum()
+    points = torch.cartesian_prod(grid, grid)
+    with torch.no_grad():
+        slope = 1 - torch.tanh(first(points)).square()
+        mixing, inner = last.weight.T @ last.weight, first.weight @ first.weight.T
+        each = torch.einsum("bi,ij,bj->b", slope, mixing * inner, slope)
+    found = gaussian_energy(first, torch.tanh, last)
+    exact = (torch.outer(mass, mass).flatten() * each).sum().item()
+    assert found.value.item() == pytest.approx(exact, rel=1e-8)
+    assert abs(found.value.item() - exact) <= found.error + 1e-12
 
 
 def test_segments_stay_between_classes():

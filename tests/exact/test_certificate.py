@@ -237,3 +237,19 @@ def test_other_norms_are_refused():
     model, x = fitted("fock", Complexification(), "signs")
     with pytest.raises(ConfigError, match="p = 1, 2 or infinity"):
         model.certified_radius(x, p=3.0)
+
+
+@pytest.mark.parametrize("ridge", [1e-15, 1e-12, 1e-10, 1e-8])
+def test_no_answer_changes_within_a_radius_although_scores_are_rounded(ridge):
+    """At tiny ridges the coefficients are huge and the scores lose digits: the radius must know it."""
+    x = torch.tensor([[0.0, 0.0], [0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]], dtype=torch.float64)
+    codes = torch.eye(2, dtype=torch.float64)
+    h = FockKernel(ridge=ridge).fit(x, codes[torch.tensor([0, 1, 0, 1, 1])])
+    generator = torch.Generator().manual_seed(0)
+    query = x + 1e-3 * torch.randn(x.shape, generator=generator, dtype=torch.float64)
+    radius = h.certified_radius(query, codes)
+    steps = torch.randn(400, *x.shape, generator=generator, dtype=torch.float64)
+    steps *= (radius / 2 * torch.rand(400, 5, generator=generator, dtype=torch.float64) / steps.norm(dim=2))[..., None]
+    moved = torch.stack([h(query + step).argmax(1) for step in steps])
+    assert bool((moved == h(query).argmax(1)).all())
+    assert (radius > 0).any() == (ridge >= 1e-12)

@@ -64,6 +64,24 @@ def test_derivatives_of_both_modes_and_of_second_order_are_right():
     torch.testing.assert_close(slope, fock_kernel(t, 0.5, derivative=1).detach())
 
 
+@pytest.mark.parametrize("weight", [1e-4, 3e-4, 9.6e-4, 1.0])
+def test_small_weights_are_finite_and_right(weight):
+    t = torch.tensor([-30.0, 0.0, 0.1, 3.0, 400.0], dtype=torch.float64)
+    exact = torch.tensor([float(mpmath.hyp1f1(1 / weight, 1 + 1 / weight, float(s))) for s in t], dtype=torch.float64)
+    torch.testing.assert_close(fock_kernel(t, weight), exact, rtol=1e-12, atol=1e-13)
+
+
+def test_derivatives_at_zero_whatever_else_is_in_the_batch():
+    """The k-th derivative at 0 is 1/(1 + k) for weight 1."""
+    for others in ([], [5.0]):
+        t = torch.tensor([0.0, *others], dtype=torch.float64, requires_grad=True)
+        y = fock_kernel(t, 1.0)
+        for k in range(1, 5):
+            (y,) = torch.autograd.grad(y.sum(), t, create_graph=True)
+            assert y[0].item() == pytest.approx(1 / (1 + k), rel=1e-12)
+    assert fock_kernel(torch.zeros(1, dtype=torch.float64), 1.0, derivative=2).item() == pytest.approx(1 / 3, rel=1e-14)
+
+
 def test_refuses_overflow_and_senseless_weights():
     with pytest.raises(DomainError, match="Give a larger scale"):
         fock_kernel(torch.tensor([800.0], dtype=torch.float64), 1.0)

@@ -43,12 +43,30 @@ class DegreeNorms:
         The largest $|z_i|$.
     weight:
         lambda.
+    sizes:
+        (degrees, scores): $\sum_i |\alpha_i| |z_i|^k/\sqrt{k!}$, what rounding works on.
+    terms:
+        How many terms a score is the sum of.
     """
 
     gram: Tensor
     mass: Tensor
     reach: float
     weight: float
+    sizes: Tensor
+    terms: int
+
+    def rounding(self, lengths: Tensor) -> Tensor:
+        r"""A bound on the rounding of the scores at points of these lengths: (batch, scores).
+
+        Each score is a sum of ``terms`` products $\alpha_i K(x, z_i)$ with $|K(x, z)| \le e^{|x||z|}$; the kernel's own
+        error is a few hundred units in the last place, and more by $|x||z|$ for the rounding of the inner product.
+        """
+        degrees = torch.arange(len(self.sizes), dtype=lengths.dtype)
+        eps = torch.finfo(lengths.dtype).eps
+        largest = root_powers(lengths[:, None], degrees) @ self.sizes
+        beyond = self.mass * exponential_tail(self.reach * lengths, len(degrees))[:, None]
+        return eps * (self.terms + 256 + 8 * self.reach * lengths)[:, None] * (largest + beyond)
 
     def differences(self) -> Tensor:
         """$|h_{i,k} - h_{j,k}|_K$: (degrees, scores, scores)."""
@@ -88,12 +106,13 @@ def degree_norms(points: Tensor, coefficients: Tensor, weight: float) -> DegreeN
             part = coefficients[rows].mH @ (term.to(coefficients.dtype) @ coefficients)
             grams[k] += part / (1 + weight * k)
             term = term * inner / (k + 1)
-    size = coefficients.abs()
+    size, sizes = coefficients.abs(), []
     for k in range(count):
+        sizes.append(size.sum(0))
         allowance = 64 * torch.finfo(lengths.dtype).eps * size.sum(0).square() / (1 + weight * k)
         grams[k] += torch.diag(allowance).to(grams.dtype)
         size = size * (lengths / math.sqrt(k + 1))[:, None]
-    return DegreeNorms(grams, coefficients.abs().sum(0), reach, weight)
+    return DegreeNorms(grams, coefficients.abs().sum(0), reach, weight, torch.stack(sizes), len(points))
 
 
 def certified_radius(
@@ -126,7 +145,8 @@ def certified_radius(
 
     Returns
     -------
-    (batch,) radii in the units of x; found by bisection on a bound that grows with r, rounded down.
+    (batch,) radii in the units of x; found by bisection on a bound that grows with r, rounded down. The bound
+    includes the rounding of the scores themselves, at the sample and at the far end.
 
     Raises
     ------
@@ -142,6 +162,7 @@ def certified_radius(
 
     def holds(r: Tensor) -> Tensor:
         bound = beyond(r * stretch) + (slope * r[:, None] if order == 1 else 0.0)
+        bound = bound + 2 * pairwise(norms.rounding(lengths + r * stretch), winner)
         return ((gap > bound) | ~runner_up).all(1)
 
     return bisect(holds, torch.full_like(lengths, float(lengths.max()) + norms.reach + 10.0))
@@ -191,24 +212,31 @@ def _remainder(norms: DegreeNorms, winner: Tensor, lengths: Tensor, order: int) 
     a = lengths[:, None]
     mass = norms.mass[winner][:, None] + norms.mass[None, :]
 
-    def power(t: Tensor, exponents: Tensor) -> Tensor:
-        """The powers of t over the roots of k!, by logarithms: neither stays finite alone."""
-        return torch.exp(torch.xlogy(exponents, t) - torch.lgamma(degrees + 1) / 2)
-
     def beyond(r: Tensor) -> Tensor:
         b = a + r[:, None]
-        growth = (power(b, degrees) - power(a, degrees)) / energy
+        growth = (root_powers(b, degrees) - root_powers(a, degrees)) / energy
         tail = mass * exponential_tail(norms.reach * b, len(degrees))
         if order == 0:
             tail_growth = exponential_tail(b * b, len(degrees))
             distance = growth.square().sum(1, keepdim=True) + tail_growth
             own_tail = mass * exponential_tail(torch.full_like(b, norms.reach**2), len(degrees)).sqrt()
             return (whole + own_tail) * distance.sqrt()
-        curve = growth - degrees * power(a, (degrees - 1).clamp_min(0)) / energy * r[:, None]
-        rounding = torch.finfo(a.dtype).eps * len(degrees) * power(b, degrees) / energy
+        below = root_powers(a, degrees, (degrees - 1).clamp_min(0))
+        curve = growth - degrees * below / energy * r[:, None]
+        rounding = torch.finfo(a.dtype).eps * len(degrees) * root_powers(b, degrees) / energy
         return torch.einsum("bk,kbj->bj", curve.clamp_min(0) + rounding, pairs) + tail
 
     return beyond
+
+
+def root_powers(t: Tensor, degrees: Tensor, exponents: Tensor | None = None) -> Tensor:
+    r"""$t^e/\sqrt{k!}$, e = k by default, by logarithms: neither stays finite alone."""
+    return torch.exp(torch.xlogy(degrees if exponents is None else exponents, t) - torch.lgamma(degrees + 1) / 2)
+
+
+def pairwise(each: Tensor, winner: Tensor) -> Tensor:
+    """What belongs to the winner plus what belongs to each score, (batch, scores)."""
+    return each.gather(1, winner[:, None]) + each
 
 
 def gaps(scores: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -8,12 +8,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.special import roots_jacobi
+from scipy.linalg import eigh_tridiagonal
 from torch import Tensor
 
 from holomorph.errors import ConfigError, DomainError
 
 _EXP_LIMIT = {torch.float64: 700.0, torch.complex128: 700.0, torch.float32: 85.0, torch.complex64: 85.0}
+
+
+_FURTHER = 4  #: Derivatives beyond the one asked for that the nodes are good for.
 
 
 def fock_kernel(t: Tensor, weight: float = 0.0, *, derivative: int = 0, tolerance: float = 1e-14) -> Tensor:
@@ -24,10 +27,11 @@ def fock_kernel(t: Tensor, weight: float = 0.0, *, derivative: int = 0, toleranc
 
     The last integrand is entire in s apart from the Jacobi weight, so Gauss's rule converges faster than
     geometrically. *Stated accuracy*: with N nodes the error is at most
-    $8\,(|t|/4)^{2N}/(2N)!\;e^{\max(\mathrm{Re}\,t, 0)}$ (the N-point error is $f^{(2N)}(\xi)\gamma_N/(2N)!$, for the
-    real and imaginary part each, and $\gamma_N \le 4 \cdot 16^{-N}$ because the monic orthogonal polynomial has the
-    least norm and the monic Chebyshev polynomial of [0, 1] is at most $2 \cdot 4^{-N}$); N is the least number that
-    brings the factor below ``tolerance``. All weights are positive: nothing cancels for negative t.
+    $8\,(|t|/4)^{2N}/(2N)!\;e^{\max(\mathrm{Re}\,t, 0)}$, and for derivatives as in :func:`node_count` (the N-point
+    error is $f^{(2N)}(\xi)\gamma_N/(2N)!$, for the real and imaginary part each, and $\gamma_N \le 4 \cdot 16^{-N}$
+    because the monic orthogonal polynomial has the least norm and the monic Chebyshev polynomial of [0, 1] is at most
+    $2 \cdot 4^{-N}$); N is the least number that brings the factor below ``tolerance`` for this derivative and the
+    next four. All weights are positive: nothing cancels for negative t.
 
     Parameters
     ----------
@@ -63,15 +67,25 @@ def fock_kernel(t: Tensor, weight: float = 0.0, *, derivative: int = 0, toleranc
             f"The Fock kernel overflows: <z, w>/scale^2 reaches {top:.3g}. "
             f"Give a larger scale, or standardise the features."
         )
-    nodes, masses = quadrature(float(weight), node_count(size, tolerance))
+    nodes, masses = quadrature(float(weight), node_count(size, tolerance, derivative + _FURTHER))
     return _Mixture.apply(t, nodes, masses, derivative)  # type: ignore[no-untyped-call]
 
 
-def node_count(size: float, tolerance: float) -> int:
-    r"""The least N with $8\,(|t|/4)^{2N}/(2N)! \le$ tolerance for all $|t| \le$ size."""
-    n = 1
+def node_count(size: float, tolerance: float, order: int = 0) -> int:
+    r"""The least N for which N nodes give $\int s^k e^{st}$, k = order, to the tolerance for all $|t| \le$ size.
+
+    The derivative of order 2N of the integrand is at most $|t|^{2N-k}(|t| + 2N)^k$ times the exponential, so the
+    condition is $8\,|t|^{2N-k}(|t|+2N)^k/(4^{2N}(2N)!) \le$ tolerance; at t = 0 it is 2N > k.
+    """
+    n = order // 2 + 1
     target = math.log(tolerance / 8)
-    while size > 0 and 2 * n * math.log(size / 4) - math.lgamma(2 * n + 1) > target:
+    if size <= 0:
+        return n
+
+    def error(n: int) -> float:
+        return (2 * n - order) * math.log(size) + order * math.log(size + 2 * n) - 2 * n * math.log(4)
+
+    while error(n) - math.lgamma(2 * n + 1) > target:
         n += 1
     return n
 
@@ -83,7 +97,15 @@ def quadrature(weight: float, count: int) -> tuple[tuple[float, ...], tuple[floa
         return (1.0,), (1.0,)
     if weight < 1e-4:
         raise ConfigError(f"The weight {weight:g} is too small to tell from 0. Use 0 or at least 1e-4.")
-    nodes, masses = roots_jacobi(count, 0.0, 1 / weight - 1)
+    # Golub and Welsch: the eigenvalues of the Jacobi matrix, and the first entries of its eigenvectors. Unlike formulas
+    # with the Gamma function it knows no overflow at small weights.
+    b = 1 / weight - 1
+    k = np.arange(1, count)
+    diagonal = np.concatenate([[b / (b + 2)], b**2 / ((2 * k + b) * (2 * k + b + 2))])
+    ratio = np.where(k == 1, 1.0, k + b) / np.where(k == 1, 1.0, 2 * k + b - 1)  # one at k = 1
+    beside = 4 * k**2 * (k + b) * ratio / ((2 * k + b) ** 2 * (2 * k + b + 1))
+    nodes, vectors = eigh_tridiagonal(diagonal, np.sqrt(beside))
+    masses = vectors[0] ** 2
     return tuple(((1 + nodes) / 2).tolist()), tuple((masses / np.sum(masses)).tolist())
 
 

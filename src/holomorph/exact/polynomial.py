@@ -158,7 +158,8 @@ class PolynomialHolomorphic(nn.Module):
         scores, gradients, combine = through_codes(self.hypothesis(z), torch.stack(slopes, 2), codes, self.embedding)
         parts = torch.split(combine(self.coefficients), self.basis.sizes)
         mass = torch.zeros(len(codes), dtype=scores.dtype)
-        norms = DegreeNorms(torch.stack([part.mH @ part for part in parts]), mass, 0.0, 0.0)
+        sizes = torch.stack([part.abs().sum(0) for part in parts])
+        norms = DegreeNorms(torch.stack([part.mH @ part for part in parts]), mass, 0.0, 0.0, sizes, len(self.basis))
         radius = certified_radius(norms, torch.linalg.vector_norm(w, dim=1), scores, gradients, p=p, order=order)
         if order == 1 and not w.is_complex():
             offsets = -codes.abs().square().sum(1) / 2

@@ -23,7 +23,7 @@ import math
 import torch
 from torch import Tensor
 
-from holomorph.exact.certificate import DegreeNorms, bisect, dual_slope, exponential_tail, gaps
+from holomorph.exact.certificate import DegreeNorms, bisect, dual_slope, exponential_tail, gaps, pairwise
 
 _ROUNDING = 1e-10  #: of the squared norm: for the differences that are taken of it
 
@@ -54,7 +54,8 @@ def recentred_radius(
     """
     winner, gap, runner_up = gaps(scores)
     rows = torch.arange(len(scores))
-    damp = torch.exp(-points.square().sum(1) / 2)[:, None]
+    lengths = torch.linalg.vector_norm(points, dim=1)
+    damp = torch.exp(-lengths.square() / 2)[:, None]
     gap = gap * damp
     spread = (gradients[rows, winner][:, None, :] - gradients) * damp[..., None] - gap[..., None] * points[:, None, :]
     whole = _fock_norms(norms)[winner] + (offsets[winner][:, None] - offsets).abs()
@@ -62,10 +63,13 @@ def recentred_radius(
     rest = (whole.square() * (1 + _ROUNDING) - known).clamp_min(0).sqrt()
     slope = dual_slope(spread, p)
     stretch = math.sqrt(points.shape[1]) if p == math.inf else 1.0
+    offset_sizes = 4 * torch.finfo(scores.dtype).eps * offsets.abs().max()
 
     def holds(r: Tensor) -> Tensor:
         square = (stretch * r[:, None]).square()
         bound = slope * r[:, None] + rest * (torch.expm1(square) - square).clamp_min(0).sqrt()
+        rounding = pairwise(norms.rounding(lengths + stretch * r), winner) + offset_sizes
+        bound = bound + 2 * damp * torch.exp(stretch * r * lengths)[:, None] * rounding
         return ((gap > bound) | ~runner_up).all(1)
 
     return bisect(holds, torch.full_like(scores[:, 0], 20.0))  # e^(r^2) is finite there
