@@ -15,9 +15,13 @@ from torch import Tensor
 from holomorph.calculus import jets
 from holomorph.calculus.derivatives import check_direction, check_finite, output_of
 from holomorph.calculus.lines import along_line
+from holomorph.calculus.one_function import OneFunction, one_function
 from holomorph.calculus.where import at_complex
 from holomorph.contract import Differentiable, check_batch
 from holomorph.errors import ConfigError, DomainError, unknown_name
+
+_LARGEST = 1024  #: points on a circle
+_ROUNDING = 256  #: units in the last place that the values on a circle may be wrong by
 
 
 def taylor_coefficients(
@@ -40,13 +44,15 @@ def taylor_coefficients(
         Of the circle, in units of t; f must be analytic on the disc. Too small a radius loses digits to rounding:
         the error of $c_k$ is about machine epsilon times max|f| over $r^k$.
     method:
-        ``contour``: one FFT of ``points`` values (Cauchy's formula by the trapezoidal rule, error $O((r/R)^{points})$).
+        ``contour``: one FFT of ``points`` values (Cauchy's formula by the trapezoidal rule, error $O((r/R)^{points})$);
+        without a number they are doubled until the coefficients have died away.
         ``forward``: forward differentiation nested ``order`` times, real x, no radius; cost grows like 2^order.
 
     Raises
     ------
     DomainError
-        Where f is not finite on the circle, or shows a pole inside it.
+        Where f is not finite on the circle, shows a pole inside it, or one so near that the coefficients do not die
+        away.
 
     Source: docs/mathematics.md, section 5.
 
@@ -64,20 +70,25 @@ def taylor_coefficients(
         return _by_forward_mode(f, x, v, order)
     if method != "contour":
         raise unknown_name("Taylor method", method, ["contour", "forward"])
-    count = _count(points, order)
-    spectrum = _spectrum(on_circle(f, x, v, radius, count), count, whole=x.is_complex())
-    _refuse_poles(spectrum.detach(), radius)
+    f = one_function(f, x)
+    spectrum = _settled(f, x, v, radius, *_counts(points, order))
     powers = radius ** torch.arange(order + 1, dtype=x.real.dtype, device=x.device)
     return (spectrum[: order + 1] / powers[:, None, None]).movedim(0, 1)
 
 
 def hardy_norm(
-    f: Differentiable, x: Tensor, v: Tensor, radius: float, points: int = 16, centred: bool = False
+    f: Differentiable, x: Tensor, v: Tensor, radius: float, points: int | None = None, centred: bool = False
 ) -> Tensor:
     r"""$\frac1{2\pi}\int |f(x + re^{it}v)|^2\,dt = \sum_k r^{2k}|c_k|^2$, summed over outputs; shape (batch,).
 
     ``centred`` subtracts f(x), the term k = 0; divided by $r^2$ that tends to $|\partial_v f|^2$ as r -> 0.
-    Exact for polynomials of degree below ``points``. Differentiable in the parameters.
+    Exact for polynomials of degree below ``points``; without a number of points they are doubled from 16 on until the
+    coefficients have died away. Differentiable in the parameters.
+
+    Raises
+    ------
+    DomainError
+        As :func:`taylor_coefficients`.
 
     Source: docs/mathematics.md, section 5.
 
@@ -87,11 +98,12 @@ def hardy_norm(
     """
     check_batch(x)
     check_direction(x, v)
-    values, weights = on_circle(f, x, v, radius, points), _weights(x, points)
+    f = one_function(f, x)
+    spectrum = _settled(f, x, v, radius, *((points, points) if points is not None else (16, _LARGEST)))
     if centred:
-        values = values - output_of(f, x).reshape(len(x), -1)
-    square = (values.real.square() + values.imag.square()).sum(2)
-    return (weights[:, None] * square).sum(0)
+        first = spectrum[:1] - output_of(f, x).reshape(len(x), -1)
+        spectrum = torch.cat([first, spectrum[1:]])
+    return (spectrum.real.square() + spectrum.imag.square() if spectrum.is_complex() else spectrum.square()).sum((0, 2))
 
 
 def cauchy_estimate(f: Differentiable, x: Tensor, v: Tensor, order: int, radius: float, points: int = 64) -> Tensor:
@@ -151,6 +163,13 @@ def on_circle(f: Differentiable, x: Tensor, v: Tensor, radius: float, points: in
         raise ConfigError(f"points must be an even number of at least 2, not {points}.")
     angles = torch.arange(points, dtype=x.real.dtype, device=x.device) * (2 * math.pi / points)
     angles = angles if x.is_complex() else angles[: points // 2 + 1]
+    f = one_function(f, x)
+    if f.settled().random:  # many points at once would have masks of their own
+        return torch.cat([_values(f, x, v, radius, angle[None]) for angle in angles])
+    return _values(f, x, v, radius, angles)
+
+
+def _values(f: OneFunction, x: Tensor, v: Tensor, radius: float, angles: Tensor) -> Tensor:
     shape = (-1, *(1,) * x.ndim)
     try:
         if x.is_complex():
@@ -168,21 +187,28 @@ def on_circle(f: Differentiable, x: Tensor, v: Tensor, radius: float, points: in
     return h.reshape(len(angles), len(x), -1)
 
 
-def _count(points: int | None, order: int) -> int:
+def _counts(points: int | None, order: int) -> tuple[int, int]:
+    """How many points to begin with, and how many at most."""
     if points is None:
-        return max(32, 1 << (4 * order + 3).bit_length())
+        least = max(32, 1 << (4 * order + 3).bit_length())
+        return least, max(least, _LARGEST)
     if points <= 2 * order:
         raise ConfigError(f"{points} points cannot give {order + 1} coefficients safely. Use more than {2 * order}.")
-    return points
+    return points, points
 
 
-def _weights(x: Tensor, points: int) -> Tensor:
-    """The share of the circle for which each value stands."""
-    if x.is_complex():
-        return torch.full((points,), 1 / points, dtype=x.real.dtype, device=x.device)
-    weights = torch.full((points // 2 + 1,), 2 / points, dtype=x.dtype, device=x.device)
-    weights[0] = weights[-1] = 1 / points
-    return weights
+def _settled(f: OneFunction, x: Tensor, v: Tensor, radius: float, points: int, most: int) -> Tensor:
+    """The spectrum at so many points that its middle has died away."""
+    while True:
+        spectrum = _spectrum(on_circle(f, x, v, radius, points), points, whole=x.is_complex())
+        if _has_died_away(spectrum.detach(), radius) or points < 16:  # so few are the caller's own choice
+            return spectrum
+        if points >= most:
+            raise DomainError(
+                f"The Fourier coefficients on the circle of radius {radius:g} do not die away within {points} points: "
+                f"a pole or branch point lies on the circle or near it. Use a smaller radius, or more points."
+            )
+        points *= 2
 
 
 def _spectrum(values: Tensor, points: int, *, whole: bool) -> Tensor:
@@ -192,18 +218,22 @@ def _spectrum(values: Tensor, points: int, *, whole: bool) -> Tensor:
     return torch.fft.hfft(values, n=points, dim=0) / points
 
 
-def _refuse_poles(spectrum: Tensor, radius: float) -> None:
-    """Analytic functions have no negative orders; a pole inside makes the spectrum rise again towards order -1."""
+def _has_died_away(spectrum: Tensor, radius: float) -> bool:
+    r"""Whether the middle is below $\sqrt\epsilon$ of the largest, so that what is folded over is below $\epsilon$.
+
+    Analytic functions have no negative orders; a pole inside makes the spectrum rise again towards order -1.
+    """
     size = spectrum.abs()
     points, eighth = len(size), max(1, len(size) // 8)
     last, middle = size[-eighth:].amax(0), size[points // 2 : points // 2 + eighth].amax(0)
-    noise = math.sqrt(torch.finfo(size.dtype).eps) * size.amax(0)
-    if bool(((last > noise) & (last > middle)).any()):
+    largest, eps = size.amax(0), torch.finfo(size.dtype).eps
+    if bool(((last > _ROUNDING * eps * largest) & (last > middle)).any()):
         raise DomainError(
             f"The function is not analytic on the disc of radius {radius:g}: its Fourier coefficients of negative "
             f"order do not vanish. There is a pole or branch point inside, or {points} points are too few to tell; "
             f"use a smaller radius or more points."
         )
+    return bool((middle <= math.sqrt(eps) * largest).all())
 
 
 def _by_forward_mode(f: Differentiable, x: Tensor, v: Tensor, order: int) -> Tensor:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from holomorph.calculus.derivatives import check_direction, check_finite, unit_directions
+from holomorph.calculus.jets.branches import continued
 from holomorph.calculus.jets.carrier import following
 from holomorph.calculus.jets.imaginary import ComplexJet
 from holomorph.calculus.jets.real import Jet
@@ -119,7 +120,8 @@ def complex(model: Differentiable, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor
     NotHolomorphicError
         For ReLU, maximum pooling, absolute values and the like, naming the operation and the module.
     DomainError
-        Past a branch point of softplus, or where the value is not finite.
+        Past a branch point of softplus, where the branch of a logarithm or a root cannot be followed from x on, or
+        where the value is not finite.
 
     Source: docs/mathematics.md, section 4.
 
@@ -129,7 +131,8 @@ def complex(model: Differentiable, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor
     check_batch(x)
     check_direction(x, y)
     with following(), naming_the_module(model):
-        result: Any = one_function(model, x)(ComplexJet(x, y))
+        one = one_function(model, x)
+        result: Any = continued(lambda a, b: one(ComplexJet(a, b)), x, y)
         if isinstance(result, ComplexJet):
             result.check()
     if not isinstance(result, ComplexJet):

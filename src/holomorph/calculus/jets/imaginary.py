@@ -7,6 +7,7 @@ operations that are not complex differentiable are refused by name.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, Self
 
@@ -14,18 +15,20 @@ import torch
 from torch import Tensor
 
 from holomorph.calculus import special
+from holomorph.calculus.jets import branches
 from holomorph.calculus.jets.carrier import Carrier
 from holomorph.calculus.jets.nested import mapped
 from holomorph.calculus.jets.operations import PRODUCTS, QUOTIENTS, Call
 from holomorph.errors import NotHolomorphicError
 
 _LARGEST_POWER = 64
+_LARGEST_JUMP = 1e-8  #: of softplus at its threshold: that of torch's default
 _HOLOMORPHIC_IN_TORCH = (
     PRODUCTS
     | QUOTIENTS
     | frozenset(
-        """exp sin cos tan sinh cosh tanh log sqrt rsqrt reciprocal square pow log1p expm1 asinh atan prod
-        cumprod rtruediv rdiv rpow exp2""".split()  # noqa: SIM905
+        """exp sin cos tan sinh cosh tanh reciprocal square expm1 prod cumprod rtruediv rdiv rpow exp2 inverse
+        linalg_inv""".split()  # noqa: SIM905
     )
 )
 
@@ -127,8 +130,10 @@ def _apart(result: Any) -> Any:
 
 def _power(z: Any, exponent: Any) -> Any:
     """Whole powers by products: torch's logarithm puts the rounding of Re z into Im z^k, which may be far smaller."""
+    if not isinstance(z, Tensor) or not z.is_complex():  # a number to a complex power
+        return torch.pow(z.to(exponent.dtype) if isinstance(z, Tensor) else z, exponent)
     if not isinstance(exponent, int | float) or exponent != int(exponent) or abs(exponent) > _LARGEST_POWER:
-        return torch.pow(z, exponent)
+        return branches.power(z, exponent)
     k = abs(int(exponent))
     result = torch.ones_like(z)
     while k:
@@ -141,8 +146,13 @@ def _softmax(z: Tensor, dim: int, *_: Any, **__: Any) -> Tensor:
     return special.softmax(z, dim)
 
 
-def _log_softmax(z: Tensor, dim: int, *_: Any, **__: Any) -> Tensor:
-    return special.log_softmax(z, dim)
+def _softplus(z: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
+    if math.exp(-threshold) > _LARGEST_JUMP:
+        raise NotHolomorphicError(
+            f"softplus with threshold {threshold:g} is not analytic: it jumps to the identity where they still differ. "
+            f"Use the usual threshold of 20."
+        )
+    return special.softplus(z, beta)
 
 
 _RULES: dict[str, Callable[..., Any]] = {
@@ -151,8 +161,16 @@ _RULES: dict[str, Callable[..., Any]] = {
     "silu": special.silu,
     "sigmoid": special.sigmoid,
     "erf": special.erf,
-    "softplus": lambda z, beta=1.0, threshold=20.0: special.softplus(z, beta),
+    "softplus": _softplus,
     "softmax": _softmax,
-    "log_softmax": _log_softmax,
-    "logsumexp": special.logsumexp,
+    "log": branches.log,
+    "log1p": branches.log1p,
+    "sqrt": branches.sqrt,
+    "rsqrt": branches.rsqrt,
+    "log_softmax": branches.log_softmax,
+    "logsumexp": branches.logsumexp,
+    "asinh": branches.inside_unit_strip(torch.asinh),
+    "arcsinh": branches.inside_unit_strip(torch.asinh),
+    "atan": branches.inside_unit_strip(torch.atan),
+    "arctan": branches.inside_unit_strip(torch.atan),
 }
