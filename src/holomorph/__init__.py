@@ -19,6 +19,7 @@ PUBLIC = {
     "evaluate": "holomorph.evaluation.evaluate",
     "explain": "holomorph.explanation.explain",
     "fit": "holomorph.training.fit",
+    "load": "holomorph.training.load",
     "read": "holomorph.records.reading",
     "report": "holomorph.reporting.render",
     "transfer": "holomorph.transferability.transfer",

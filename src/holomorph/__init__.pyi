@@ -54,6 +54,7 @@ from holomorph.rules import Sum as Sum
 from holomorph.rules import WeaklyHarmonic as WeaklyHarmonic
 from holomorph.threats import ThreatModel as ThreatModel
 from holomorph.training.fit import fit as fit
+from holomorph.training.load import load as load
 from holomorph.transferability.transfer import transfer as transfer
 
 __version__: str

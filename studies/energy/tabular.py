@@ -96,7 +96,9 @@ def fold(
         scaler = StandardScaler().fit(x_train)
         x_train, x_test = scaler.transform(x_train), scaler.transform(x_test)
     begin = time.process_time()
-    classifier = RobustClassifier(rule.removesuffix("@median"), eps=eps, random_state=seed).fit(x_train, y[train])
+    classifier = RobustClassifier(rule.removesuffix("@median"), eps=eps, eps_unit="feature", random_state=seed).fit(
+        x_train, y[train]
+    )
     seconds = time.process_time() - begin
     sizes = smallest(classifier.model_, torch.as_tensor(x_test[:HELD]), torch.as_tensor(y[test][:HELD]))
     return {

@@ -98,7 +98,15 @@ def real_network(rule: str) -> Callable[..., nn.Module]:
         lr, eps = settings.pop("lr"), settings.pop("eps", RADIUS)
         text = rule.format(**settings)
         machine = RobustClassifier(
-            text, eps=eps, norm=2, width=32, lr=lr, random_state=seed, box=box(x, eps), **schedule(x)
+            text,
+            eps=eps,
+            eps_unit="feature",
+            norm=2,
+            width=32,
+            lr=lr,
+            random_state=seed,
+            box=box(x, eps),
+            **schedule(x),
         )
         return machine.fit(x, y).model_
 

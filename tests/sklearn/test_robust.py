@@ -11,7 +11,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from holomorph.errors import ConfigError, DataError
+from holomorph.errors import ConfigError, DataError, HolomorphWarning
+from holomorph.evaluation.evaluate import evaluate
 from holomorph.sklearn import HolomorphicClassifier, RobustClassifier
 
 
@@ -30,7 +31,9 @@ def test_moons_are_learned_by_any_rule(rule):
     X, y = make_moons(120, noise=0.1, random_state=0)
     clf = RobustClassifier(rule, eps=0.1, width=16, epochs=40, batch_size=16, random_state=0).fit(X, y)
     assert clf.score(X, y) > 0.9
-    assert clf.threat_.box == (X.min(), X.max())
+    standard = StandardScaler().fit_transform(X)
+    assert clf.threat_.box == pytest.approx((standard.min(), standard.max()))
+    assert clf.features_.eps.tolist() == pytest.approx(X.std(0).tolist())
     assert clf.record_.epochs == 40
 
 
@@ -39,7 +42,9 @@ def test_the_rule_flattens_the_hypothesis_around_the_samples():
     X, y = make_moons(120, noise=0.1, random_state=0)
 
     def change(rule):
-        clf = RobustClassifier(rule, eps=0.2, norm=2, width=16, epochs=40, batch_size=16, random_state=0).fit(X, y)
+        clf = RobustClassifier(
+            rule, eps=0.2, eps_unit="feature", norm=2, width=16, epochs=40, batch_size=16, random_state=0
+        ).fit(X, y)
         angles = np.arange(8) * np.pi / 4
         steps = 0.2 * np.stack([np.cos(angles), np.sin(angles)], 1)
         here = clf.decision_function(X)
@@ -51,7 +56,7 @@ def test_the_rule_flattens_the_hypothesis_around_the_samples():
 def test_the_first_layer_standardises_features_far_from_zero():
     X, y = make_moons(60, noise=0.1, random_state=0)
     far = 0.01 * X + 1e6
-    clf = RobustClassifier("plain", eps=1e-4, width=4, epochs=1, random_state=0).fit(far, y)
+    clf = RobustClassifier("plain", width=4, epochs=1, random_state=0).fit(far, y)
     unit = clf.model_[0](torch.tensor(far))
     torch.testing.assert_close(unit.mean(0), torch.zeros(2).double(), rtol=0, atol=1e-6)
     torch.testing.assert_close(unit.std(0, correction=0), torch.ones(2).double(), rtol=0, atol=1e-6)
@@ -87,3 +92,17 @@ def test_data_outside_the_stated_box_and_unknown_rules_are_refused():
         RobustClassifier(box=(0.0, 1.0)).fit(X, y)
     with pytest.raises(ConfigError, match="Did you mean 'dirichlet'"):
         RobustClassifier("dirichle").fit(X, y)
+
+
+def test_eps_counts_in_standard_deviations_of_each_feature():
+    """Income in thousands of euros and age in decades: the same classifier as for one unit each."""
+    X, y = make_moons(80, noise=0.1, random_state=0)
+    scaled = X * [1e3, 1e-2]
+    one, other = (RobustClassifier(epochs=5, width=8, random_state=0).fit(part, y) for part in (X, scaled))
+    np.testing.assert_allclose(one.predict_proba(X), other.predict_proba(scaled), rtol=1e-6)
+    record = evaluate(other, scaled, y, other.threat_, features=other.features_, quick=True, checks=False)
+    assert 0 < record.robust <= record.clean
+    with pytest.warns(HolomorphWarning, match="less than a thousandth of the standard deviation of a feature"):
+        RobustClassifier(epochs=1, width=4, eps_unit="feature").fit(scaled, y)
+    with pytest.raises(ConfigError, match="Unknown unit of eps"):
+        RobustClassifier(eps_unit="euro").fit(X, y)

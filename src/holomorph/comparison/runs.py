@@ -23,7 +23,8 @@ from holomorph._utils.versions import versions
 from holomorph.comparison import attacks
 from holomorph.comparison.accuracies import with_accuracies
 from holomorph.comparison.budget import Budget
-from holomorph.contract import at_least_one
+from holomorph.contract import as_threats, at_least_one
+from holomorph.contract.threats import ThreatsLike
 from holomorph.data import Splits
 from holomorph.errors import ConfigError
 from holomorph.nn import classifiers
@@ -49,7 +50,7 @@ class _Kept(Record):
 def compare(
     data: Splits,
     rules: Sequence[str],
-    threats: ThreatModel | Sequence[ThreatModel],
+    threats: ThreatsLike,
     *,
     budget: str = "6epochs",
     seeds: int = 3,
@@ -74,7 +75,8 @@ def compare(
     rules:
         As on the command line: ``"plain"``, ``"dirichlet(weight=2,power=2)"``, ``"nfgsm + 0.1*finite"``.
     threats:
-        Rules are trained for the first; all are attacked, and their union counted.
+        Objects or texts such as ``"inf:0.1,2:1.5"``. Rules are trained for the first; all are attacked, and their
+        union counted.
     budget:
         Of one training: ``"6epochs"``, ``"90s"``, ``"10m"``. Times are turned into epochs by a short trial.
     seeds:
@@ -106,7 +108,7 @@ def compare(
     at_least_one(batch_size=batch_size, n=1 if n is None else n)
     plan = _Plan(
         data=data,
-        threats=(threats,) if isinstance(threats, ThreatModel) else tuple(threats),
+        threats=tuple(as_threats(threats, data.box)),
         budget=Budget.parse(budget),
         split=split,
         folder=Path(out),
@@ -214,6 +216,8 @@ class _Plan:
         return {
             "rule": text,
             "data": self.data.name,
+            "content of the data": self.data.digest,
+            "box": list(self.data.box),
             "threats": ",".join(map(str, self.threats)),
             "budget": f"{self.budget.epochs} epochs" if self.budget.epochs else f"{self.budget.seconds} s",
             "model": self.model,
@@ -225,7 +229,10 @@ class _Plan:
     def _note_training(self, folder: Path, asked: dict[str, Any]) -> None:
         """Note what the trainings of a rule have in common, or refuse to take up those of another plan."""
         note = folder / "training.json"
-        plan = {key: asked[key] for key in ("rule", "data", "budget", "model", "activation", "training")}
+        plan = {
+            key: asked[key]
+            for key in ("rule", "data", "content of the data", "budget", "model", "activation", "training")
+        }
         text = json.dumps({**plan, "threat": str(self.threats[0]), "box": self.threats[0].box}, indent=1)
         if note.is_file():
             check_same(json.loads(note.read_text()), json.loads(text), folder, _ELSEWHERE)

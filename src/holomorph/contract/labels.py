@@ -101,6 +101,20 @@ def check_labels(y: Tensor, classes: int | None = None, *, soft: bool = False) -
     return high + 1 if classes is None else classes
 
 
+def count_outputs(y: Tensor, *, whole: bool) -> int:
+    """Return how many outputs training labels ask for; of a first batch, which is not the ``whole``, the least number.
+
+    >>> count_outputs(torch.tensor([0, 0]), whole=False), count_outputs(torch.tensor([[0.5, 0.5]]), whole=True)
+    (1, 2)
+    """
+    if whole or are_soft(y):
+        return check_labels(y, soft=True)
+    check_form(y, soft=True)
+    low, high = int(y.min()), int(y.max())
+    check_range(low, high)
+    return high + 1
+
+
 def check_probabilities(y: Tensor) -> None:
     """Refuse rows that are no distributions, such as those of several labels at once."""
     check_sums(float(y.min()), float((y.sum(1) - 1).abs().amax()))

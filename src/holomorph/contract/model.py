@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from holomorph.contract.outputs import are_probabilities, logits_of
 from holomorph.errors import DataError, HolomorphError, HolomorphWarning, ModelError
@@ -45,6 +46,7 @@ class Guest(nn.Module):
         self.highest = highest
         self.classes: int | None = None
         self._precision = precision(model)
+        self.training = bool(getattr(model, "training", False))
 
     def __getattr__(self, name: str) -> Any:
         """Find what the model has, so that a rule may ask for its parts."""
@@ -198,6 +200,33 @@ def evaluating(model: Module) -> Iterator[Module]:
 
 
 @contextmanager
+def training_modes(model: nn.Module) -> Iterator[None]:
+    """Put a model into training mode where it is to be trained, and every module back into its own mode afterwards.
+
+    What is in evaluation mode inside a model in training mode was frozen by its owner and stays so. A model that is
+    wholly in evaluation mode is trained, but for normalising layers whose own parameters are all frozen.
+    """
+    modes = [(module, module.training) for module in model.modules()]
+    try:
+        if not model.training:
+            for module, _ in modes:
+                module.training = not _is_frozen_norm(module)
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+def _is_frozen_norm(module: nn.Module) -> bool:
+    own = list(module.parameters(recurse=False))
+    return (
+        "running_mean" in dict(module.named_buffers(recurse=False))
+        and bool(own)
+        and not any(parameter.requires_grad for parameter in own)
+    )
+
+
+@contextmanager
 def gradients() -> Iterator[None]:
     """Let gradients be taken whatever the caller has switched off; serves as a decorator, too.
 
@@ -206,6 +235,18 @@ def gradients() -> Iterator[None]:
     (True, False)
     """
     with torch.inference_mode(False), torch.enable_grad():
+        yield
+
+
+@contextmanager
+def twice_differentiable(model: nn.Module) -> Iterator[None]:
+    """Let fused layers be computed in parts that can be differentiated again: attention, and recurrent layers."""
+    recurrent = any(isinstance(module, nn.RNNBase) for module in model.modules())
+    with ExitStack() as stack:
+        stack.enter_context(sdpa_kernel(SDPBackend.MATH))
+        if recurrent:
+            stack.enter_context(torch.backends.mkldnn.flags(enabled=False))  # type: ignore[no-untyped-call]
+            stack.enter_context(torch.backends.cudnn.flags(enabled=False))  # type: ignore[no-untyped-call]
         yield
 
 

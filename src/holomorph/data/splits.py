@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
+from holomorph._utils.fingerprint import digest
 from holomorph.contract import as_long, check_batch, check_labels
 from holomorph.errors import DataError
 
@@ -37,6 +39,12 @@ class Splits:
     def part(self, name: str) -> tuple[Tensor, Tensor]:
         """Samples and labels of ``"train"``, ``"val"`` or ``"test"``."""
         return getattr(self, f"x_{name}"), getattr(self, f"y_{name}")
+
+    @cached_property
+    def digest(self) -> str:
+        """What tells these samples and labels from all others, sixteen hexadecimal digits."""
+        parts = (self.x_train, self.y_train, self.x_val, self.y_val, self.x_test, self.y_test)
+        return digest(*parts)[:16]
 
     @property
     def shape(self) -> torch.Size:

@@ -17,6 +17,7 @@ from holomorph._utils.versions import versions
 from holomorph.contract import at_least_one, check_labels
 from holomorph.contract.classifier import Classifier
 from holomorph.contract.guest import receive, suited, under_attack
+from holomorph.contract.model import twice_differentiable
 from holomorph.contract.threats import ThreatLike
 from holomorph.errors import DataError, unknown_name
 from holomorph.explanation.boundary import boundary
@@ -104,7 +105,7 @@ def explain(
     mark = f"{threat} {threat.box} {steps} {thorough} {seed} {classifier.behaviour(x, batch_size)}"
     mark = fingerprint([classifier], x, y, mark)
     shelf = Shelf(None if path is None else beside(path, ".parts"), f"{mark} {batch_size}")
-    with under_attack(model):
+    with under_attack(model), twice_differentiable(classifier):
         check_labels(y, classifier.logits(x[:2]).shape[1])
         parts: dict[str, Callable[[], Any]] = {
             "margins": lambda: validate_margins(

@@ -20,7 +20,7 @@ from holomorph.rules.nfgsm import NFGSM
 from holomorph.rules.noise import GaussianNoise
 from holomorph.rules.pgd import PGD
 from holomorph.rules.plain import Plain
-from holomorph.rules.registry import DEFAULT, RULES, build, parse
+from holomorph.rules.registry import DEFAULT, RULES, as_rule, build, parse
 from holomorph.rules.trades import TRADES
 from holomorph.rules.weakly_harmonic import WeaklyHarmonic
 
@@ -52,6 +52,7 @@ __all__ = [
     "Rule",
     "Sum",
     "WeaklyHarmonic",
+    "as_rule",
     "build",
     "parse",
 ]

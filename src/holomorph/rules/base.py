@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple
 
@@ -13,7 +14,7 @@ from torch.nn.functional import cross_entropy
 
 from holomorph.calculus.measures import SampleLoss
 from holomorph.contract import as_threat, at_least_one
-from holomorph.contract.model import Differentiable, Guest, evaluating, gradients
+from holomorph.contract.model import Differentiable, Guest, evaluating, gradients, twice_differentiable
 from holomorph.contract.watch import Watch
 from holomorph.errors import ConfigError
 from holomorph.threats import ThreatModel
@@ -59,6 +60,7 @@ class Rule(ABC):
     """
 
     name: ClassVar[str]
+    second_order: ClassVar[bool] = False  # whether the rule differentiates a gradient
     doubled: ClassVar[str] = "weight"  # the setting that :meth:`strengthen` doubles, where a rule has it
     seed: int = 0
     label_smoothing: float = 0.0
@@ -89,13 +91,17 @@ class Rule(ABC):
             For outputs that are no logits.
         """
         if isinstance(model, Guest):  # a rule inside a rule
-            return self.loss(model, x, y)
+            return self._differentiable_loss(model, x, y)
         wanted = torch.is_grad_enabled()
         box = None if self.defends_against is None else self.defends_against.box
         with gradients():
             guest, x, y = self._watch.look(model, x, y, box)
-            loss = self.loss(guest, x, y)
+            loss = self._differentiable_loss(guest, x, y)
         return loss if wanted else loss.detach()
+
+    def _differentiable_loss(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+        with twice_differentiable(model) if self.second_order else nullcontext():
+            return self.loss(model, x, y)
 
     def settle(self) -> None:
         """Judge the last batch, whose values an accelerator may still be looking at."""

@@ -51,6 +51,7 @@ class CauchyRiemann(Rule):
     """
 
     name = "cauchy-riemann"
+    second_order = True
 
     threat: ThreatModel
     _: KW_ONLY

@@ -44,6 +44,7 @@ class CURE(Rule):
     """
 
     name = "cure"
+    second_order = True
 
     threat: ThreatModel
     _: KW_ONLY

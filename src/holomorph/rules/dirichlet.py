@@ -75,6 +75,7 @@ class Dirichlet(Rule):
     """
 
     name = "dirichlet"
+    second_order = True
 
     threat: ThreatModel
     _: KW_ONLY

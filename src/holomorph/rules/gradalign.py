@@ -45,6 +45,7 @@ class GradAlign(Rule):
     """
 
     name = "gradalign"
+    second_order = True
 
     threat: ThreatModel
     _: KW_ONLY

@@ -59,6 +59,7 @@ class Harmonic(Rule):
     """
 
     name = "harmonic"
+    second_order = True
 
     threat: ThreatModel
     _: KW_ONLY

@@ -56,6 +56,7 @@ class Holomorphic(Rule):
     """
 
     name = "holomorphic"
+    second_order = True
 
     threat: ThreatModel
     _: KW_ONLY
@@ -128,6 +129,7 @@ class MaximumMargin(Rule):
     """
 
     name = "maximum-margin"
+    second_order = True
 
     threat: ThreatModel
     _: KW_ONLY

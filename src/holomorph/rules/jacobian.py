@@ -41,6 +41,7 @@ class JacobianPenalty(Rule):
     """
 
     name = "jacobian"
+    second_order = True
 
     threat: ThreatModel
     _: KW_ONLY

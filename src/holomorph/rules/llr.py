@@ -47,6 +47,7 @@ class LLR(Rule):
     """
 
     name = "llr"
+    second_order = True
 
     threat: ThreatModel
     _: KW_ONLY

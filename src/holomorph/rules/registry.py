@@ -9,6 +9,7 @@ from typing import Any, get_args, get_type_hints
 
 from holomorph.calculus.ascent import Ascent
 from holomorph.calculus.measures import Ball, Samples
+from holomorph.contract.threats import ThreatLike, as_threat
 from holomorph.errors import ConfigError, known_name, unknown_name
 from holomorph.rules.awp import AWP
 from holomorph.rules.base import Rule
@@ -102,6 +103,28 @@ def build(name: str, threat: ThreatModel, **settings: Any) -> Rule:
     needs_threat = any(f.name == "threat" for f in dataclasses.fields(rule))
     arguments: dict[str, Any] = {"threat": threat, **settings} if needs_threat else settings
     return rule(**arguments)
+
+
+def as_rule(rule: Rule | str, threat: ThreatLike | None = None, *, box: tuple[float, float] = (0.0, 1.0)) -> Rule:
+    """Read a rule as it is given: an object, or a text with the threat that it is for.
+
+    Raises
+    ------
+    ConfigError
+        For a text without a threat, unless it is ``plain``, and for anything that is neither.
+
+    >>> as_rule("pgd(steps=3)", "inf:8/255").threat.eps
+    '8/255'
+    """
+    if isinstance(rule, Rule):
+        return rule
+    if not isinstance(rule, str):
+        raise ConfigError(f"A rule is an object such as Plain() or a text such as 'finite', not {type(rule).__name__}.")
+    if threat is None:
+        if rule.strip() == Plain.name:
+            return Plain()
+        raise ConfigError(f"The rule {rule!r} needs a threat. Give threat='inf:8/255', or a rule as an object.")
+    return parse(rule, as_threat(threat, box))
 
 
 def parse(text: str, threat: ThreatModel, **defaults: Any) -> Rule:

@@ -15,6 +15,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from holomorph._utils.seeding import generator, seed_for
 from holomorph.contract import as_long, check_batch, check_labels
+from holomorph.contract.data import as_tensor
+from holomorph.contract.model import plain
 from holomorph.data import Splits
 from holomorph.errors import DataError
 
@@ -63,13 +65,23 @@ class TensorBatches:
         return len(self.x)
 
     def __len__(self) -> int:
-        return -(-len(self.x) // self.batch_size)
+        return len(self._parts(torch.arange(len(self.x))))
+
+    def _parts(self, order: Tensor) -> list[Tensor]:
+        """The batches of an epoch; samples too few for every process to have two are joined to the batch before.
+
+        A single sample has no variance, which a BatchNorm layer needs.
+        """
+        *parts, last = torch.split(order, self.batch_size)
+        if parts and len(last) < 2 * self.fabric.world_size:
+            *parts, last = *parts[:-1], torch.cat([parts[-1], last])
+        return [*parts, last]
 
     def epoch(self, number: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the batches of an epoch, on the fabric's device."""
         rank, world = self.fabric.global_rank, self.fabric.world_size
         order = torch.randperm(len(self.x), generator=generator(self.seed, f"shuffle/{number}"))
-        for indices in torch.split(order, self.batch_size):
+        for indices in self._parts(order):
             share = indices[rank : len(indices) - len(indices) % world : world]
             if len(share):
                 yield self.fabric.to_device(self.x[share]), self.fabric.to_device(self.y[share])
@@ -152,16 +164,19 @@ def make_batches(train: Training, batch_size: int, seed: int, fabric: Fabric) ->
         batches = TensorBatches(train.x_train, train.y_train, batch_size, seed, fabric)
     elif isinstance(train, DataLoader):
         batches = LoaderBatches(train, seed, fabric)
-    elif isinstance(train, tuple):
+    elif isinstance(train, tuple | list):
         if len(train) != 2:
             raise DataError(f"Give the training data as (samples, labels), not {len(train)} things.")
-        batches = TensorBatches(*train, batch_size, seed, fabric)
+        x, y = as_tensor(train[0], "samples"), as_tensor(train[1], "labels")
+        batches = TensorBatches(plain(x), plain(y), batch_size, seed, fabric)
     elif isinstance(train, Dataset):
         batches = LoaderBatches(DataLoader(train, batch_size, shuffle=True), seed, fabric)
     else:
-        raise DataError(f"Cannot train on {type(train).__name__}. Give tensors (x, y), a Dataset or a DataLoader.")
+        raise DataError(
+            f"Cannot train on {type(train).__name__}. Give tensors or arrays (x, y), a Dataset or a DataLoader."
+        )
     check_batch(*batches.first())
     if isinstance(batches, TensorBatches):
-        check_labels(batches.y)
+        check_labels(batches.y, soft=True)
         batches.y = as_long(batches.y)
     return batches

@@ -15,26 +15,31 @@ from torch import Tensor, nn
 from holomorph._utils import progress
 from holomorph._utils.io import write_atomically
 from holomorph._utils.versions import versions
-from holomorph.contract import check_batch, check_labels
-from holomorph.contract.model import check_model
+from holomorph.contract import check_batch, gradients
+from holomorph.contract.labels import count_outputs
+from holomorph.contract.model import check_model, training_modes
+from holomorph.contract.threats import ThreatLike
 from holomorph.data import Splits
 from holomorph.errors import ConfigError
 from holomorph.records.training import Epoch, TrainRecord
-from holomorph.rules.base import Rule
+from holomorph.rules import Rule, as_rule
 from holomorph.threats import ThreatModel
 from holomorph.training import checkpoint
 from holomorph.training.batches import Training, make_batches
+from holomorph.training.devices import one_device
 from holomorph.training.folder import check_same, prepare_folder
 from holomorph.training.guard import make_guard
 from holomorph.training.loop import Loop
 from holomorph.training.settings import Settings
 
 
+@gradients()
 def fit(
     model: nn.Module,
     train: Training,
-    rule: Rule,
+    rule: Rule | str,
     *,
+    threat: ThreatLike | None = None,
     epochs: int = 6,
     out: str | Path | None = None,
     validation: tuple[Tensor, Tensor] | None = None,
@@ -47,6 +52,7 @@ def fit(
     seed: int = 0,
     resume: bool = False,
     force: bool = False,
+    device: str = "auto",
     fabric: Fabric | None = None,
 ) -> TrainRecord:
     """Train the model in place by the rule and return the record of the run.
@@ -55,11 +61,16 @@ def fit(
     ----------
     model:
         Maps (batch, ...) in its box to logits (batch, K). Ends on the fabric's device, with averaged weights if
-        ``ema`` is set.
+        ``ema`` is set, every layer in the mode in which it came. Layers in evaluation mode inside a model in training
+        mode stay frozen; of a model wholly in evaluation mode everything is trained but normalising layers without a
+        parameter to train.
     train:
-        Tensors ``(x, y)``, ``Splits`` (their training part), a ``Dataset`` or a ``DataLoader``.
+        Tensors or arrays ``(x, y)``, ``Splits`` (their training part), a ``Dataset`` or a ``DataLoader``. Labels are
+        class indices (samples,) or class probabilities (samples, classes).
     rule:
-        What to minimise; see ``holomorph.rules``.
+        What to minimise; see ``holomorph.rules``. As text, ``"finite"`` or ``"pgd(steps=5)"``, together with
+    threat:
+        for which it is made; a text such as ``"inf:8/255"``, too.
     out:
         Folder for checkpoints, logs, ``model.safetensors`` and ``train.json``; nothing is written without it.
     validation:
@@ -78,8 +89,10 @@ def fit(
         settings, data or layers than those it was started with are refused.
     force:
         Replace an earlier run in ``out``; files of your own there are kept.
+    device:
+        ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``; ``"auto"`` takes an accelerator if there is one.
     fabric:
-        A launched ``lightning_fabric.Fabric`` for devices, precision and processes; by default one device.
+        A launched ``lightning_fabric.Fabric`` for devices, precision and processes instead of ``device``.
 
     Raises
     ------
@@ -102,12 +115,13 @@ def fit(
         epochs=epochs, batch_size=batch_size, lr=lr, optimizer=optimizer, weight_decay=weight_decay, ema=ema, seed=seed
     )
     folder = Path(out) if out is not None else None
-    fabric = fabric or Fabric(accelerator="auto", devices=1)
+    fabric = fabric or one_device(device)
+    rule = as_rule(rule, threat, box=train.box if isinstance(train, Splits) else (0.0, 1.0))
     batches = make_batches(train, batch_size, seed, fabric)
     x, y = batches.first()
     if rule.defends_against is not None:
         check_batch(x, y, box=rule.defends_against.box)
-    check_model(model.to(x.device), x, check_labels(y) if batches.samples == len(y) else int(y.max()) + 1)
+    check_model(model.to(x.device), x, count_outputs(y, whole=batches.samples == len(y)), batch_size=batch_size)
     if isinstance(train, Splits) and validation is None:
         validation = (train.x_val, train.y_val)
     if folder is not None and fabric.is_global_zero:
@@ -116,7 +130,9 @@ def fit(
     loop = Loop(fabric, model, rule, batches, settings, folder / "checkpoints" if folder else None)
     sample = (fabric.to_device(x), fabric.to_device(y))
     loop.guard = make_guard(rule, sample, restore=guard, on_disk=folder is not None)
-    run(loop, validation, folder)
+    with training_modes(model):
+        run(loop, validation, folder)
+    rule.settle()
     if loop.averaged is not None:
         model.load_state_dict(loop.averaged.module.state_dict())
     record = _record(loop, train, started)

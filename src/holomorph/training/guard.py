@@ -13,7 +13,7 @@ from holomorph.calculus.norms import norm, random_in_ball
 from holomorph.calculus.observables import loss
 from holomorph.calculus.risk_gradient import alignment, input_gradient
 from holomorph.contract.classifier import margin
-from holomorph.contract.model import evaluating
+from holomorph.contract.model import Guest, evaluating
 from holomorph.errors import ConfigError, HolomorphWarning, TrainingError
 from holomorph.records.training import Epoch
 from holomorph.rules import Rule
@@ -68,11 +68,11 @@ class Guard:
         x = self.x.detach().requires_grad_()
         u = random_in_ball(x, threat.p, threat.radius, generator(0, "guard"))
         near = (x.detach() + u).clamp(*threat.box).requires_grad_()
-        with evaluating(model):
-            logits = model(x)
+        with evaluating(Guest(model)) as guest:
+            logits = guest(x)
             gap = margin(logits, self.y)
             here, slope = input_gradient(loss(logits, self.y), x), input_gradient(gap, x)
-            there = input_gradient(loss(model(near), self.y), near)
+            there = input_gradient(loss(guest(near), self.y), near)
         distance = gap.detach() / norm(slope, threat.q).clamp_min(torch.finfo(x.dtype).tiny)
         return {
             "alignment": alignment(here, there).item(),

@@ -17,7 +17,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from holomorph._utils import progress
 from holomorph._utils.seeding import seed_for
-from holomorph.contract.model import evaluating
+from holomorph.contract.model import Guest, evaluating
 from holomorph.errors import ConfigError, TrainingError
 from holomorph.records.training import Epoch
 from holomorph.rules.base import Rule
@@ -114,7 +114,6 @@ class Loop:
     def run_epoch(self, validation: tuple[Tensor, Tensor] | None, bar: progress.Bar) -> Epoch:
         """Train for one more epoch, then measure the validation accuracy."""
         number = len(self.history) + 1
-        self.model.train()
         start = time.perf_counter()
         with self._own_randomness(number):
             loss, measured = self._train(number, bar)
@@ -181,9 +180,9 @@ class Loop:
         """Share of correct predictions of the model that the run would end with now."""
         model = self._measured(self.averaged.module if self.averaged is not None else self.module)
         right = 0
-        with evaluating(model), torch.no_grad():
+        with evaluating(Guest(model)) as guest, torch.no_grad():
             for inputs, labels in zip(torch.split(x, batch_size), torch.split(y, batch_size), strict=True):
-                predictions = model(self.fabric.to_device(inputs)).argmax(1)
+                predictions = guest(self.fabric.to_device(inputs)).argmax(1)
                 right += int((predictions == self.fabric.to_device(labels)).sum())
         return right / len(y)
 

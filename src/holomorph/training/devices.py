@@ -1,0 +1,28 @@
+"""A device by the name that torch gives it."""
+
+from __future__ import annotations
+
+from lightning_fabric import Fabric
+
+from holomorph.errors import ConfigError
+
+
+def one_device(name: str) -> Fabric:
+    """The engine on one device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
+
+    Raises
+    ------
+    ConfigError
+        For a name that is none, and for a device that is not there.
+
+    >>> str(one_device("cpu").device)
+    'cpu'
+    """
+    kind, colon, number = str(name).partition(":")
+    if colon and not number.isdigit():
+        raise ConfigError(f"Cannot read the device {name!r}. Write cpu, cuda, cuda:1, mps or auto.")
+    try:
+        return Fabric(accelerator=kind, devices=[int(number)] if number and kind != "cpu" else 1)
+    except (ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:150]
+        raise ConfigError(f"The device {name!r} cannot be used: {reason} Give cpu or auto.") from None
