@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from holomorph.contract.data import check_batch, check_extremes, check_kind
+from holomorph.contract.data import as_tensor, check_batch, check_extremes, check_kind
 from holomorph.contract.labels import are_soft, as_long, check_form, check_range, check_sums
 from holomorph.contract.model import Differentiable, Guest, plain
 
@@ -42,6 +42,7 @@ class Watch:
             For this batch, or for the values of the one before.
         """
         self.settle()
+        x, y = as_tensor(x, "samples"), as_tensor(y, "labels")
         check_kind(x, y)
         check_form(y, soft=True)
         x, y = plain(x), as_long(plain(y))

@@ -81,6 +81,6 @@ def load(folder: str | os.PathLike[str], model: nn.Module | None = None) -> Run:
         return Run(path, model.eval(), records)
     if not (path / "config.json").is_file():
         raise ConfigError(
-            f"{path} holds the weights of a model of your own. Give the model, untrained: load({str(path)!r}, MyModel())."
+            f"{path} holds the weights of a model of your own. Give it, untrained: load({str(path)!r}, MyModel())."
         )
     return Run(path, RunFolder.open(path).load_model(), records)

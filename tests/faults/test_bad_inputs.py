@@ -1,0 +1,122 @@
+"""One row an input, one column an entrance: what is refused is refused with one sentence everywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from holomorph.certification import certify
+from holomorph.errors import HolomorphError
+from holomorph.evaluation.attack import attack
+from holomorph.evaluation.evaluate import evaluate
+from holomorph.explanation.explain import explain
+from holomorph.rules import PGD, TRADES, FiniteEnergy
+from holomorph.training.fit import fit
+from holomorph.transferability.transfer import transfer
+
+X = torch.rand(18, 4, generator=torch.Generator().manual_seed(0))
+Y = torch.arange(18) % 3
+
+Entrance = Callable[[Any, Any, Any, Any], object]
+
+TRAINING: dict[str, Entrance] = {
+    "pgd": lambda m, x, y, t: PGD(t, steps=1)(m, x, y),
+    "finite": lambda m, x, y, t: FiniteEnergy(t)(m, x, y),
+    "trades": lambda m, x, y, t: TRADES(t, steps=1)(m, x, y),
+    "fit": lambda m, x, y, t: fit(m, (x, y), "pgd(steps=1)", threat=t, epochs=1),
+}
+MEASURING: dict[str, Entrance] = {
+    "attack": lambda m, x, y, t: attack(m, x, y, threat=t),
+    "evaluate": lambda m, x, y, t: evaluate(m, x, y, t, quick=True, checks=False),
+    "explain": lambda m, x, y, t: explain(m, x, y, threat=t),
+    "transfer": lambda m, x, y, t: transfer({"a": m, "b": m}, x, y, threat=t, steps=1),
+    "certify": lambda m, x, y, t: certify(m, x, y, t),
+}
+ENTRANCES = TRAINING | MEASURING
+
+
+def linear() -> nn.Module:
+    return nn.Linear(4, 3)
+
+
+class Returning(nn.Module):
+    """A model whose logits are turned into something else."""
+
+    def __init__(self, change: Callable[[torch.Tensor], Any]) -> None:
+        super().__init__()
+        self.layer, self.change = nn.Linear(4, 3), change
+
+    def forward(self, x: torch.Tensor) -> Any:
+        return self.change(self.layer(x))
+
+
+def with_nan() -> torch.Tensor:
+    x = X.clone()
+    x[3, 1] = torch.nan
+    return x
+
+
+#: What is given instead of a good model, samples, labels and threat, and what is said.
+BAD: dict[str, tuple[dict[str, Any], str]] = {
+    "8-bit images": ({"x": 255 * X}, r"outside the box \[0, 1\]\. Divide 8-bit images by 255"),
+    "normalised": ({"x": (X - 0.45) / 0.22}, r"They look normalised: .* holomorph\.nn\.Normalise\(mean, std\)"),
+    "another scale": ({"x": 1e4 * X}, r"outside the box \[0, 1\]\. Scale the data or state their box"),
+    "NaN": ({"x": with_nan()}, r"The samples hold NaN or infinite values\. Remove or impute them first"),
+    "infinity": ({"x": X / 0}, r"The samples hold NaN or infinite values\. Remove or impute them first"),
+    "bytes": ({"x": (255 * X).to(torch.uint8)}, r"The samples are torch\.uint8; .* divide images by 255"),
+    "no samples": ({"x": X[:0], "y": Y[:0]}, r"There are no samples\. Give a batch with at least one"),
+    "words": ({"x": "samples"}, r"The samples are not numbers"),
+    "labels missing": ({"y": Y[:5]}, r"There are 18 samples but 5 labels\. Give one label a sample"),
+    "float labels": ({"y": Y.float()}, r"The labels are torch\.float32 of shape \(18,\)\. .* write y\.long\(\)"),
+    "boolean labels": ({"y": Y > 0}, r"The labels are torch\.bool of shape \(18,\)\. .* write y\.long\(\)"),
+    "column": ({"y": Y[:, None]}, r"of shape \(18, 1\)\. .* For a column write y\.squeeze\(1\)"),
+    "one-hot": ({"y": nn.functional.one_hot(Y)}, r"of shape \(18, 3\)\. .* For one-hot rows write y\.argmax\(1\)"),
+    "ignored": ({"y": Y.where(Y > 0, -100)}, r"run from -100 to 2; .* Leave samples out whose label means that"),
+    "signs": ({"y": 2 * (Y % 2) - 1}, r"Write -1 and 1 as 0 and 1"),
+    "too large": ({"y": Y + 7}, r"The labels run .*to 9[;,] .*(0\.\.2|the classes 0 to 2|outputs for 10 classes)"),
+    "a word returned": ({"model": Returning(lambda h: "logits")}, r"The model returned str, not logits"),
+    "complex": ({"model": Returning(lambda h: h + 0j)}, r"complex numbers\. Add a read-out"),
+    "classes returned": ({"model": Returning(lambda h: h.argmax(1))}, r"Return logits, not predicted classes"),
+    "wrong shape": ({"model": Returning(lambda h: h.T)}, r"Return one row of logits a sample: \(batch, classes\)"),
+    "threat as number": ({"threat": 0.1}, r"A threat is a ThreatModel or a text such as 'inf:8/255', not float"),
+    "threat misspelled": ({"threat": "inf8/255"}, r"Cannot read the threat 'inf8/255'"),
+    "endless eps": ({"threat": "inf:1e99999999"}, r"eps"),
+}
+
+
+@pytest.mark.parametrize("entrance", ENTRANCES)
+@pytest.mark.parametrize("bad", BAD)
+def test_it_is_refused_with_the_same_sentence_everywhere(bad: str, entrance: str) -> None:
+    change, sentence = BAD[bad]
+    given = {"model": linear(), "x": X, "y": Y, "threat": "inf:0.1"} | change
+    if bad == "too large":
+        sentence = r"(The labels run .*to 9[;,]|outputs for 10 classes)"
+    with pytest.raises(HolomorphError, match=sentence) as refusal:
+        ENTRANCES[entrance](given["model"], given["x"], given["y"], given["threat"])
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("entrance", TRAINING)
+def test_class_probabilities_are_labels_for_training(entrance: str) -> None:
+    soft = nn.functional.one_hot(Y).float() * 0.9 + 0.1 / 3
+    TRAINING[entrance](linear(), X, soft, "inf:0.1")
+    with pytest.raises(HolomorphError, match=r"each must be non-negative and sum to 1\. Several labels"):
+        TRAINING[entrance](linear(), X, 2 * soft, "inf:0.1")
+
+
+@pytest.mark.parametrize("entrance", MEASURING)
+def test_class_probabilities_are_no_labels_for_measuring(entrance: str) -> None:
+    with pytest.raises(HolomorphError, match=r"Give one whole number 0\.\.K-1 a sample\."):
+        MEASURING[entrance](linear(), X, nn.functional.one_hot(Y).float(), "inf:0.1")
+
+
+@pytest.mark.parametrize(("second", "sentence"), [(255 * X, "Divide 8-bit images"), (X / 0, "NaN or infinite")])
+def test_every_batch_of_a_loader_is_looked_at(second: torch.Tensor, sentence: str) -> None:
+    data = TensorDataset(torch.cat([X, second]), torch.cat([Y, Y]))
+    with pytest.raises(HolomorphError, match=sentence):
+        fit(linear(), DataLoader(data, 18), "pgd(steps=1)", threat="inf:0.1", epochs=1)
