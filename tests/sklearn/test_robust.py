@@ -102,7 +102,7 @@ def test_eps_counts_in_standard_deviations_of_each_feature():
     np.testing.assert_allclose(one.predict_proba(X), other.predict_proba(scaled), rtol=1e-6)
     record = evaluate(other, scaled, y, other.threat_, features=other.features_, quick=True, checks=False)
     assert 0 < record.robust <= record.clean
-    with pytest.warns(HolomorphWarning, match="less than a thousandth of the standard deviation of a feature"):
+    with pytest.warns(HolomorphWarning, match="less than a thousandth of the box"):
         RobustClassifier(epochs=1, width=4, eps_unit="feature").fit(scaled, y)
     with pytest.raises(ConfigError, match="Unknown unit of eps"):
         RobustClassifier(eps_unit="euro").fit(X, y)

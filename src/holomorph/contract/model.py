@@ -46,7 +46,7 @@ class Guest(nn.Module):
         self.highest = highest
         self.classes: int | None = None
         self._precision = precision(model)
-        self.training = bool(getattr(model, "training", False))
+        self.training = bool(getattr(model, "training", True))  # what a function does at random is not known
 
     def __getattr__(self, name: str) -> Any:
         """Find what the model has, so that a rule may ask for its parts."""
@@ -54,6 +54,12 @@ class Guest(nn.Module):
             return super().__getattr__(name)
         except AttributeError:
             return getattr(super().__getattr__("model"), name)
+
+    def train(self, mode: bool = True) -> Guest:
+        """Set the mode of every module; exported ones refuse to be told."""
+        for module in self.modules():
+            module.training = mode
+        return self
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits."""
@@ -245,9 +251,19 @@ def twice_differentiable(model: nn.Module) -> Iterator[None]:
     with ExitStack() as stack:
         stack.enter_context(sdpa_kernel(SDPBackend.MATH))
         if recurrent:
-            stack.enter_context(torch.backends.mkldnn.flags(enabled=False))  # type: ignore[no-untyped-call]
-            stack.enter_context(torch.backends.cudnn.flags(enabled=False))  # type: ignore[no-untyped-call]
+            stack.enter_context(_switched_off(torch.backends.mkldnn))
+            stack.enter_context(_switched_off(torch.backends.cudnn))
         yield
+
+
+@contextmanager
+def _switched_off(backend: Any) -> Iterator[None]:
+    before = backend.enabled
+    try:
+        backend.enabled = False
+        yield
+    finally:
+        backend.enabled = before
 
 
 def plain(values: Tensor) -> Tensor:

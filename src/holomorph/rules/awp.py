@@ -7,6 +7,8 @@ from dataclasses import KW_ONLY, dataclass
 import torch
 from torch import Tensor, distributed, nn
 
+from holomorph.contract.model import own
+from holomorph.errors import ConfigError
 from holomorph.rules.base import Cost
 from holomorph.rules.passes import Passes
 from holomorph.rules.pgd import PGD
@@ -53,8 +55,10 @@ class AWP(PGD):
         passes = Passes(model)
         risk = self.risk(passes.first(moved), y).mean()
         weights = [p for p in model.parameters() if p.requires_grad and p.ndim > 1]
-        if self.gamma == 0 or not weights:
+        if self.gamma == 0 or (not weights and isinstance(own(model), nn.Module)):
             return risk
+        if not weights:
+            raise ConfigError("AWP changes the weights, which a function does not show. Give the module, or use pgd.")
         gradients = _averaged(torch.autograd.grad(risk, weights, materialize_grads=True))
         changed = {p: p + self.gamma * _relative(g, p.detach()) for p, g in zip(weights, gradients, strict=True)}
         return self.risk(passes.again(moved, changed), y).mean()

@@ -178,14 +178,14 @@ class Dirichlet(Rule):
         return (self._observe(passes.again((x + step).detach()), y) - g).abs() ** self.power
 
     def _probe(self, model: nn.Module, x: Tensor, y: Tensor) -> str:
-        """Try double differentiation once, on two samples."""
-        z, labels = x[:2].detach().requires_grad_(), y[:2]
+        """Try double differentiation once, on a whole batch: some networks take one number of samples only."""
+        z, labels = x.detach().requires_grad_(), y
         parameters = [p for p in model.parameters() if p.requires_grad]
         try:
             require_double_backward(model)
             with evaluating(model):
                 gradient = input_gradient(self._observe(model(z), labels), z, graph=True)
-            torch.autograd.grad(gradient.square().sum(), parameters, allow_unused=True)
+            torch.autograd.grad(gradient.square().sum(), [z, *parameters], allow_unused=True)
         except (RuntimeError, NotImplementedError, ConfigError) as error:
             reason = str(error).splitlines()[0]
             if self.observable not in SCALAR:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from holomorph.calculus.risk_gradient import CUT_OFF
+from holomorph.calculus.risk_gradient import CUT_OFF, input_gradient
 from holomorph.errors import ConfigError, NotDifferentiableError
 
 
@@ -30,6 +30,8 @@ def spend(risk: Tensor, x: Tensor, parameters: Iterable[nn.Parameter], *, keep: 
     (True, True)
     """
     trained = [parameter for parameter in parameters if parameter.requires_grad]
+    if not trained:  # a function shows none: whatever it holds is reached by the graph
+        return input_gradient(risk, x), risk.mean()
     if not risk.requires_grad:
         raise NotDifferentiableError(CUT_OFF)
     gradient, *known = torch.autograd.grad(risk.sum(), [x, *trained], allow_unused=True, retain_graph=keep)

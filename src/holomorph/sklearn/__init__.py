@@ -2,5 +2,6 @@
 
 from holomorph.sklearn.holomorphic import HolomorphicClassifier
 from holomorph.sklearn.robust import RobustClassifier
+from holomorph.sklearn.scoring import RobustScorer
 
-__all__ = ["HolomorphicClassifier", "RobustClassifier"]
+__all__ = ["HolomorphicClassifier", "RobustClassifier", "RobustScorer"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, check_random_state, validate_data
 from torch import Tensor, nn
 
-from holomorph.errors import HolomorphWarning
+from holomorph.contract import as_threat
 from holomorph.records.training import TrainRecord
 from holomorph.rules.base import Rule
 from holomorph.threats import ThreatModel
@@ -76,17 +75,9 @@ def learned_threat(x: Tensor, norm: str | float, eps: float, box: tuple[float, f
     Warns
     -----
     HolomorphWarning
-        If eps is below a thousandth of a feature's standard deviation.
+        If eps is below a thousandth of the widest range.
     """
     if box is None:
         low, high = float(x.min()), float(x.max())
         box = (low, high) if high - low >= eps else (low - eps, high + eps)
-    widest = float(x.std(0, correction=0).max())
-    if 0 < eps < 1e-3 * widest:
-        warnings.warn(
-            f"eps {eps} is less than a thousandth of the standard deviation of a feature ({widest:.3g}). eps is in the "
-            "units of the features: standardise them first.",
-            HolomorphWarning,
-            stacklevel=3,
-        )
-    return ThreatModel(norm, eps, box)
+    return as_threat(ThreatModel(norm, eps, box))

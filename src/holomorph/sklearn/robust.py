@@ -104,7 +104,8 @@ class RobustClassifier(TorchClassifier):
         check_batch(x, labels, box=self.box)
         first, network = _standardising(x), self._network(x, seed)
         self.features_: Features | None = None
-        inputs, box, trained = x, self.box, nn.Sequential(first, network)
+        inputs, box = x, self.box
+        trained: nn.Module = nn.Sequential(first, network)
         if self.eps_unit == "spread":
             inputs = first(x)
             low, high = (x.amin(0), x.amax(0)) if box is None else (torch.full_like(x[0], bound) for bound in box)
