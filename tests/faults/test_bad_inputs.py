@@ -85,7 +85,8 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "wrong shape": ({"model": Returning(lambda h: h.T)}, r"Return one row of logits a sample: \(batch, classes\)"),
     "threat as number": ({"threat": 0.1}, r"A threat is a ThreatModel or a text such as 'inf:8/255', not float"),
     "threat misspelled": ({"threat": "inf8/255"}, r"Cannot read the threat 'inf8/255'"),
-    "endless eps": ({"threat": "inf:1e99999999"}, r"eps"),
+    "endless eps": ({"threat": "inf:1e99999999"}, r"eps must be positive and finite, not 1e99999999"),
+    "eps of words": ({"threat": "inf:many"}, r"eps 'many' is not a number or a fraction such as 8/255"),
 }
 
 
@@ -120,3 +121,21 @@ def test_every_batch_of_a_loader_is_looked_at(second: torch.Tensor, sentence: st
     data = TensorDataset(torch.cat([X, second]), torch.cat([Y, Y]))
     with pytest.raises(HolomorphError, match=sentence):
         fit(linear(), DataLoader(data, 18), "pgd(steps=1)", threat="inf:0.1", epochs=1)
+
+
+@pytest.mark.parametrize(
+    ("rule", "sentence"),
+    [
+        ("finite(segments=1000000)", r"segments is above 10000, which no training would end with"),
+        ("pgd(steps=" + "9" * 400 + ")", r"steps is above 10000"),
+        ("finite(weight=1e999)", r"weight is inf; it must be finite"),
+        ("finite(" + "(" * 2000 + ")", r"The rule's text has 2008 characters"),
+        ("(" * 400, r"Cannot read the rule"),
+        ("finte", r"Unknown rule 'finte'. Did you mean 'finite'"),
+        ("pgd(seed=99999999999999999999)", r"The seed is 99999999999999999999; it must lie in 0"),
+        (3, r"A rule is an object such as Plain\(\) or a text such as 'finite', not int"),
+    ],
+)
+def test_texts_of_rules_that_would_never_end(rule: Any, sentence: str) -> None:
+    with pytest.raises(HolomorphError, match=sentence):
+        fit(linear(), (X, Y), rule, threat="inf:0.1", epochs=1)

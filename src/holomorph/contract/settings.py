@@ -4,6 +4,23 @@ from __future__ import annotations
 
 from holomorph.errors import ConfigError
 
+#: Seeds that every generator takes.
+_SEEDS = range(2**63)
+
+
+def check_seed(seed: int) -> None:
+    """Refuse a seed that no generator takes.
+
+    Raises
+    ------
+    ConfigError
+        Below 0 and from 2^63 on.
+
+    >>> check_seed(0)
+    """
+    if seed not in _SEEDS:
+        raise ConfigError(f"The seed is {str(seed)[:20]}; it must lie in 0..2^63 - 1.")
+
 
 def at_least_one(**counts: int) -> None:
     """Refuse counts that must be 1, 2, 3, ...

@@ -21,6 +21,7 @@ from holomorph._utils.memory import halving
 from holomorph.attacks.base import Attack
 from holomorph.contract import at_least_one
 from holomorph.contract.classifier import Classifier
+from holomorph.contract.settings import check_seed
 from holomorph.threats import ThreatModel
 
 
@@ -76,6 +77,7 @@ class Runner:
 
     def __post_init__(self) -> None:
         at_least_one(batch_size=self.batch_size)
+        check_seed(self.seed)
 
     @property
     def first(self) -> bool:

@@ -15,6 +15,7 @@ from torch.nn.functional import cross_entropy
 from holomorph.calculus.measures import SampleLoss
 from holomorph.contract import as_threat, at_least_one
 from holomorph.contract.model import Differentiable, Guest, evaluating, gradients, twice_differentiable
+from holomorph.contract.settings import check_seed
 from holomorph.contract.watch import Watch
 from holomorph.errors import ConfigError
 from holomorph.threats import ThreatModel
@@ -69,6 +70,7 @@ class Rule(ABC):
     doublings: int = field(default=0, init=False, repr=False)
 
     def __post_init__(self) -> None:
+        check_seed(self.seed)
         self.generator = torch.Generator().manual_seed(self.seed)
         self._watch = Watch()
         threat: ThreatModel | None = getattr(self, "threat", None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import math
 from numbers import Integral, Real
 from typing import Any, get_args, get_type_hints
 
@@ -73,6 +74,9 @@ _ALL = {**RULES, **COMPLEX}
 
 #: Names that Python would take for differences, by the words that stand for them while a text is read.
 _HYPHENATED = {name.replace("-", "_"): name for name in _ALL if "-" in name}
+
+#: The largest whole number of a setting and the longest text of a rule: beyond, a machine would work for ever.
+_MOST, _LONGEST = 10_000, 1_000
 
 #: What a setting of each type may hold, and how a person calls it.
 _TYPES: dict[Any, tuple[type[Any], str]] = {
@@ -146,13 +150,15 @@ def parse(text: str, threat: ThreatModel, **defaults: Any) -> Rule:
     >>> parse("nfgsm + 0.1*dirichlet(measure=ball(scale=2))", ThreatModel("inf", 0.1)).weights
     (1.0, 0.1)
     """
+    if len(text) > _LONGEST:
+        raise ConfigError(f"The rule's text has {len(text)} characters. Write it in at most {_LONGEST}.")
     try:
         return _rule(ast.parse(_without_hyphens(text.strip()), mode="eval").body, threat, defaults)
-    except (SyntaxError, _UnreadableError):
+    except (SyntaxError, ValueError, MemoryError, RecursionError, _UnreadableError):
         if text.strip().replace("-", "_").isidentifier():
             known_name("rule", text.strip(), _ALL)
         raise ConfigError(
-            f"Cannot read the rule {text!r}. Write it as NAME or NAME(setting=value, ...), sums as A + 0.5*B."
+            f"Cannot read the rule {text[:60]!r}. Write it as NAME or NAME(setting=value, ...), sums as A + 0.5*B."
         ) from None
 
 
@@ -208,6 +214,11 @@ def _check_type(key: str, value: Any, hint: Any) -> None:
     types = get_args(hint) or (hint,)  # the parts of ``float | None``
     if value is None and type(None) in types:
         return
+    if isinstance(value, int | float) and not isinstance(value, bool) and key != "seed":
+        if isinstance(value, int) and abs(value) > _MOST:
+            raise ConfigError(f"{key} is above {_MOST}, which no training would end with. Give a smaller number.")
+        if not math.isfinite(value):
+            raise ConfigError(f"{key} is {value}; it must be finite.")
     for accepted, words in (_TYPES[t] for t in types if t in _TYPES):
         if not isinstance(value, accepted) or (isinstance(value, bool) and accepted is not bool):
             raise ConfigError(f"{key} is {value!r}; it must be {words}.")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from fractions import Fraction
 from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
@@ -16,6 +15,14 @@ _NORMS: dict[str, Literal["inf", "2", "1"]] = {
     **dict.fromkeys(("2", "2.0", "l2", "l_2"), "2"),
     **dict.fromkeys(("1", "1.0", "l1", "l_1"), "1"),
 }
+
+
+def _number(eps: float | str) -> float:
+    """A number or a fraction of two; no integer is built from a text, whose exponent could be of any size."""
+    if not isinstance(eps, str):
+        return float(eps)
+    above, _, below = eps.partition("/")
+    return float(above) / (float(below) if "/" in eps else 1.0)
 
 
 class ThreatModel(BaseModel):
@@ -70,11 +77,11 @@ class ThreatModel(BaseModel):
     @classmethod
     def _readable_eps(cls, eps: float | str) -> float | str:
         try:
-            value = float(Fraction(eps))
+            value = _number(eps)
         except (ValueError, ZeroDivisionError, OverflowError):
             raise ValueError(f"eps {eps!r} is not a number or a fraction such as 8/255.") from None
-        if not value > 0:
-            raise ValueError(f"eps must be positive, not {eps}.")
+        if not 0 < value < math.inf:
+            raise ValueError(f"eps must be positive and finite, not {eps}.")
         return eps if isinstance(eps, str) and "/" in eps else value
 
     @model_validator(mode="after")
@@ -92,7 +99,7 @@ class ThreatModel(BaseModel):
     @property
     def radius(self) -> float:
         """eps as a number."""
-        return float(Fraction(self.eps))
+        return _number(self.eps)
 
     @property
     def p(self) -> float:
