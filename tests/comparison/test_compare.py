@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import partial
 
 import pytest
 import torch
+from torch import nn
 
 from holomorph.comparison import attacks, compare, frontiers, table
+from holomorph.comparison.budget import Budget
 from holomorph.data import Splits
 from holomorph.errors import ConfigError
 from holomorph.records.comparison import ComparisonRecord
+from holomorph.rules import parse
 from holomorph.threats import ThreatModel
 
 THREATS = [ThreatModel("inf", 0.1), ThreatModel(2, 0.1)]
@@ -220,3 +224,52 @@ def test_command(blobs, tmp_path, capsys):
     saved = json.loads((tmp_path / "out" / "comparison.json").read_text())
     assert saved["kind"] == "comparison"
     assert (tmp_path / "out" / "frontier-cost.svg").is_file()
+
+
+class Ticking(torch.autograd.Function):
+    """Passes on what it gets, and moves a clock by one at every pass either way."""
+
+    @staticmethod
+    def forward(ctx, x, clock):
+        ctx.clock = clock
+        clock[0] += 1
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        ctx.clock[0] += 1
+        return gradient, None
+
+
+@pytest.mark.parametrize(
+    "text", ["plain", "pgd(steps=2)", "dirichlet(lazy=2)", "dirichlet(lazy=4)", "finite", "finite(segments=5)", "nfgsm"]
+)
+def test_a_time_budget_is_spent_whatever_a_rule_does_when(text, blobs, monkeypatch):
+    """By a clock that counts passes: what a training takes is the budget within 3 percent."""
+    clock = [0.0]
+
+    class Network(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(2, 2)
+
+        def forward(self, x):
+            return self.layer(Ticking.apply(x, clock))
+
+    monkeypatch.setattr("holomorph.comparison.budget.time.perf_counter", lambda: clock[0])
+    seconds, steps, model = 40_000.0, 5, Network()
+    epochs = Budget(seconds=seconds).epochs_for(parse(text, THREATS[0]), model, blobs, 32)
+    rule, trial, before = parse(text, THREATS[0]), 120, clock[0]
+    for k in range(trial):
+        rule.progress = k / trial
+        rule(model, blobs.x_train[:32], blobs.y_train[:32]).backward()
+    assert epochs * steps * (clock[0] - before) / trial == pytest.approx(seconds, rel=0.03)
+    assert clock[0] > 0
+
+
+def test_other_content_under_the_same_name_is_refused(blobs, tmp_path):
+    settings = {"budget": "1epochs", "seeds": 1, "out": tmp_path, "batch_size": 80}
+    compare(blobs, ["plain"], "inf:0.1", **settings)
+    for changed in ({"x_val": blobs.x_val.flip(0)}, {"box": (0.0, 2.0)}):
+        with pytest.raises(ConfigError, match=r"was started with (content of the data|box) = "):
+            compare(replace(blobs, **changed), ["plain"], "inf:0.1", **settings)

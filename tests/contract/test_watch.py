@@ -45,7 +45,7 @@ def test_on_a_device_it_is_read_with_the_next_batch() -> None:
         _, _, y = watch.look(model, good, device.put(Y + 5), BOX)
         assert device.waits.total() == 0
         assert int(y.max()) == 2  # held inside the classes: a label outside would end the process
-        with pytest.raises(DataError, match=r"The labels run from 5 to 7"):
+        with pytest.raises(DataError, match=r"The labels run from 5 to 7; they must lie in 0\.\.2"):
             watch.look(model, bad, labels, BOX)
         watch.look(model, bad, labels, BOX)
         with pytest.raises(DataError, match="outside the box"):

@@ -100,3 +100,27 @@ def test_damaged_or_missing_onnx_files_are_named(tmp_path: Path) -> None:
         OnnxModel(tmp_path / "bad.onnx")
     with pytest.raises(ConfigError, match="no ONNX file"):
         OnnxModel(tmp_path / "none.onnx")
+
+
+LAYOUTS = {
+    "plain": lambda state: state,
+    "state_dict": lambda state: {"state_dict": state, "epoch": 1},
+    "model_state_dict": lambda state: {"model_state_dict": state, "optimizer_state_dict": {}},
+    "model": lambda state: {"model": state, "epoch": 1},
+    "net": lambda state: {"net": state, "acc": 0.9},
+    "DataParallel": lambda state: {f"module.{key}": value for key, value in state.items()},
+    "compiled": lambda state: {f"_orig_mod.{key}": value for key, value in state.items()},
+    "both": lambda state: {f"module._orig_mod.{key}": value for key, value in state.items()},
+    "Lightning": lambda state: {"state_dict": {f"model.{key}": value for key, value in state.items()}, "epoch": 1},
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_weights_in_the_layouts_that_training_scripts_leave(layout, tmp_path, caplog):
+    source, target = nn.Sequential(nn.Linear(5, 3)), nn.Sequential(nn.Linear(5, 3))
+    torch.save(LAYOUTS[layout](source.state_dict()), tmp_path / "w.pt")
+    load_weights(target, tmp_path / "w.pt")
+    assert torch.equal(source[0].weight, target[0].weight)
+    assert ("were read without their beginning" in caplog.text) == (
+        layout in ("DataParallel", "compiled", "both", "Lightning")
+    )

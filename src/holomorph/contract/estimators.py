@@ -74,5 +74,5 @@ def _indices(y: Any, classes: Any) -> Any:
     places = np.searchsorted(classes, y).clip(0, len(classes) - 1)
     if not bool((classes[places] == y).all()):
         unknown = next(label for label, place in zip(y, places, strict=True) if classes[place] != label)
-        raise DataError(f"The label {unknown!r} is none of the estimator's: {', '.join(map(str, classes))}.")
+        raise DataError(f"The label {str(unknown)!r} is none of the estimator's: {', '.join(map(str, classes))}.")
     return places.astype(np.int64)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -53,7 +53,8 @@ class Watch:
         if x.device.type == "cpu" or (classes := self._known(model)) is None:
             guest = Guest(model, highest=verdict.judge())
         else:
-            self._pending, guest = verdict, Guest(model)
+            self._pending, guest = replace(verdict, classes=classes), Guest(model)
+            guest.classes = classes
             y = y if are_soft(y) else y.clamp(0, classes - 1)
         self._remember(model, guest)
         return guest, x, y
@@ -88,6 +89,7 @@ class _Verdict:
     arrived: torch.cuda.Event | None
     box: tuple[float, float] | None
     soft: bool
+    classes: int | None = None
 
     @classmethod
     def of(cls, x: Tensor, y: Tensor, box: tuple[float, float] | None) -> _Verdict:
@@ -110,5 +112,5 @@ class _Verdict:
         if self.soft:
             check_sums(first, off)
             return None
-        check_range(int(first), int(last))
+        check_range(int(first), int(last), self.classes)
         return int(last)

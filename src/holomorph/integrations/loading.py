@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import pickle
 import warnings
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,12 @@ from torch import Tensor, nn
 
 from holomorph.errors import CheckpointError, ConfigError, MissingExtraError
 from holomorph.nn import classifiers
+
+log = logging.getLogger("holomorph")
+
+#: Under which name training scripts keep the weights in a file, and what wrappers put before each weight's name.
+_CONTAINERS = ("state_dict", "model_state_dict", "model", "net", "module", "weights")
+_PREFIXES = ("module.", "_orig_mod.", "model.", "net.")
 
 
 def load_model(
@@ -50,8 +58,14 @@ def load_model(
 
 
 def load_weights(model: nn.Module, path: str | Path) -> None:
-    """Load a state dict into a model; every tensor must be there and fit."""
-    state = read_state(Path(path))
+    """Load a state dict into a model; every tensor must be there and fit.
+
+    What wrappers have put before the names is stripped, and said: ``module.`` of DataParallel, ``_orig_mod.`` of
+    torch.compile, ``model.`` or ``net.`` of a training module.
+    """
+    state, stripped = _fitting(read_state(Path(path)), model.state_dict().keys())
+    if stripped:
+        log.warning("The names of the weights in %s were read without their beginning %r.", path, stripped)
     try:
         model.load_state_dict(state)
     except RuntimeError as error:
@@ -82,11 +96,23 @@ def read_state(path: Path) -> dict[str, Any]:
         ) from None
     except (SafetensorError, RuntimeError, EOFError, OSError) as error:
         raise CheckpointError(f"{path} cannot be read as weights: {' '.join(str(error).split())[:150]}") from None
-    if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
-        state = state["state_dict"]
+    if isinstance(state, dict):
+        state = next((state[key] for key in _CONTAINERS if isinstance(state.get(key), dict)), state)
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise CheckpointError(f"{path} holds no state dict. Save model.state_dict(), best as safetensors.")
     return state
+
+
+def _fitting(state: dict[str, Any], names: Collection[str]) -> tuple[dict[str, Any], str]:
+    """The state without the beginnings that all of its names share and the model's have not, and what these were."""
+    stripped = ""
+    while state.keys() != set(names):
+        prefix = next((p for p in _PREFIXES if state and all(key.startswith(p) for key in state)), None)
+        if prefix is None or any(name.startswith(stripped + prefix) for name in names):
+            break
+        state = {key.removeprefix(prefix): value for key, value in state.items()}
+        stripped += prefix
+    return state, stripped
 
 
 class OnnxModel(nn.Module):
