@@ -26,6 +26,16 @@ class CheckpointError(HolomorphError):
     """A checkpoint that is missing, truncated, altered, or of another architecture."""
 
 
+class StorageError(HolomorphError):
+    """A file that cannot be written: the disk is full, a limit is reached, or the place is not ours to write."""
+
+    def __init__(self, path: object, error: OSError) -> None:
+        super().__init__(
+            f"{path} cannot be written ({error.strerror or error}). Free some space or choose another place, then go "
+            f"on with --resume (resume=True)."
+        )
+
+
 class TrainingError(HolomorphError):
     """Training cannot go on, for instance because the loss is not finite."""
 

@@ -15,7 +15,7 @@ from holomorph.rules.registry import parse
 from holomorph.threats import ThreatModel
 from holomorph.training.checkpoint import load_tensors, save_tensors
 from holomorph.training.fit import fit
-from holomorph.training.folder import prepare_folder
+from holomorph.training.folder import holding
 from holomorph.training.loop import Mixed, is_mixed
 
 THREAT = ThreatModel("inf", 0.1)
@@ -215,8 +215,9 @@ def test_what_is_no_run_is_left_alone(task, make_model, tmp_path, how, content):
 def test_force_leaves_no_empty_folders(task, make_model, tmp_path):
     for place in (tmp_path / "run", tmp_path / "run" / "baseline"):
         fit(make_model(), task, Plain(), epochs=1, out=place)
-    prepare_folder(tmp_path / "run", resume=False, force=True)
-    assert list((tmp_path / "run").iterdir()) == []
+    with holding(tmp_path / "run", resume=False, force=True):
+        pass
+    assert [path.name for path in (tmp_path / "run").iterdir()] == [".run.lock"]
 
 
 def test_a_users_files_in_a_run_are_kept(task, make_model, tmp_path):
@@ -233,7 +234,8 @@ def test_a_users_files_in_a_run_are_kept(task, make_model, tmp_path):
     fit(make_model(), task, Plain(), epochs=1, out=out, force=True)
     assert mine < files(out)
     assert not files(out) & {"report.html", "checkpoints/epoch-0003.json"}
-    prepare_folder(out, resume=False, force=True)
+    with holding(out, resume=False, force=True):
+        pass
     assert files(out) == mine
     assert "model.safetensors" in written
 

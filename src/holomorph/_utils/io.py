@@ -1,12 +1,17 @@
-"""Files that appear whole or not at all, and the names of what lies beside a record."""
+"""Files that appear whole or not at all, and that never take the place of what is not a plain file."""
 
 from __future__ import annotations
 
 import os
-import tempfile
+import re
+import secrets
+from collections.abc import Iterable
 from pathlib import Path
 
-from holomorph.errors import ConfigError
+from holomorph.errors import ConfigError, StorageError
+
+#: How the temporary neighbour of a file is called until it is whole; what a kill leaves is known by it.
+_UNFINISHED = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{8}\.part")
 
 
 def beside(record: Path, suffix: str) -> Path:
@@ -24,19 +29,55 @@ def write_atomically(path: str | os.PathLike[str], content: bytes) -> Path:
     Raises
     ------
     ConfigError
-        If a folder has that name.
+        If something that is not a plain file has that name: a folder, a link, a device.
+    StorageError
+        If the disk is full, or the place cannot be written.
     """
     target = Path(path)
-    if target.is_dir():
-        raise ConfigError(f"{target} is a folder. Name a file.")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    refuse_odd(target)
+    unfinished = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
     try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)  # the umask takes its part away
         with os.fdopen(handle, "wb") as stream:
             stream.write(content)
-        os.chmod(name, 0o644)
-        os.replace(name, target)
+        os.replace(unfinished, target)
+    except OSError as error:
+        _drop(unfinished)
+        raise StorageError(target, error) from error
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        _drop(unfinished)
         raise
     return target
+
+
+def refuse_odd(path: Path) -> None:
+    """Refuse to write at a name that a folder, a link, a device or a pipe has.
+
+    Raises
+    ------
+    ConfigError
+        Saying what is there.
+    """
+    if path.is_symlink():
+        raise ConfigError(f"{path} is a link. What it points to is left alone; name a file.")
+    if path.is_dir():
+        raise ConfigError(f"{path} is a folder. Name a file.")
+    if path.exists() and not path.is_file():
+        raise ConfigError(f"{path} is no plain file. Name a file.")
+
+
+def sweep(folder: Path, names: Iterable[str]) -> None:
+    """Remove what killed writes of these files have left in a folder."""
+    known = set(names)
+    for path in folder.glob(".*.part") if folder.is_dir() else ():
+        found = _UNFINISHED.fullmatch(path.name)
+        if found and found["name"] in known and path.is_file() and not path.is_symlink():
+            path.unlink(missing_ok=True)
+
+
+def _drop(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError:
+        return  # whoever took the place away has taken the file with it

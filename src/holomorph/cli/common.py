@@ -30,6 +30,7 @@ DataDir = Annotated[Path | None, typer.Option(help="Folder with the IDX files of
 Box = Annotated[tuple[float, float] | None, typer.Option(help="LOW HIGH of the inputs of an npz file.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace an earlier run in the folder.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on where a stopped run was.")]
+Trust = Annotated[bool, typer.Option("--trust", help="Import the code that a run or a record names as its model.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bars.")]
 
 

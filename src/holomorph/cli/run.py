@@ -22,6 +22,7 @@ from holomorph.cli.common import (
     RuleText,
     RunPath,
     Seed,
+    Trust,
     WithBaseline,
     percent,
     say,
@@ -50,6 +51,7 @@ def run(
     seed: Seed = 0,
     force: Force = False,
     resume: Resume = False,
+    trust: Trust = False,
     quiet: Quiet = False,
 ) -> None:
     """Train a robust classifier and its undefended baseline, attack both, and write the report."""
@@ -69,6 +71,7 @@ def run(
             seed=seed,
             force=force,
             resume=resume,
+            trust=trust,
             quiet=quiet,
         )
         evaluate(str(out), threat=None, n=n, seed=seed, resume=resume, quiet=quiet)

@@ -22,6 +22,7 @@ from holomorph.cli.common import (
     RuleText,
     RunPath,
     Seed,
+    Trust,
     WithBaseline,
     percent,
     say,
@@ -30,7 +31,7 @@ from holomorph.data import Splits, load
 from holomorph.records.training import BaselineSummary, TrainRecord
 from holomorph.rules import DEFAULT, Plain
 from holomorph.threats import ThreatModel
-from holomorph.training.folder import RunConfig, RunFolder, check_same, prepare_folder
+from holomorph.training.folder import RunConfig, RunFolder, check_same, holding
 from holomorph.training.settings import Settings
 
 #: Epochs that bring the two known data sets to rest; small data needs more passes.
@@ -38,7 +39,7 @@ EPOCHS = {"digits": 40, "fashion-mnist": 6}
 
 
 #: Options that say nothing about the run itself: given alone, all else is taken from the folder.
-APART = {"out", "resume", "quiet", "n"}
+APART = {"out", "resume", "quiet", "n", "trust"}
 
 
 def train(
@@ -64,6 +65,7 @@ def train(
     seed: Seed = 0,
     force: Force = False,
     resume: Resume = False,
+    trust: Trust = False,
     quiet: Quiet = False,
 ) -> None:
     """Train a classifier by a rule, and an undefended baseline of the same shape."""
@@ -84,11 +86,10 @@ def train(
     if before is not None:
         noted = before.asked  # what an older version did not know is not compared
         check_same(noted, {key: config.asked.get(key) for key in noted}, out)
-    prepare_folder(out, resume=resume, force=force)
-    if before is None:
-        config.save(out / "config.json")
-    with progress.shown(enabled=not quiet):
-        record = _train_both(RunFolder(out), splits, config)
+    with holding(out, resume=resume, force=force), progress.shown(enabled=not quiet):
+        if before is None:
+            config.save(out / "config.json")
+        record = _train_both(RunFolder(out), splits, config, trust or model)
     last = record.history[-1]
     accuracy = percent(last.validation_accuracy) if last.validation_accuracy is not None else "unknown"
     say(f"Trained {config.model} by {config.rule} in {record.seconds:.0f} s: {accuracy} right on validation samples.")
@@ -96,7 +97,7 @@ def train(
 
 def _begun(out: Path) -> RunConfig | None:
     """What the run in the folder was asked to do; None if nothing began there."""
-    return RunFolder.open(out).config if out.is_dir() and any(out.iterdir()) else None
+    return RunFolder.open(out).config if (out / "config.json").is_file() else None
 
 
 def _given(context: typer.Context) -> set[str]:
@@ -137,20 +138,20 @@ def _plan(
         baseline=baseline,
     )
     config.build_rule()
-    config.build_model()
+    config.build_model(trusted=model)
     Settings(**{key: value for key, value in settings.items() if key != "guard"})
     return splits, config
 
 
-def _train_both(folder: RunFolder, splits: Splits, config: RunConfig) -> TrainRecord:
+def _train_both(folder: RunFolder, splits: Splits, config: RunConfig, trusted: str | bool) -> TrainRecord:
     from holomorph.training.fit import fit  # brings the distributed engine: seconds that an error need not wait for
 
-    record = fit(config.build_model(), splits, config.build_rule(), out=folder.path, resume=True, seed=config.seed,
-                 **config.training)  # fmt: skip
+    record = fit(config.build_model(trusted=trusted), splits, config.build_rule(), out=folder.path, resume=True,
+                 seed=config.seed, **config.training)  # fmt: skip
     if config.baseline:
         baseline_path = folder.path / "baseline"
-        plain = fit(config.build_model(), splits, Plain(seed=config.seed), out=baseline_path, resume=True,
-                    seed=config.seed, **{**config.training, "guard": False})  # fmt: skip
+        plain = fit(config.build_model(trusted=trusted), splits, Plain(seed=config.seed), out=baseline_path,
+                    resume=True, seed=config.seed, **{**config.training, "guard": False})  # fmt: skip
         (baseline_path / "model.safetensors").replace(folder.path / "baseline.safetensors")
         record = record.model_copy(
             update={

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from holomorph._utils.io import write_atomically
-from holomorph.errors import CheckpointError
+from holomorph.errors import CheckpointError, HolomorphWarning
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor]) -> str:
@@ -98,14 +99,45 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 def latest(folder: Path) -> Path | None:
     """Return the newest checkpoint's JSON, or None."""
-    return max(folder.glob("epoch-*.json"), default=None)
+    return max(folder.glob("epoch-*.json"), key=_epoch, default=None)
+
+
+def newest_whole(folder: Path) -> Path | None:
+    """Return the newest checkpoint that can be read, with a warning where newer ones cannot; None if there is none.
+
+    Raises
+    ------
+    CheckpointError
+        If there are checkpoints and all of them are damaged.
+    """
+    damaged: CheckpointError | None = None
+    for path in sorted(folder.glob("epoch-*.json"), key=_epoch, reverse=True):
+        try:
+            load_checkpoint(path)
+        except CheckpointError as error:
+            damaged = damaged or error
+            continue
+        if damaged is not None:
+            warnings.warn(f"{damaged} The run goes on from {path.stem}.", HolomorphWarning, stacklevel=2)
+        return path
+    if damaged is not None:
+        raise damaged
+    return None
 
 
 def prune(folder: Path, keep: int = 2) -> None:
-    """Delete all but the newest checkpoints, JSON first."""
-    for path in sorted(folder.glob("epoch-*.json"))[:-keep]:
-        path.unlink()
-        path.with_suffix(".safetensors").unlink(missing_ok=True)
+    """Delete all but the newest checkpoints, JSON first, and tensors whose JSON a kill has left out."""
+    kept = sorted(folder.glob("epoch-*.json"), key=_epoch)[-keep:]
+    for pattern in ("epoch-*.json", "epoch-*.safetensors"):
+        for path in folder.glob(pattern):
+            if path.with_suffix(".json") not in kept and path.is_file() and not path.is_symlink():
+                path.unlink()
+
+
+def _epoch(path: Path) -> int:
+    """The number in a checkpoint's name: names are not in order beyond 9,999."""
+    digits = path.stem.removeprefix("epoch-")
+    return int(digits) if digits.isdecimal() else -1
 
 
 def flatten_optimizer(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], list[dict[str, Any]]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from holomorph.threats import ThreatModel
 from holomorph.training import checkpoint
 from holomorph.training.batches import Training, make_batches
 from holomorph.training.devices import one_device
-from holomorph.training.folder import check_same, prepare_folder
+from holomorph.training.folder import check_same, holding
 from holomorph.training.guard import make_guard
 from holomorph.training.loop import Loop
 from holomorph.training.settings import Settings
@@ -124,21 +125,21 @@ def fit(
     check_model(model.to(x.device), x, count_outputs(y, whole=batches.samples == len(y)), batch_size=batch_size)
     if isinstance(train, Splits) and validation is None:
         validation = (train.x_val, train.y_val)
-    if folder is not None and fabric.is_global_zero:
-        prepare_folder(folder, resume=resume, force=force)
     started = datetime.now(UTC).isoformat(timespec="seconds")
-    loop = Loop(fabric, model, rule, batches, settings, folder / "checkpoints" if folder else None)
-    sample = (fabric.to_device(x), fabric.to_device(y))
-    loop.guard = make_guard(rule, sample, restore=guard, on_disk=folder is not None)
-    with training_modes(model):
-        run(loop, validation, folder)
-    rule.settle()
-    if loop.averaged is not None:
-        model.load_state_dict(loop.averaged.module.state_dict())
-    record = _record(loop, train, started)
-    if folder is not None and fabric.is_global_zero:
-        checkpoint.save_tensors(folder / "model.safetensors", model.state_dict())
-        record.save(folder / "train.json")
+    writes = folder is not None and fabric.is_global_zero
+    with holding(folder, resume=resume, force=force) if folder is not None and writes else nullcontext():
+        loop = Loop(fabric, model, rule, batches, settings, folder / "checkpoints" if folder else None)
+        sample = (fabric.to_device(x), fabric.to_device(y))
+        loop.guard = make_guard(rule, sample, restore=guard, on_disk=folder is not None)
+        with training_modes(model):
+            run(loop, validation, folder)
+        rule.settle()
+        if loop.averaged is not None:
+            model.load_state_dict(loop.averaged.module.state_dict())
+        record = _record(loop, train, started)
+        if folder is not None and writes:
+            checkpoint.save_tensors(folder / "model.safetensors", model.state_dict())
+            record.save(folder / "train.json")
     return record
 
 
@@ -146,7 +147,7 @@ def run(loop: Loop, validation: tuple[Tensor, Tensor] | None, folder: Path | Non
     """Bring a loop to its last epoch, from its newest checkpoint if there is one."""
     if loop.folder is not None:
         check_same_run(loop)
-        newest = checkpoint.latest(loop.folder)
+        newest = checkpoint.newest_whole(loop.folder)
         if newest is not None:
             loop.restore(newest)
         elif not loop.history:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -11,6 +14,8 @@ import torch
 from pydantic import Field
 from torch import nn
 
+from holomorph._utils.io import sweep
+from holomorph._utils.output import locked, remove_own
 from holomorph._utils.seeding import seed_for
 from holomorph.data import Splits, load
 from holomorph.errors import ConfigError, DataError
@@ -51,8 +56,25 @@ class RunConfig(Record):
         fields = self.model_dump(mode="json", exclude={"kind", "schema_version", "threat", "training"})
         return {**fields, "threat": str(self.threat), "box": list(self.threat.box), **self.training}
 
-    def build_model(self) -> nn.Module:
-        """Make the untrained model, from a start that depends on the seed only."""
+    def build_model(self, *, trusted: str | bool = False) -> nn.Module:
+        """Make the untrained model, from a start that depends on the seed only.
+
+        Parameters
+        ----------
+        trusted:
+            A model that is not built in is code that a file names. It is imported only if it is the one named here,
+            or for True.
+
+        Raises
+        ------
+        ConfigError
+            For code that nobody has trusted.
+        """
+        if ":" in self.model and trusted is not True and trusted != self.model:
+            raise ConfigError(
+                f"The run's model is {self.model}, code that would be imported from where you are. If you know it, "
+                f"give --model {self.model}, or --trust (trust=True)."
+            )
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed_for(self.seed, "model"))
             return classifiers.build(self.model, self.shape, self.classes, activation=self.activation)
@@ -98,7 +120,7 @@ class RunFolder:
         """Whether an undefended baseline was trained."""
         return (self.path / "baseline.safetensors").is_file()
 
-    def load_model(self, name: str = "model") -> nn.Module:
+    def load_model(self, name: str = "model", *, trusted: str | bool = False) -> nn.Module:
         """Load the trained ``"model"`` or its ``"baseline"``, in evaluation mode.
 
         Raises
@@ -111,7 +133,7 @@ class RunFolder:
         path = self.path / f"{name}.safetensors"
         if not path.is_file():
             raise DataError(f"{path} is missing: the training was not finished. Go on with: holomorph train --resume")
-        model = self.config.build_model()
+        model = self.config.build_model(trusted=trusted)
         checkpoint.load_into(model, checkpoint.load_tensors(path), str(path))
         return model.eval()
 
@@ -121,36 +143,56 @@ WRITTEN = (
     "config.json", "train.json", "model.safetensors", "baseline.safetensors", "events.out.tfevents.*",
     "logs/metrics.csv",
     "checkpoints/settings.json", "checkpoints/epoch-*.json", "checkpoints/epoch-*.safetensors",
-    "evaluation.json", "evaluation.npz", "evaluation.state/*", "diagnostics.json", "explanation.json",
-    "explanation.parts/*", "report.html", "run-val.json", "run-test.json", "attacks/*.safetensors",
+    "evaluation.json", "evaluation.npz", "evaluation.state/*.safetensors", "diagnostics.json", "explanation.json",
+    "explanation.parts/*.npz", "run-val.json", "run-test.json", "attacks/*.safetensors", ".*.lock",
 )  # fmt: skip
+
+#: The lock of a run, which is also the mark that one began in the folder, before any other file lies there.
+LOCK = ".run.lock"
 
 #: What to do about a run that was started with other settings.
 RESUME_ALIKE = "Resume with the same settings, or give --force to start anew."
 
 
-def prepare_folder(folder: Path, *, resume: bool, force: bool) -> None:
-    """Make the run's folder, or say why it cannot be used; ``force`` removes what this package wrote there.
+@contextmanager
+def holding(folder: Path, *, resume: bool, force: bool) -> Iterator[None]:
+    """Make the run's folder and hold it while the run writes, or say why it cannot be used.
+
+    ``force`` removes what this package wrote there. Whatever a kill has left, ``resume`` goes on from it or starts
+    anew.
 
     Raises
     ------
     ConfigError
-        If it exists and neither ``resume`` nor ``force`` was asked for, is no run, or cannot be written.
+        If it exists and neither ``resume`` nor ``force`` was asked for, is no run, or another process writes there.
+    StorageError
+        If it cannot be written.
     """
-    try:
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            if not (resume or force):
-                raise ConfigError(f"{folder} exists. Choose another, or give --force to replace it, or --resume.")
-            if not is_run(folder):
-                raise ConfigError(f"{folder} is no run of holomorph and will not be replaced. Choose another.")
-            if not resume:
-                _clear(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".writable"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise ConfigError(f"The folder {folder} cannot be written ({error.strerror}). Choose another.") from error
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"{folder} is no folder. Choose another name.")
+    if _content_beyond_lock(folder):
+        if not (resume or force):
+            raise ConfigError(f"{folder} exists. Choose another, or give --force to replace it, or --resume.")
+        if not is_run(folder):
+            raise ConfigError(f"{folder} is no run of holomorph and will not be replaced. Choose another.")
+    with locked(folder / LOCK):
+        if force and not resume:
+            _clear(folder)
+        for place in (folder, folder / "baseline", folder / "checkpoints", folder / "baseline" / "checkpoints"):
+            if not place.is_symlink():
+                sweep(place, _names(place))
+        yield
+
+
+def _content_beyond_lock(folder: Path) -> bool:
+    return folder.is_dir() and any(path.name != LOCK for path in folder.iterdir())
+
+
+def _names(folder: Path) -> list[str]:
+    """The files of ours that a killed write may have left unfinished there."""
+    ours = {pattern.rpartition("/")[2] for pattern in WRITTEN}
+    found = [path.name[1:].rsplit(".", 2)[0] for path in folder.glob(".*.part")]
+    return [name for name in found if any(fnmatch(name, pattern) for pattern in ours)]
 
 
 def check_same(before: dict[str, Any], now: dict[str, Any], folder: Path, remedy: str = RESUME_ALIKE) -> None:
@@ -171,7 +213,8 @@ def check_same(before: dict[str, Any], now: dict[str, Any], folder: Path, remedy
 def is_run(folder: Path) -> bool:
     """Whether a training of this package began or ended in the folder."""
     return (
-        _content(folder / "config.json").get("kind") == RunConfig.KIND
+        ((folder / LOCK).is_file() and not (folder / LOCK).is_symlink())
+        or _content(folder / "config.json").get("kind") == RunConfig.KIND
         or _content(folder / "train.json").get("kind") == TrainRecord.KIND
         or {"rule", "epochs"} <= _content(folder / "checkpoints" / "settings.json").keys()
     )
@@ -188,10 +231,5 @@ def _content(path: Path) -> dict[str, Any]:
 def _clear(folder: Path) -> None:
     """Remove what we wrote, and the folders that are empty then."""
     places = (folder, folder / "baseline")
-    ours = [path for place in places for pattern in WRITTEN for path in place.glob(pattern) if path.is_file()]
-    for path in ours:
-        path.unlink()
-    within = {above for path in ours for above in path.parents if folder in above.parents}
-    for above in sorted(within, reverse=True):  # a folder stands after the one that it lies in
-        if not any(above.iterdir()):
-            above.rmdir()
+    ours = [path for place in places for pattern in WRITTEN for path in place.glob(pattern)]
+    remove_own(folder, [path for path in ours if path != folder / LOCK and not path.is_dir()])
