@@ -99,10 +99,9 @@ class Study:
     def evaluate(self, name: str, samples: int, threats: list[ThreatModel]) -> None:
         """All attacks and checks; the record lies beside the model."""
         model = self.train(name)
-        where = folder(name, self.rows[name]) / "evaluation.json"
-        record = evaluate(model, *self.images(name, samples), threats, n=samples, resume=where.with_suffix(".partial"),
+        where = folder(name, self.rows[name]) / "strict"
+        record = evaluate(model, *self.images(name, samples), threats, n=samples, out=where, resume=True,
                           name=name, data="fashion-mnist")  # fmt: skip
-        record.save(where)
         self.ledger.keep(name, {
             "evaluation": {
                 "samples": samples, "clean": record.clean, "robust": record.robust,

@@ -27,6 +27,7 @@ def main() -> None:
             budget="20epochs",
             seeds=3,
             out=RUNS / "digits",
+            resume=True,
             model="mlp",
             batch_size=64,
             lr=2e-3,

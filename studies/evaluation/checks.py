@@ -59,7 +59,17 @@ def evaluated(name: str, model: nn.Module, baseline: nn.Module, data: Splits, sa
     kept = RUNS / "checks" / name
     x, y = data.x_test[:samples], data.y_test[:samples]
     return evaluate(
-        model, x, y, THREAT, baseline=baseline, quick=QUICK, batch_size=100, resume=kept, name=name, data=data.name
+        model,
+        x,
+        y,
+        THREAT,
+        baseline=baseline,
+        quick=QUICK,
+        batch_size=100,
+        out=kept,
+        resume=True,
+        name=name,
+        data=data.name,
     )
 
 

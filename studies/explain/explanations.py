@@ -129,19 +129,19 @@ def explain_all(data: Splits, samples: int) -> None:
     """Energies, harmonicity and boundary of the CNNs of all images, trained by five rules."""
     x, y = data.x_test[FIRST : FIRST + samples], data.y_test[FIRST : FIRST + samples]
     for name in (*CNNS, "cnn finite"):
-        file = f"{name.replace(' ', '-')}-inf.json"
+        file = f"{name.replace(' ', '-')}-inf"
         record = explain(
             trained(name, data), x, y, threat=THREATS[0], reference=data.x_train[:5000], name=name, data=data.name,
-            out=RUNS / file, only=("energies", "harmonicity", "boundary"),
+            out=RUNS / file, resume=True, only=("energies", "harmonicity", "boundary"),
         )  # fmt: skip
-        record.save(RESULTS / file)
+        record.save(RESULTS / f"{file}.json")
 
 
 def transfer_all(data: Splits, samples: int) -> None:
     models = {name: trained(name, data) for name in MOVED}
     x, y = data.x_test[FIRST : FIRST + samples], data.y_test[FIRST : FIRST + samples]
     options = {"eps": (0.02, 0.05, 0.1), "steps": 20, "batch_size": 125}
-    record = transfer(models, x, y, threat=ThreatModel("inf", 0.05), out=RESULTS / "transfer.json", **options)
+    record = transfer(models, x, y, threat=ThreatModel("inf", 0.05), out=RESULTS, resume=True, **options)
     for s in record.scores:
         figures = f"R2 {s.r_squared.value:.2f}, centred {s.r_squared_centred.value:.2f}"
         print(

@@ -29,20 +29,20 @@ def test_explain_writes_the_record_into_the_run(runs, capsys):
 
 
 def test_explain_measures_some_parts_only(runs, tmp_path):
-    out = tmp_path / "explanation.json"
+    out = tmp_path / "explanation"
     options = ["--n", "24", "--only", "energies, boundary", "--out", str(out), "--quiet"]
     assert _status(["explain", str(runs[0]), *options]) == DONE
-    record = ExplanationRecord.load(out)
+    record = ExplanationRecord.load(out / "explanation.json")
     assert record.energies is not None
     assert record.boundary is not None
     assert record.margins is None
 
 
 def test_transfer_between_two_runs(runs, tmp_path):
-    out = tmp_path / "transfer.json"
+    out = tmp_path / "transfer"
     options = ["--threat", "inf:0.05,inf:0.1", "--n", "12", "--steps", "2", "--out", str(out), "--quiet"]
     assert _status(["transfer", *map(str, runs), *options]) == DONE
-    record = TransferRecord.load(out)
+    record = TransferRecord.load(out / "transfer.json")
     assert record.models == tuple(map(str, runs))
     assert {a.eps for a in record.attacked} == {0.05, 0.1}
 

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from holomorph.cli import _status
+from holomorph.errors import ConfigError
 from holomorph.records.training import TrainRecord
 from holomorph.rules import Plain
 from holomorph.training.folder import RunFolder
@@ -104,7 +105,9 @@ def test_a_users_own_model(folder, capsys):
     (folder / "mine.py").write_text("from torch import nn\ndef make(shape, classes):\n    return nn.Linear(2, 2)\n"
                                     "def wrong():\n    return 3\n")  # fmt: skip
     assert _status(arguments(folder, "--model", "mine:make", "--no-baseline")) == 0
-    assert isinstance(RunFolder.open(folder / "run").load_model(), nn.Linear)
+    with pytest.raises(ConfigError, match="If you know it, give --model mine:make, or --trust"):
+        RunFolder.open(folder / "run").load_model()
+    assert isinstance(RunFolder.open(folder / "run").load_model(trusted="mine:make"), nn.Linear)
     assert _status(arguments(folder, "--model", "mine:wrong", "--force")) == 2
     assert "returned int, not a torch.nn.Module" in capsys.readouterr().err
 
@@ -175,7 +178,7 @@ def test_resuming_takes_everything_from_the_run(folder, capsys):
     assert (folder / "run" / "baseline.safetensors").read_bytes() == weights
     assert _status(["train", "--resume", "--out", str(folder / "data.npz"), "--quiet"]) == 2
     assert _status(["train", "--resume", "--out", str(folder), "--quiet"]) == 2
-    assert "is no run folder: it has no config.json" in capsys.readouterr().err
+    assert "is no run of holomorph and will not be replaced" in capsys.readouterr().err
 
 
 def test_the_package_runs_as_a_module():

@@ -32,7 +32,9 @@ def blobs():
 
 
 def run(blobs, out, **settings):
-    return compare(blobs, RULES, THREATS, budget="8epochs", seeds=2, out=out, batch_size=32, lr=1e-2, **settings)
+    return compare(
+        blobs, RULES, THREATS, budget="8epochs", seeds=2, out=out, batch_size=32, lr=1e-2, resume=True, **settings
+    )
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +117,7 @@ def test_trainings_of_another_plan_are_not_taken(blobs, tmp_path, monkeypatch, o
     compare(**common, out=tmp_path)
     monkeypatch.setattr("holomorph.comparison.runs._Plan.network", lambda *_: None)  # nothing is trained
     with pytest.raises(ConfigError, match=rf"was started with {difference}\. Use another folder\."):
-        compare(**{**common, **other}, split="test", out=tmp_path)
+        compare(**{**common, **other}, split="test", out=tmp_path, resume=True)
     assert not list(tmp_path.glob("*/*/run-test.json"))
 
 
@@ -135,7 +137,7 @@ def test_the_test_split_gets_the_evaluation(blobs, tmp_path, monkeypatch):
     assert record.samples == 4
     assert record.quantities == ("clean", "inf:0.1")
     assert "AutoAttack" in record.attack
-    assert (tmp_path / "nfgsm" / "seed-0" / "attacks").is_dir()
+    assert (tmp_path / "nfgsm" / "seed-0" / "evaluation.json").is_file()
     rule = record.rules[0]
     assert rule.runs[0].robust["inf:0.1"] <= rule.runs[0].clean
 

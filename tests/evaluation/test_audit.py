@@ -22,9 +22,10 @@ from scenes import THREAT, Scene
 
 @pytest.fixture(scope="module")
 def once(scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> tuple[EvaluationRecord, Path]:
-    path = tmp_path_factory.mktemp("kept") / "evaluation.npz"
+    folder = tmp_path_factory.mktemp("kept")
     threats = [THREAT, ThreatModel(2, 0.5)]
-    return evaluate(scene.honest, scene.x[:16], scene.y[:16], threats, quick=True, checks=False, keep=path), path
+    record = evaluate(scene.honest, scene.x[:16], scene.y[:16], threats, quick=True, checks=False, out=folder)
+    return record, folder / "evaluation.npz"
 
 
 @pytest.fixture
@@ -51,8 +52,7 @@ def test_an_honest_record_stands(kept: tuple[EvaluationRecord, Path], scene: Sce
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_models_in_half_precision_are_kept_and_stand(dtype: torch.dtype, scene: Scene, tmp_path: Path) -> None:
     model = deepcopy(scene.honest).to(dtype)
-    keep = tmp_path / "evaluation.npz"
-    record = evaluate(model, scene.x[:8], scene.y[:8], THREAT, quick=True, checks=False, keep=keep)
+    record = evaluate(model, scene.x[:8], scene.y[:8], THREAT, quick=True, checks=False, out=tmp_path)
     assert record.robust < record.clean
     assert audit(record, model, tmp_path).discrepancies == ()
     assert next(model.parameters()).dtype == dtype

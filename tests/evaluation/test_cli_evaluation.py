@@ -64,27 +64,24 @@ def test_a_users_model_is_evaluated_and_audited(folder: Path, capsys: pytest.Cap
     said = capsys.readouterr().err
     assert "Robust accuracy under all of them at once" in said
     assert "This is an upper bound. A quick evaluation" in said
-    record = EvaluationRecord.load("evaluation.json")
+    record = EvaluationRecord.load("evaluation/evaluation.json")
     assert record.samples == 12
     assert record.baseline is not None
-    assert not Path("evaluation.state").exists()
-    assert status("audit", "evaluation.json") == 0
+    assert not Path("evaluation/evaluation.state").exists()
+    assert status("audit", "evaluation", "--trust") == 0
     assert "The record stands." in capsys.readouterr().err
-    assert status("audit", "evaluation.json", "--weights", "baseline.pt") == 3
-
-
-def test_what_belongs_to_a_record_has_its_whole_name(folder: Path) -> None:
-    model = ("evaluate", "disguised_models:small", "--weights", "honest.safetensors", *COMMON)
-    for eps in ("0.1", "0.5"):
-        assert status(*model, "--threat", f"inf:{eps}", "--out", f"eps-{eps}") == 0
-    assert sorted(p.name for p in folder.glob("eps-*")) == ["eps-0.1", "eps-0.1.npz", "eps-0.5", "eps-0.5.npz"]
-    assert [status("audit", f"eps-{eps}") for eps in ("0.1", "0.5")] == [0, 0]
+    assert status("audit", "evaluation", "--trust", "--weights", "baseline.pt") == 3
+    assert status("audit", "evaluation") == 2
+    assert "If you know it, give --trust." in capsys.readouterr().err
+    assert status(*model, "--threat", "inf:0.1", *COMMON) == 2
+    assert "evaluation/evaluation.json exists. Choose another folder, or give --force" in capsys.readouterr().err
+    assert status(*model, "--threat", "inf:0.1", *COMMON, "--force") == 0
 
 
 def test_strict_turns_a_failed_check_into_status_three(folder: Path) -> None:
     arguments = ("evaluate", "disguised_models:cut", "--weights", "honest.safetensors", *COMMON)
     assert status(*arguments) == 0
-    assert status(*arguments, "--strict") == 3
+    assert status(*arguments, "--strict", "--force") == 3
 
 
 def test_one_output_and_features_of_their_own_go_through_every_command(
@@ -100,8 +97,8 @@ def test_one_output_and_features_of_their_own_go_through_every_command(
     save_file({"weight": torch.tensor(slope[None]).float(), "bias": bias}, "single.safetensors")
     model = ("evaluate", "disguised_models:single", "--weights", "single.safetensors", "--data", "npz:table.npz",
              "--n", "12", "--quick", "--quiet")  # fmt: skip
-    assert status(*model, "--features", "features.npz", "--out", "first.json") == 0
-    first = EvaluationRecord.load("first.json")
+    assert status(*model, "--features", "features.npz", "--out", "first") == 0
+    first = EvaluationRecord.load("first/evaluation.json")
     room = np.minimum(x[:, :2], scale[:2] - x[:, :2])  # to the nearer wall: less than the way the attack may take
     gap = np.abs((x - scale / 2) @ slope)
     surely = np.minimum(room, scale[:2] * [0.2, 0.1]) @ np.abs(slope[:2]) > gap * 1.001
@@ -111,14 +108,12 @@ def test_one_output_and_features_of_their_own_go_through_every_command(
     assert broken[surely].all()
     assert not broken[never].any()
     assert 0 < broken.mean() < 1
-    assert status("audit", "first.json") == 0
-    Path("first").mkdir()
-    Path("first.json").rename("first/evaluation.json")
+    assert status("audit", "first", "--trust") == 0
     assert status(*model, "--features", "features.npz", "--threat", "inf:1,2:1", "--against", "first") == 0
     assert "Difference to disguised_models:single with single.safetensors, robust at inf:1: +0.0" in (
         capsys.readouterr().err
     )
-    gaps = EvaluationRecord.load("evaluation.json").differences
+    gaps = EvaluationRecord.load("evaluation/evaluation.json").differences
     assert [gap.quantity for gap in gaps] == ["clean", "inf:1"]
 
 
@@ -162,19 +157,17 @@ def test_a_run_has_its_own_model_and_data(run: Path, capsys: pytest.CaptureFixtu
         (("evaluate", "disguised_models:small", "--threat", "inf:8/255x", *COMMON), "not a number or a fraction"),
         (("evaluate", "disguised_models:none", *COMMON), "Cannot import"),
         (("evaluate", "disguised_models:small", "--weights", "data.npz", *COMMON), "data.npz"),
-        (("evaluate", "disguised_models:small", *COMMON, "--out", "data.json"), "would overwrite data.npz"),
+        (("evaluate", "disguised_models:small", *COMMON, "--out", "data.npz"), "--out data.npz is a file."),
         (("evaluate", "disguised_models:small", *COMMON, "--thorough"), "quick or thorough, not both"),
         (("evaluate", "disguised_models:small", *COMMON, "--features", "data.npz"), "eps, low and high"),
         (("evaluate", "disguised_models:small", *COMMON, "--against", "none.json"), "no record at none.json"),
         (("evaluate", "disguised_models:small", *COMMON, "--batch-size", "0"), "Invalid value for '--batch-size'"),
         (("evaluate", "disguised_models:small", *COMMON, "--n", "-1"), "Invalid value for '--n'"),
-        (("evaluate", "disguised_models:small", *COMMON, "--out", "there"), "--out there is a folder. Name a file."),
         (("evaluate", "disguised_models:small", *COMMON, "--robustbench", "there"), "--robustbench there is a folder."),
         (("evaluate", "disguised_models:small", *COMMON, "--out", "data.npz/a"), "nothing can be added to"),
         (("evaluate", "disguised_models:small", *COMMON, "--against", "there"), "no record at there/evaluation.json"),
-        (("explain", "disguised_models:small", "--data", "npz:data.npz", "--out", "there"), "Name a file."),
-        (("transfer", "a", "b", "--out", "there"), "--out there is a folder. Name a file."),
-        (("report", "evaluation.json", "--out", "there"), "--out there is a folder. Name a file."),
+        (("explain", "disguised_models:small", "--data", "npz:data.npz", "--out", "data.npz"), "Name a folder."),
+        (("transfer", "a", "b", "--out", "data.npz"), "--out data.npz is a file. Name a folder."),
         (("geometry", "--out", "data.npz"), "--out data.npz is a file. Name a folder."),
         (("compare", "--rules", "plain", "--out", "data.npz"), "--out data.npz is a file. Name a folder."),
         (("audit", "nothing.json"), "no record"),

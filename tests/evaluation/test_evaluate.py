@@ -126,7 +126,7 @@ def test_resuming_uses_what_is_there_and_ends_with_the_same_numbers(
     x, y = scene.x[:12], scene.y[:12]
 
     def run(folder: Path | None) -> EvaluationRecord:
-        return evaluate(scene.honest, x, y, THREAT, quick=True, checks=False, batch_size=5, resume=folder)
+        return evaluate(scene.honest, x, y, THREAT, quick=True, checks=False, batch_size=5, out=folder, resume=True)
 
     calls = []
     real = AutoAttackStage.__call__

@@ -36,7 +36,8 @@ def small():
 
 def asked(name):
     named = Named("share:small", data="npz:data.npz", box=(0.0, 1.0))
-    return Asked(named, "inf:0.1", None, Path(f"{name}.json"), 12, 4, 0, quick=True, thorough=False, shown=False)
+    return Asked(named, "inf:0.1", None, Path(name), 12, 4, 0, quick=True, thorough=False, resume=True, force=False,
+                 shown=False)
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
@@ -50,8 +51,8 @@ if __name__ == "__main__":
     try:
         share(attack, asked("two"), devices=2, start="fork")
     except WorkerError as error:
-        left = sorted(str(path) for path in Path().glob("two*"))
-        kept = [path.suffix for path in Path("two.state").iterdir()]
+        left = sorted(path.name for path in Path("two").iterdir())
+        kept = [path.suffix for path in Path("two/evaluation.state").iterdir()]
         Path("lost.json").write_text(json.dumps([str(error), left, kept]))
     Path("mortal").unlink()
     share(attack, asked("two"), devices=2, start="fork")
@@ -68,10 +69,10 @@ def test_a_killed_process_costs_one_sentence_and_no_figure(tmp_path: Path) -> No
     said, left, kept = json.loads((tmp_path / "lost.json").read_text())
     assert said.startswith("A process of the evaluation was lost (SIGKILL;")
     assert said.endswith("the same command with --resume goes on from there.")
-    assert left == ["two.state"], "neither a record nor adversarial inputs"
+    assert left == [".evaluation.lock", "evaluation.state"], "neither a record nor adversarial inputs"
     assert kept, "finished batches are there"
     assert set(kept) == {".safetensors"}, "and nothing half written"
-    one, two = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("one", "two"))
+    one, two = (json.loads((tmp_path / name / "evaluation.json").read_text()) for name in ("one", "two"))
     assert two["threats"] == one["threats"]
     assert two["checks"] == one["checks"]
     assert 0 < two["robust"] < two["clean"]

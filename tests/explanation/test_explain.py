@@ -228,19 +228,23 @@ def _small():
 
 def test_a_stopped_explanation_goes_on(tmp_path, monkeypatch):
     model, x, y = _small()
-    threat, out = ThreatModel("inf", 0.1), tmp_path / "explanation.json"
+    threat, out = ThreatModel("inf", 0.1), tmp_path
     whole = explain(model, x, y, threat=threat, steps=30, out=out)
     halfway = whole.model_copy(update={"boundary": None, "harmonicity": None})
-    halfway.save(out)
+    halfway.save(out / "explanation.json")
     monkeypatch.setattr("holomorph.explanation.explain.validate_margins", lambda *a, **k: pytest.fail("measured twice"))
-    again = explain(model, x, y, threat=threat, steps=30, out=out)
+    with pytest.raises(ConfigError, match=r"explanation\.json exists"):
+        explain(model, x, y, threat=threat, steps=30, out=out)
+    again = explain(model, x, y, threat=threat, steps=30, out=out, resume=True)
     assert again.margins == whole.margins
     assert again.boundary == whole.boundary
     assert again.harmonicity == whole.harmonicity
-    assert ExplanationRecord.load(out) == again
+    assert ExplanationRecord.load(out / "explanation.json") == again
     monkeypatch.undo()
     model[0].weight.data += 1  # another model: nothing of the file may be used
-    assert explain(model, x, y, threat=threat, steps=30, out=out).margins != whole.margins
+    with pytest.raises(ConfigError, match="explains another model"):
+        explain(model, x, y, threat=threat, steps=30, out=out, resume=True)
+    assert explain(model, x, y, threat=threat, steps=30, out=out, force=True).margins != whole.margins
 
 
 def _never_right():
@@ -309,16 +313,17 @@ def test_margins_that_were_stopped_go_on_within_the_attacks(tmp_path):
 
     def run(out):
         model.calls = 0
-        return explain(model, x, y, threat=ThreatModel(2, 0.1), steps=10, batch_size=10, only=["margins"], out=out)
+        return explain(model, x, y, threat=ThreatModel(2, 0.1), steps=10, batch_size=10, only=["margins"], out=out,
+                       resume=True)  # fmt: skip
 
-    whole = run(tmp_path / "whole.json")
+    whole = run(tmp_path / "whole")
     needed, model.limit = model.calls, model.calls // 2
     with pytest.raises(KeyboardInterrupt):
-        run(tmp_path / "e.json")
-    assert "margins-0.npz" in [file.name for file in (tmp_path / "e.parts").iterdir()]
+        run(tmp_path / "e")
+    assert "margins-0.npz" in [file.name for file in (tmp_path / "e" / "explanation.parts").iterdir()]
     model.limit = 10**9
-    resumed = run(tmp_path / "e.json")
+    resumed = run(tmp_path / "e")
     assert model.calls < needed
     assert resumed.margins.found == whole.margins.found
     assert resumed.margins.thorough == whole.margins.thorough
-    assert not (tmp_path / "e.parts").exists()
+    assert not (tmp_path / "e" / "explanation.parts").exists()

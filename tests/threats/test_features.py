@@ -57,7 +57,7 @@ def test_the_whole_evaluation_finds_what_can_be_broken_and_nothing_else(dtype: t
     x, y = samples(30, dtype)
     threats = [ONCE, ThreatModel("inf", 0.5)]
     record = evaluate(Tilted(dtype), x, y, threats, features=FEATURES, quick=True, checks=dtype == torch.float64,
-                      baseline=Tilted(dtype), keep=tmp_path / "evaluation.npz")  # fmt: skip
+                      baseline=Tilted(dtype), out=tmp_path)  # fmt: skip
     for result, factor in zip(record.threats, (1.0, 0.5), strict=True):
         assert [by is not None for by in result.broken_by] == breakable(x, factor).tolist()
     assert record.trustworthy, record.failed

@@ -8,11 +8,20 @@ from lightning_fabric import Fabric
 from torch import nn
 from torch.utils.data import DataLoader, DistributedSampler, IterableDataset, RandomSampler, TensorDataset
 
-from holomorph.errors import CheckpointError, ConfigError, DataError, HolomorphWarning, ModelError, TrainingError
+from holomorph.errors import (
+    CheckpointError,
+    ConfigError,
+    DataError,
+    HolomorphWarning,
+    ModelError,
+    StorageError,
+    TrainingError,
+)
 from holomorph.records.training import TrainRecord
 from holomorph.rules import NFGSM, Dirichlet, Plain
 from holomorph.rules.registry import parse
 from holomorph.threats import ThreatModel
+from holomorph.training import checkpoint
 from holomorph.training.checkpoint import load_tensors, save_tensors
 from holomorph.training.fit import fit
 from holomorph.training.folder import holding
@@ -233,16 +242,17 @@ def test_a_users_files_in_a_run_are_kept(task, make_model, tmp_path):
     assert mine < files(out)
     fit(make_model(), task, Plain(), epochs=1, out=out, force=True)
     assert mine < files(out)
-    assert not files(out) & {"report.html", "checkpoints/epoch-0003.json"}
+    assert "report.html" in files(out), "not a page of ours"
+    assert "checkpoints/epoch-0003.json" not in files(out)
     with holding(out, resume=False, force=True):
         pass
-    assert files(out) == mine
+    assert files(out) == mine | {"report.html", ".run.lock"}
     assert "model.safetensors" in written
 
 
 def test_a_folder_that_cannot_be_written(task, make_model, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(ConfigError, match="cannot be written"):
+    with pytest.raises(StorageError, match="cannot be written"):
         fit(make_model(), task, Plain(), epochs=1, out=tmp_path / "file" / "run")
 
 
@@ -374,6 +384,8 @@ def test_a_loss_that_is_not_finite_stops_with_the_step_and_the_last_checkpoint(t
 
 def test_damaged_checkpoints_are_refused(task, make_model, tmp_path):
     fit(make_model(), task, Plain(), epochs=1, out=tmp_path / "run")
+    for path in (tmp_path / "run" / "checkpoints").glob("epoch-0000.*"):
+        path.unlink()
     tensors = tmp_path / "run" / "checkpoints" / "epoch-0001.safetensors"
     content = tensors.read_bytes()
     for damaged in (content[:-10], content[:-1] + bytes([content[-1] ^ 1])):
@@ -387,6 +399,24 @@ def test_damaged_checkpoints_are_refused(task, make_model, tmp_path):
     tensors.with_suffix(".json").write_text("{")
     with pytest.raises(CheckpointError, match="is no whole checkpoint"):
         fit(make_model(), task, Plain(), epochs=1, out=tmp_path / "run", resume=True)
+
+
+@pytest.mark.parametrize("part", ["json", "safetensors"])
+def test_a_truncated_newest_checkpoint_falls_back_to_the_one_before(task, make_model, tmp_path, part):
+    whole = fit(make_model(), task, Plain(), epochs=3, out=tmp_path / "run")
+    newest = tmp_path / "run" / "checkpoints" / f"epoch-0003.{part}"
+    newest.write_bytes(newest.read_bytes()[:20])
+    with pytest.warns(HolomorphWarning, match=r"The run goes on from epoch-0002"):
+        again = fit(make_model(), task, Plain(), epochs=3, out=tmp_path / "run", resume=True)
+    assert [epoch.loss for epoch in again.history] == [epoch.loss for epoch in whole.history]
+
+
+def test_checkpoints_are_pruned_by_number(tmp_path):
+    for number in (9_998, 9_999, 10_000, 10_001):
+        checkpoint.save_checkpoint(tmp_path, f"epoch-{number:04d}", {}, {})
+    checkpoint.prune(tmp_path)
+    assert sorted(path.name for path in tmp_path.glob("*.json")) == ["epoch-10000.json", "epoch-10001.json"]
+    assert checkpoint.latest(tmp_path) == tmp_path / "epoch-10001.json"
 
 
 def test_checkpoints_of_the_last_two_epochs_are_kept_and_hold_no_code(task, make_model, tmp_path):

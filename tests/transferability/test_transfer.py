@@ -13,7 +13,7 @@ from holomorph.records.transfer import TransferRecord
 from holomorph.threats import ThreatModel
 from holomorph.transferability.effects import measured, predicted
 from holomorph.transferability.examples import StrongestAPGD, gradient_step, stretched
-from holomorph.transferability.metrics import Arrays, Weights, centred, score
+from holomorph.transferability.metrics import Arrays, Weights, centred, prediction_score
 from holomorph.transferability.similarity import parallelogram_bounds
 from holomorph.transferability.transfer import transfer
 
@@ -115,7 +115,7 @@ def test_records_survive_saving(tmp_path):
     models = {"a": _linear(0, dtype=torch.float32), "b": _linear(1, dtype=torch.float32)}
     x, y = _data(dtype=torch.float32)
     record = transfer(models, x, y, threat=ThreatModel(2, 0.1), eps=[0.05, 0.1], steps=2)
-    assert TransferRecord.load(record.save(tmp_path / "t.json")).model_dump_json() == record.model_dump_json()
+    assert TransferRecord.load(record.save(tmp_path / "t")).model_dump_json() == record.model_dump_json()
     assert sorted({a.eps for a in record.attacked}) == [0.05, 0.1]
     assert record.scores == ()  # two models are too few to score
 
@@ -184,24 +184,24 @@ def test_a_stopped_transfer_goes_on(tmp_path):
     x, y = _data(dtype=torch.float32)
 
     def run(out):
-        return transfer(models, x, y, threat=ThreatModel("inf", 0.05), steps=5, out=out)
+        return transfer(models, x, y, threat=ThreatModel("inf", 0.05), steps=5, out=out, resume=True)
 
-    whole = run(tmp_path / "whole.json")
+    whole = run(tmp_path / "whole")
     needed = models["b"].calls
     models["b"].calls, models["b"].limit = 0, needed - 3  # within its own turn as a source
     with pytest.raises(KeyboardInterrupt):
-        run(tmp_path / "t.json")
-    assert [p.name for p in (tmp_path / "t.parts").iterdir()] == ["source-0.npz"]
+        run(tmp_path / "t")
+    assert [p.name for p in (tmp_path / "t" / "transfer.parts").iterdir()] == ["source-0.npz"]
     models["b"].calls, models["b"].limit = 0, 10**9
-    resumed = run(tmp_path / "t.json")
+    resumed = run(tmp_path / "t")
     assert models["b"].calls < needed  # the first source's part was taken from the file
-    assert not (tmp_path / "t.parts").exists()
+    assert not (tmp_path / "t" / "transfer.parts").exists()
     assert resumed.model_copy(update={"seconds": 0}) == whole.model_copy(update={"seconds": 0})
     models["b"].calls = 0
-    assert run(tmp_path / "t.json") == resumed
+    assert run(tmp_path / "t") == resumed
     assert models["b"].calls == 0
     models["b"].bias.data += 1
-    assert run(tmp_path / "t.json").fingerprint != resumed.fingerprint
+    assert run(tmp_path / "t").fingerprint != resumed.fingerprint
 
 
 def test_minimal_norm_examples_are_foretold_from_their_own_step():
@@ -224,9 +224,9 @@ def test_samples_that_do_not_count_change_nothing():
     counted[5:] = False
     label = {"attack": "fmn", "eps": 0.1, "order": 1}
     truth = Arrays(increase + 0.1, ~wrong)
-    got = score(label, Arrays(increase, wrong), increase, truth, Weights(right, counted))
+    got = prediction_score(label, Arrays(increase, wrong), increase, truth, Weights(right, counted))
     part = [Arrays(a.increase[:5], a.wrong[:5]) for a in (Arrays(increase, wrong), truth)]
-    expected = score(label, part[0], increase[:5], part[1], Weights(right[:5], counted[:5]))
+    expected = prediction_score(label, part[0], increase[:5], part[1], Weights(right[:5], counted[:5]))
     for name in ("r_squared", "r_squared_centred", "rank_success"):
         assert getattr(got, name).value == pytest.approx(getattr(expected, name).value)
     assert got.shuffled == pytest.approx(expected.shuffled)

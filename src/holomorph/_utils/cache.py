@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import io
-import shutil
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,8 +40,13 @@ class Shelf:
         """Return what was kept under the name, None if nothing was or if it belongs to another measurement."""
         if self._folder is None or not self._file(name).exists():
             return None
-        with np.load(self._file(name), allow_pickle=False) as kept:
-            arrays = dict(kept)
+        try:
+            with np.load(self._file(name), allow_pickle=False) as kept:
+                arrays = dict(kept)
+        except (OSError, ValueError, EOFError, BadZipFile):  # a damaged one counts as missing
+            return None
+        if "fingerprint" not in arrays:
+            return None
         return arrays if str(arrays.pop("fingerprint")) == self._fingerprint else None
 
     def keep(self, name: str, **arrays: NDArray[Any]) -> None:
@@ -51,11 +56,6 @@ class Shelf:
         stream = io.BytesIO()
         np.savez_compressed(stream, fingerprint=np.array(self._fingerprint), **arrays)  # type: ignore[arg-type]
         write_atomically(self._file(name), stream.getvalue())
-
-    def clear(self) -> None:
-        """Throw everything away."""
-        if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
 
     def _file(self, name: str) -> Path:
         return (self._folder or Path()) / f"{name}.npz"

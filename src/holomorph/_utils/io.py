@@ -67,6 +67,15 @@ def refuse_odd(path: Path) -> None:
         raise ConfigError(f"{path} is no plain file. Name a file.")
 
 
+#: What a page of ours says near its beginning.
+GENERATOR = '<meta name="generator" content="holomorph">'
+
+
+def is_ours(page: Path) -> bool:
+    """Whether a page was written by this package."""
+    return GENERATOR.encode() in page.read_bytes()[:1000]
+
+
 def sweep(folder: Path, names: Iterable[str]) -> None:
     """Remove what killed writes of these files have left in a folder."""
     known = set(names)

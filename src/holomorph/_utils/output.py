@@ -7,8 +7,9 @@ file that is to be replaced or removed must be a plain file that really lies in 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,6 +60,8 @@ class Output:
             Where results lie already and neither ``resume`` nor ``force`` is given, where they are not ours, or where
             another process is writing.
         """
+        if self.folder.exists() and not self.folder.is_dir():
+            raise ConfigError(f"{self.folder} is no folder. Name a folder.")
         here = [self.folder / name for name in self.results if (self.folder / name).exists()]
         here += [path for path in (self.work_folder,) if path is not None and path.is_dir() and any(path.iterdir())]
         if here and not self.began:
@@ -79,6 +82,10 @@ class Output:
         """The folder of finished parts."""
         return self.folder / self.work if self.work else None
 
+    def file(self, name: str) -> Path:
+        """Where a result lies."""
+        return self.folder / name
+
     def clear_work(self) -> None:
         """Remove the finished parts, once the results hold what they said."""
         if self.work_folder is not None and self.began:
@@ -93,6 +100,29 @@ class Output:
 def _unfinished_names(folder: Path) -> list[str]:
     """In a folder that is wholly ours, every unfinished file is."""
     return [path.name[1:].rsplit(".", 2)[0] for path in folder.glob(".*.part")]
+
+
+@contextmanager
+def output(
+    out: str | os.PathLike[str] | None,
+    kind: str,
+    results: Sequence[str],
+    *,
+    work: str = "",
+    resume: bool = False,
+    force: bool = False,
+    holds: bool = True,
+) -> Iterator[Output | None]:
+    """Hold the folder ``out`` for a measurement of this kind; None where it writes nothing.
+
+    ``holds`` is false in the processes that share the work of the one that holds the folder.
+    """
+    if out is None:
+        yield None
+        return
+    place = Output(Path(out), kind, tuple(results), work)
+    with place.writing(resume=resume, force=force) if holds else nullcontext():
+        yield place
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from torch import Tensor
 from holomorph._utils import progress
 from holomorph._utils.cache import Shelf
 from holomorph._utils.fingerprint import digest, fingerprint
+from holomorph._utils.output import output
 from holomorph._utils.versions import versions
 from holomorph.certification.bounds import Bounds
 from holomorph.certification.exact import adapter_for
@@ -60,7 +61,9 @@ def certify(
     draws: int = 10_000,
     failure: float = 0.001,
     seed: int = 0,
-    resume: str | Path | None = None,
+    out: str | Path | None = None,
+    resume: bool = False,
+    force: bool = False,
     name: str = "",
     data: str = "",
 ) -> CertificateRecord:
@@ -95,8 +98,12 @@ def certify(
         of the threats' l_2 and l_1 radii.
     seed:
         Of smoothing's noise.
+    out:
+        A folder for ``certificate.json``; finished batches lie in it meanwhile. Nothing is written without it.
     resume:
-        A folder in which finished batches are kept; the same call again goes on from them.
+        Go on from the batches that a stopped call has finished in ``out``.
+    force:
+        Replace an earlier certificate in ``out``.
     name, data:
         For the record: what was certified, on what.
 
@@ -124,20 +131,26 @@ def certify(
     at_least_one(steps=steps, batch_size=batch_size)
     name = name or type(model).__name__
     model, x, y, threats = receive(model, x, y, threat, n=n, batch_size=batch_size)
-    with under_attack(model):
+    own = output(out, "certificate", ("certificate.json",), work="certificate.parts", resume=resume, force=force)
+    with own as place, under_attack(model):
+        parts = None if place is None else place.work_folder
         if method == "smoothing":
             wide = max((t.radius for t in threats if t.norm != "inf"), default=threats[0].radius)
             smoothed = Smoothed(model, wide if sigma is None else sigma, draws, failure, 20 * batch_size, seed)
-            found = _smoothed(model, x, y, threats, smoothed, resume)
+            found = _smoothed(model, x, y, threats, smoothed, parts)
         else:
-            found = _bounded(model, x, y, threats, method, steps, batch_size, resume)
-    facts = {"model": name, "data": data, "method": method, "seed": seed}
-    return _record(found, x, y, threats, facts | {"seconds": time.perf_counter() - started})
+            found = _bounded(model, x, y, threats, method, steps, batch_size, parts)
+        facts = {"model": name, "data": data, "method": method, "seed": seed}
+        record = _record(found, x, y, threats, facts | {"seconds": time.perf_counter() - started})
+        if place is not None:
+            record.save(place.file("certificate.json"))
+            place.clear_work()
+    return record
 
 
 def _bounded(
     model: Differentiable, x: Tensor, y: Tensor, threats: Sequence[ThreatModel], method: str, steps: int,
-    batch_size: int, resume: str | Path | None,
+    batch_size: int, parts: Path | None,
 ) -> _Found:  # fmt: skip
     logits = Classifier(model).logits(x)
     predictions = logits.argmax(1)
@@ -150,7 +163,7 @@ def _bounded(
     if method == "exact":
         raise ConfigError(f"{type(model).__name__} has no exact certificate. Use method='auto'.")
     bounds = Bounds.of(model, x, logits, method)
-    shelf = _shelf(model, x, y, resume, f"{method} {steps} {batch_size} {[t.model_dump() for t in threats]}")
+    shelf = _shelf(model, x, y, parts, f"{method} {steps} {batch_size} {[t.model_dump() for t in threats]}")
     found = _Found(predictions, logits.shape[1], [], [])
     with progress.bar("certifying", total=len(threats) * len(x)) as bar:
         for number, threat in enumerate(threats):
@@ -180,13 +193,13 @@ def _batch(
 
 def _smoothed(
     model: Differentiable, x: Tensor, y: Tensor, threats: Sequence[ThreatModel], smoothed: Smoothed,
-    resume: str | Path | None,
+    parts: Path | None,
 ) -> _Found:  # fmt: skip
     classes = Classifier(model).logits(x[:1]).shape[1]
     check_labels(y, classes)
     settings = f"smoothing {smoothed.sigma} {smoothed.draws} {smoothed.batch_size} {smoothed.seed}"
     with progress.bar("smoothing", total=len(x)) as bar:
-        predictions, radii = smoothed.certify(x, _shelf(model, x, y, resume, settings), bar.advance)
+        predictions, radii = smoothed.certify(x, _shelf(model, x, y, parts, settings), bar.advance)
     mine = radii * (predictions == y)
     # The l_2 ball of radius r holds the l_1 ball of r and the l_inf ball of r / sqrt(n).
     scale = {"2": 1.0, "1": 1.0, "inf": 1 / math.sqrt(x[0].numel()) * (1 - 1e-9)}

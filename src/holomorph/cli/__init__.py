@@ -12,6 +12,7 @@ from holomorph._utils.versions import versions
 from holomorph.cli import audit, certify, compare, evaluate, explain, geometry, report, run, train, transfer
 from holomorph.cli.allocator import keep_memory
 from holomorph.cli.common import say, sentence
+from holomorph.cli.faults import catch_signals, users_fault
 from holomorph.errors import HolomorphError, HolomorphWarning
 
 app = typer.Typer(
@@ -41,6 +42,9 @@ for command in (run, train, evaluate, certify, compare, report, audit, explain, 
     name = command.__name__.rpartition(".")[2]
     app.command(name)(getattr(command, name))
 
+#: Commands that keep what they finish.
+RESUMABLE = {"run", "train", "evaluate", "compare", "explain", "transfer"}
+
 #: Exit status: done, our fault, bad input, a failed check under --strict, interrupted.
 DONE, OUR_FAULT, BAD_INPUT, CHECK_FAILED, INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -48,6 +52,7 @@ DONE, OUR_FAULT, BAD_INPUT, CHECK_FAILED, INTERRUPTED = 0, 1, 2, 3, 130
 def main(arguments: list[str] | None = None) -> None:
     """Run a command and exit: 0 done, 2 bad input, 1 our fault, 3 a failed check under ``--strict``."""
     keep_memory()
+    catch_signals()
     sys.exit(_status(sys.argv[1:] if arguments is None else arguments))
 
 
@@ -65,18 +70,25 @@ def _status(arguments: list[str]) -> int:
         say(f"holomorph: {sentence(error)}")
         return BAD_INPUT
     except KeyboardInterrupt:
-        say("holomorph: interrupted. What was finished is kept; the same command with --resume goes on from there.")
+        say(f"holomorph: interrupted. {_how_to_go_on(arguments)}")
         return INTERRUPTED
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         return _unexpected(error)
 
 
-def _unexpected(error: Exception) -> int:
-    """Sort out what the argument parser refused from what is our fault."""
+def _how_to_go_on(arguments: list[str]) -> str:
+    """What to do after an interruption; only commands that keep what they finish can be resumed."""
+    if arguments and arguments[0] in RESUMABLE:
+        return "What was finished is kept; the same command with --resume goes on from there."
+    return "Nothing was written; start the command again."
+
+
+def _unexpected(error: Exception | SystemExit) -> int:
+    """Sort out what the user can mend from what is our fault."""
     import traceback
 
-    if hasattr(error, "format_message"):
-        say(f"holomorph: {error.format_message()}")
+    if complaint := users_fault(error):
+        say(f"holomorph: {complaint}")
         return BAD_INPUT
     traceback.print_exception(error)
     say("holomorph: this is a mistake of ours. Please report it with the lines above and `holomorph --version`.")

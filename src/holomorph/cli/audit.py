@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from torch import nn
 
-from holomorph.cli.common import evaluation_file, percent, say
+from holomorph.cli.common import Trust, evaluation_file, percent, say
 from holomorph.errors import ConfigError
 from holomorph.records.evaluation import EvaluationRecord
 
@@ -16,13 +16,14 @@ from holomorph.records.evaluation import EvaluationRecord
 def audit(
     record: Annotated[Path, typer.Argument(help="evaluation.json, with the npz file beside it, or a run folder.")],
     weights: Annotated[Path | None, typer.Option(help="Weights to use instead of the recorded ones.")] = None,
+    trust: Trust = False,
 ) -> None:
     """Work out every value of a saved evaluation again from the adversarial inputs; exit with 3 if one differs."""
     from holomorph.evaluation.audit import audit as verify
 
     path = evaluation_file(record)
     saved = EvaluationRecord.load(path)
-    result = verify(saved, _model(saved, path, weights), path.parent)
+    result = verify(saved, _model(saved, path, weights, trust=trust), path.parent)
     say(
         f"{result.adversarial} adversarial inputs verified: clean accuracy {percent(result.clean)}, robust "
         f"accuracy {percent(result.robust)} on {result.samples} samples."
@@ -34,7 +35,7 @@ def audit(
     say("The record stands.")
 
 
-def _model(record: EvaluationRecord, path: Path, weights: Path | None) -> nn.Module:
+def _model(record: EvaluationRecord, path: Path, weights: Path | None, *, trust: bool) -> nn.Module:
     from holomorph.integrations.loading import load_model, load_weights
     from holomorph.training.folder import RunFolder
 
@@ -43,12 +44,17 @@ def _model(record: EvaluationRecord, path: Path, weights: Path | None) -> nn.Mod
         folder = path.parent if (path.parent / "config.json").is_file() else Path(source["run"])
         run = RunFolder.open(folder)
         if weights is None:
-            return run.load_model()
-        model = run.config.build_model()
+            return run.load_model(trusted=trust)
+        model = run.config.build_model(trusted=trust)
         load_weights(model, weights)
         return model.eval()
     if "factory" not in source:
         raise ConfigError("The record does not say how to load its model. Use holomorph.audit(record, model, folder).")
+    if ":" in source["factory"] and not trust:
+        raise ConfigError(
+            f"The record's model is {source['factory']}, code that would be imported from where you are. If you know "
+            f"it, give --trust."
+        )
     shape = tuple(int(part) for part in source["shape"].split(","))
     return load_model(source["factory"], weights or source["weights"] or None, shape=shape,
                       classes=int(source["classes"]))  # fmt: skip

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from holomorph._utils.io import refuse_odd
 from holomorph.errors import ConfigError
 
 #: Where a command speaks to a person; records and values go to files.
@@ -17,7 +18,7 @@ console = Console(stderr=True, highlight=False, soft_wrap=True)
 Threats = Annotated[
     str, typer.Option("--threat", help="NORM:EPS, several with commas: inf:8/255,2:0.5.", metavar="NORM:EPS")
 ]
-Seed = Annotated[int, typer.Option("--seed", help="Feeds every random generator.")]
+Seed = Annotated[int, typer.Option("--seed", help="Feeds every random generator.", min=0, max=2**63 - 1)]
 DataName = Annotated[str, typer.Option("--data", help="digits, fashion-mnist or npz:PATH.")]
 RuleText = Annotated[str, typer.Option(help="NAME or NAME(setting=value,...).")]
 OneThreat = Annotated[str, typer.Option(help="NORM:EPS, for instance inf:8/255.", metavar="NORM:EPS")]
@@ -28,17 +29,20 @@ Epochs = Annotated[int, typer.Option(help="Passes over the data; 0 chooses by th
 WithBaseline = Annotated[bool, typer.Option("--baseline/--no-baseline", help="Also train an undefended baseline.")]
 DataDir = Annotated[Path | None, typer.Option(help="Folder with the IDX files of Fashion-MNIST.")]
 Box = Annotated[tuple[float, float] | None, typer.Option(help="LOW HIGH of the inputs of an npz file.")]
-Force = Annotated[bool, typer.Option("--force", help="Replace an earlier run in the folder.")]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on where a stopped run was.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace what an earlier command of ours left in the folder.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on where a stopped command was.")]
+OutFolder = Annotated[Path | None, typer.Option("--out", help="Folder for the record; a run's own by default.")]
 Trust = Annotated[bool, typer.Option("--trust", help="Import the code that a run or a record names as its model.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bars.")]
 
 
-def check_output(out: Path, option: str = "--out", *, folder: bool = False) -> None:
+def check_output(out: Path, option: str = "--out", *, folder: bool = True) -> None:
     """Refuse, before any work, a path at which the file or the folder cannot be written."""
     if out.exists() and out.is_dir() != folder:
         found, wanted = ("file", "folder") if folder else ("folder", "file")
         raise ConfigError(f"{option} {out} is a {found}. Name a {wanted}.")
+    if not folder:
+        refuse_odd(out)
     above = next(parent for parent in out.absolute().parents if parent.exists())
     if not (above.is_dir() and os.access(above, os.W_OK)):
         raise ConfigError(f"{option} {out} cannot be written: nothing can be added to {above}. Choose another place.")

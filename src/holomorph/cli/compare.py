@@ -8,7 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from holomorph._utils import progress
-from holomorph.cli.common import Quiet, Threats, check_output, parse_box, say
+from holomorph._utils.io import write_atomically
+from holomorph.cli.common import Force, Quiet, Resume, Threats, check_output, parse_box, say
 from holomorph.threats import ThreatModel
 
 
@@ -19,7 +20,7 @@ def compare(
     budget: Annotated[str, typer.Option(help="Of each training: 6epochs, 90s, 10m.")] = "6epochs",
     seeds: Annotated[int, typer.Option(help="Trainings of each rule.", min=1)] = 3,
     split: Annotated[str, typer.Option(help="val: PGD, for tuning; test: the full evaluation.")] = "val",
-    out: Annotated[Path, typer.Option(help="Folder; a comparison started again there goes on.")] = Path("runs/compare"),
+    out: Annotated[Path, typer.Option(help="Folder of the runs and the record.")] = Path("runs/compare"),
     model: Annotated[str, typer.Option(help="cnn, mlp or package.module:factory.")] = "auto",
     activation: Annotated[str, typer.Option(help="gelu, silu, softplus, tanh, sin or relu.")] = "gelu",
     n: Annotated[int, typer.Option(help="Attack the first n samples; 0 for all.", min=0)] = 0,
@@ -28,13 +29,15 @@ def compare(
     ema: Annotated[float, typer.Option(help="Decay of averaged weights; 0 keeps none.")] = 0.0,
     data_dir: Annotated[Path | None, typer.Option(help="Folder with the IDX files of Fashion-MNIST.")] = None,
     box: Annotated[tuple[float, float] | None, typer.Option(help="LOW HIGH of the inputs of an npz file.")] = None,
+    force: Force = False,
+    resume: Resume = False,
     quiet: Quiet = False,
 ) -> None:
     """Train each rule under an equal budget and attack all alike: a table, two frontier plots, a record."""
     from holomorph import comparison
     from holomorph.data import load
 
-    check_output(out, folder=True)
+    check_output(out)
     splits = load(data, data_dir=data_dir, box=parse_box(box))
     settings: dict[str, Any] = {"batch_size": batch_size, "lr": lr}
     with progress.shown(enabled=not quiet):
@@ -50,10 +53,12 @@ def compare(
             activation=activation,
             n=n or None,
             ema=ema or None,
+            resume=resume,
+            force=force,
             **settings,
         )
     text = comparison.table(record)
-    (out / "comparison.md").write_text(text + "\n")
+    write_atomically(out / "comparison.md", f"{text}\n".encode())
     plots = comparison.frontiers(record, out)
     typer.echo(text)
     say(f"Robust accuracies by {record.attack}. Record: {out / 'comparison.json'}; plots: {plots[0]}, {plots[1]}.")

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,8 +11,20 @@ import typer
 from torch import nn
 
 from holomorph._utils import progress
-from holomorph._utils.io import beside, write_atomically
-from holomorph.cli.common import Quiet, Seed, check_output, evaluation_file, parse_box, percent, say
+from holomorph._utils.io import write_atomically
+from holomorph.cli.common import (
+    Force,
+    OutFolder,
+    Quiet,
+    Resume,
+    Seed,
+    Trust,
+    check_output,
+    evaluation_file,
+    parse_box,
+    percent,
+    say,
+)
 from holomorph.data import Splits, load
 from holomorph.errors import ConfigError
 from holomorph.records.evaluation import EvaluationRecord
@@ -46,30 +56,32 @@ def evaluate(
     devices: Annotated[int, typer.Option(help="Processes that share the batches.", min=1)] = 1,
     accelerator: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     strict: Annotated[bool, typer.Option("--strict", help="Exit with status 3 when a check fails.")] = False,
-    out: Annotated[Path | None, typer.Option(help="Where the record goes; by default into the run folder.")] = None,
+    out: OutFolder = None,
     robustbench: Annotated[Path | None, typer.Option(help="Also write the fields RobustBench asks for.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on where a stopped evaluation was.")] = False,
+    force: Force = False,
+    resume: Resume = False,
+    trust: Trust = False,
     seed: Seed = 0,
     quiet: Quiet = False,
 ) -> None:
     """Attack a model with everything there is, count the worst case, and check the attacks themselves."""
-    target = out or (evaluation_file(Path(model)) if Path(model).is_dir() else Path("evaluation.json"))
-    check_output(target)
+    folder = out or (Path(model) if Path(model).is_dir() else Path("evaluation"))
+    check_output(folder)
     if robustbench is not None:
-        check_output(robustbench, "--robustbench")
+        check_output(robustbench, "--robustbench", folder=False)
+        if robustbench.exists() and not force:
+            raise ConfigError(f"--robustbench {robustbench} exists. Name another file, or give --force to replace it.")
     against = None if against is None else evaluation_file(against)
-    asked = Asked(Named(model, weights, baseline, data, data_dir, box), threat, features, target, n, batch_size, seed,
-                  quick=quick, thorough=thorough, shown=not quiet)  # fmt: skip
-    _spare(target, [Path(data.removeprefix("npz:")), features, against])
+    asked = Asked(Named(model, weights, baseline, data, data_dir, box, trust), threat, features, folder, n, batch_size,
+                  seed, quick=quick, thorough=thorough, resume=resume, force=force, shown=not quiet)  # fmt: skip
     found, other = asked.named.find(), EvaluationRecord.load(against) if against else None
-    if not resume:
-        shutil.rmtree(beside(target, ".state"), ignore_errors=True)
     if devices > 1 or accelerator != "cpu":
         from holomorph.evaluation.processes import share
 
         share(attack, asked, devices=devices, accelerator=accelerator)
     else:
         attack(None, asked, found)
+    target = folder / "evaluation.json"
     record = EvaluationRecord.load(target)
     if other is not None:
         from holomorph.evaluation.paired import versus
@@ -78,7 +90,6 @@ def evaluate(
         record.save(target)
     if out is None and Path(model).is_dir() and features is None:
         _diagnose(found, Path(model), seed)
-    shutil.rmtree(beside(target, ".state"), ignore_errors=True)
     if robustbench is not None:
         from holomorph.evaluation.robustbench import robustbench as export
 
@@ -89,13 +100,6 @@ def evaluate(
         raise typer.Exit(3)
 
 
-def _spare(target: Path, inputs: Sequence[Path | None]) -> None:
-    """Refuse to write the record, or the adversarial inputs beside it, over a file that is read."""
-    for written in (target, beside(target, ".npz")):
-        if any(written.resolve() == path.resolve() for path in inputs if path is not None):
-            raise ConfigError(f"--out {target} would overwrite {written}, which is read. Choose another name.")
-
-
 @dataclass(frozen=True)
 class Asked:
     """What the command was asked to do; it travels to the processes that do it."""
@@ -103,31 +107,30 @@ class Asked:
     named: Named
     threat: str | None
     features: Path | None
-    target: Path
+    folder: Path
     n: int
     batch_size: int
     seed: int
     quick: bool
     thorough: bool
+    resume: bool
+    force: bool
     shown: bool
 
 
 def attack(fabric: Fabric | None, asked: Asked, found: Found | None = None) -> None:
-    """Evaluate on the first n test samples, or all there are, and save the record from the first process.
-
-    Finished batches lie beside the record meanwhile.
-    """
+    """Evaluate on the first n test samples, or all there are; the first process writes the record."""
     from holomorph.evaluation.evaluate import evaluate as run
     from holomorph.threats.features import Features
 
     found = found or asked.named.find()
-    first, target, (x, y) = fabric is None or fabric.global_rank == 0, asked.target, found.splits.part("test")
+    first, (x, y) = fabric is None or fabric.global_rank == 0, found.splits.part("test")
     features = Features.load(asked.features) if asked.features else None
     box = found.splits.box if features is None else features.hull
     default = found.threats if features is None else [ThreatModel("inf", 1, box)]
     move = nn.Module.cpu if fabric is None else fabric.to_device
     with progress.shown(enabled=asked.shown and first):
-        record = run(
+        run(
             move(found.model),
             x,
             y,
@@ -139,16 +142,15 @@ def attack(fabric: Fabric | None, asked: Asked, found: Found | None = None) -> N
             seed=asked.seed,
             n=min(asked.n, len(y)),
             batch_size=asked.batch_size,
-            resume=beside(target, ".state"),
-            keep=beside(target, ".npz"),
+            out=asked.folder,
+            resume=asked.resume,
+            force=asked.force,
             fabric=fabric,
             name=found.name,
             data=found.splits.name,
             training_cost=found.training_cost,
             source=found.source,
         )
-    if first:
-        record.save(target)
 
 
 #: Samples whose gradients go into the report's histogram; more would not change the picture.
@@ -174,11 +176,12 @@ class Named:
     data: str = ""
     data_dir: Path | None = None
     box: tuple[float, float] | None = None
+    trust: bool = False
 
     def find(self) -> Found:
         """Load them."""
         return find(self.model, weights=self.weights, baseline=self.baseline, data=self.data, data_dir=self.data_dir,
-                    box=self.box)  # fmt: skip
+                    box=self.box, trust=self.trust)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -202,6 +205,7 @@ def find(
     data: str = "",
     data_dir: Path | None = None,
     box: tuple[float, float] | None = None,
+    trust: bool = False,
 ) -> Found:
     """Find what a command's first argument names: a run folder, a factory, or an ONNX file.
 
@@ -215,20 +219,22 @@ def find(
     given = {"--weights": weights, "--baseline": baseline, "--data": data, "--box": parse_box(box)}
     if needless := [option for option, value in given.items() if value]:
         raise ConfigError(f"The run {model} has its own model and data. Leave out {', '.join(needless)}.")
-    return _run(model, data_dir)
+    return _run(model, data_dir, trust)
 
 
-def _run(path: str, data_dir: Path | None) -> Found:
+def _run(path: str, data_dir: Path | None, trust: bool) -> Found:
     from holomorph.training.folder import RunFolder
 
     folder = RunFolder.open(path)
     config = folder.config if data_dir is None else folder.config.model_copy(update={"data_dir": str(data_dir)})
-    baseline = folder.load_model("baseline") if folder.has_baseline else None
+    baseline = folder.load_model("baseline", trusted=trust) if folder.has_baseline else None
     cost = None
     if (folder.path / "train.json").is_file():
         cost = TrainRecord.load(folder.path / "train.json").cost
     name = f"{config.model} by {config.rule} ({path})"
-    return Found(name, folder.load_model(), baseline, config.load_data(), [config.threat], cost, {"run": str(path)})
+    return Found(
+        name, folder.load_model(trusted=trust), baseline, config.load_data(), [config.threat], cost, {"run": str(path)}
+    )
 
 
 def _other(

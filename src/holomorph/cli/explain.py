@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from holomorph._utils import progress
-from holomorph.cli.common import Quiet, Seed, check_output, percent, say
+from holomorph.cli.common import Force, OutFolder, Quiet, Resume, Seed, Trust, check_output, percent, say
 from holomorph.cli.evaluate import find
 from holomorph.records.explanation import ExplanationRecord
 from holomorph.threats import ThreatModel
@@ -25,19 +25,19 @@ def explain(
     steps: Annotated[int, typer.Option(help="Steps of the attacks that the margins are compared with.", min=1)] = 100,
     thorough: Annotated[bool, typer.Option("--thorough", help="Compare with slower attacks as well.")] = False,
     only: Annotated[str, typer.Option(help="margins, energies, harmonicity, boundary: some, with commas.")] = "",
-    out: Annotated[
-        Path | None, typer.Option(help="Where the record goes; by default into the run folder. Goes on from it.")
-    ] = None,
+    out: OutFolder = None,
+    force: Force = False,
+    resume: Resume = False,
+    trust: Trust = False,
     seed: Seed = 0,
     quiet: Quiet = False,
 ) -> None:
     """Measure margins, energies, harmonicity and the boundary of a model beside what attacks really do."""
     from holomorph.explanation.explain import explain as measure
 
-    folder = Path(model)
-    target = out or (folder / "explanation.json" if folder.is_dir() else Path("explanation.json"))
-    check_output(target)
-    found = find(model, weights=weights, data=data, data_dir=data_dir, box=box)
+    folder = out or (Path(model) if Path(model).is_dir() else Path("explanation"))
+    check_output(folder)
+    found = find(model, weights=weights, data=data, data_dir=data_dir, box=box, trust=trust)
     splits = found.splits
     with progress.shown(enabled=not quiet):
         record = measure(
@@ -49,14 +49,16 @@ def explain(
             steps=steps,
             thorough=thorough,
             seed=seed,
-            out=target,
+            out=folder,
+            resume=resume,
+            force=force,
             only=[part.strip() for part in only.split(",")] if only else None,
             name=found.name,
             data=splits.name,
         )
     for line in summary(record):
         say(line)
-    say(f"The record lies at {target}")
+    say(f"The record lies at {folder / 'explanation.json'}")
 
 
 def summary(record: ExplanationRecord) -> list[str]:

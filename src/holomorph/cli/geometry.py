@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from holomorph._utils import progress
-from holomorph.cli.common import Quiet, Seed, check_output, say
+from holomorph._utils.output import output
+from holomorph.cli.common import Force, Quiet, Seed, check_output, say
 
 if TYPE_CHECKING:
     from torch import nn
@@ -28,6 +29,7 @@ def geometry(
     samples: Annotated[int, typer.Option(help="Of each data set.", min=1)] = 200,
     epochs: Annotated[int, typer.Option(help="Of each training.", min=1)] = 40,
     eps: Annotated[float, typer.Option(help="l_2 radius that the rules train for.")] = 0.2,
+    force: Force = False,
     seed: Seed = 0,
     quiet: Quiet = False,
 ) -> None:
@@ -35,12 +37,13 @@ def geometry(
     from holomorph.records.geometry import GeometryRecord
     from holomorph.research.planar import NAMES, planar
 
-    check_output(out, folder=True)
+    check_output(out)
     names = list(NAMES) if data == "all" else [name.strip() for name in data.split(",")]
     sets = [planar(name, samples, seed=seed) for name in names]
-    with progress.shown(enabled=not quiet):
+    written = ["geometry.json", *(f"{name}.png" for name in NAMES)]
+    with output(out, "geometry", written, force=force), progress.shown(enabled=not quiet):
         results = [_one(found, out, epochs, eps, seed) for found in progress.track(sets, "geometry", len(sets))]
-    path = GeometryRecord(seed=seed, results=tuple(results)).save(out / "geometry.json")
+        path = GeometryRecord(seed=seed, results=tuple(results)).save(out / "geometry.json")
     for result in results:
         for model in result.models:
             angle = "-" if model.median_angle is None else f"{model.median_angle:.0f}°"

@@ -74,7 +74,8 @@ def run(
             trust=trust,
             quiet=quiet,
         )
-        evaluate(str(out), threat=None, n=n, seed=seed, resume=resume, quiet=quiet)
+        evaluate(str(out), threat=None, n=n, seed=seed, force=force, resume=resume, trust=trust or ":" in model,
+                 quiet=quiet)  # fmt: skip
         report([out])
     for line in summary(out):
         say(line)

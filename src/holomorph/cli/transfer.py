@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from holomorph._utils import progress
-from holomorph.cli.common import Quiet, Seed, check_output, percent, say
+from holomorph.cli.common import Force, Quiet, Resume, Seed, Trust, check_output, percent, say
 from holomorph.errors import ConfigError
 from holomorph.records.transfer import TransferRecord
 from holomorph.threats import ThreatModel
@@ -19,8 +19,11 @@ def transfer(
     threat: Annotated[str, typer.Option("--threat", help="NORM:EPS, several of one norm with commas.")] = "inf:0.05",
     n: Annotated[int, typer.Option("--n", help="Test samples.", min=1)] = 200,
     steps: Annotated[int, typer.Option(help="Steps of each attack.", min=1)] = 50,
-    out: Annotated[Path, typer.Option(help="Where the record goes; goes on from a stop.")] = Path("transfer.json"),
+    out: Annotated[Path, typer.Option(help="Folder for the record.")] = Path("transfer"),
     data_dir: Annotated[Path | None, typer.Option(help="Folder with the IDX files of Fashion-MNIST.")] = None,
+    force: Force = False,
+    resume: Resume = False,
+    trust: Trust = False,
     seed: Seed = 0,
     quiet: Quiet = False,
 ) -> None:
@@ -40,7 +43,7 @@ def transfer(
         raise ConfigError("Give threats of one norm; run the command once for each norm.")
     with progress.shown(enabled=not quiet):
         record = measure(
-            {name: folder.load_model() for name, folder in folders.items()},
+            {name: folder.load_model(trusted=trust) for name, folder in folders.items()},
             splits.x_test[:n],
             splits.y_test[:n],
             threat=threats[0],
@@ -48,10 +51,12 @@ def transfer(
             steps=steps,
             seed=seed,
             out=out,
+            resume=resume,
+            force=force,
         )
     for line in summary(record):
         say(line)
-    say(f"The record lies at {out}")
+    say(f"The record lies at {out / 'transfer.json'}")
 
 
 def summary(record: TransferRecord) -> list[str]:

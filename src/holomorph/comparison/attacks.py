@@ -75,14 +75,14 @@ def full(
     y: Tensor,
     threats: Sequence[ThreatModel],
     *,
-    resume: Path | None = None,
+    out: Path | None = None,
     seed: int = 0,
     **settings: Any,
 ) -> Withstood:
     """Evaluate as :func:`holomorph.evaluate` does, which takes the further settings: what a claim rests on."""
     from holomorph.evaluation.evaluate import evaluate
 
-    record = evaluate(model, x, y, threats, seed=seed, resume=resume, **settings)
+    record = evaluate(model, x, y, threats, seed=seed, out=out, resume=True, **settings)
     right = {"clean": torch.tensor(record.predictions) == torch.tensor(record.labels)}
     for result in record.threats:
         right[str(result.threat)] = torch.tensor([name is None for name in result.broken_by])

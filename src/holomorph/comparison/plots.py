@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 
+from holomorph._utils.io import write_atomically
 from holomorph.records.comparison import ComparisonRecord, RuleResult
 
 
@@ -65,6 +67,7 @@ def _draw(
     axes.set(xlabel=label, ylabel=f"robust accuracy, % ({last})")
     if not more_is_better:
         axes.set_xscale("log")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, metadata={"Date": None})
+    stream = io.BytesIO()
+    figure.savefig(stream, format="svg", metadata={"Date": None})
+    write_atomically(path, stream.getvalue())
     return path

@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from holomorph._utils.io import write_atomically
+from holomorph._utils.output import output
 from holomorph._utils.progress import track
 from holomorph._utils.seeding import seed_for
 from holomorph._utils.versions import versions
@@ -33,7 +34,7 @@ from holomorph.records.comparison import ComparisonRecord, RunResult
 from holomorph.rules import Rule, parse
 from holomorph.threats import ThreatModel
 from holomorph.training.fit import fit
-from holomorph.training.folder import check_same
+from holomorph.training.folder import check_same, is_run, own_files
 
 _ELSEWHERE = "Use another folder."
 
@@ -59,14 +60,16 @@ def compare(
     model: str = "auto",
     activation: str = "gelu",
     n: int | None = None,
-    batch_size: int = 256,
+    batch_size: int = 64,
     lr: float = 4e-3,
+    resume: bool = False,
+    force: bool = False,
     **training: Any,
 ) -> ComparisonRecord:
     r"""Train each rule under an equal budget and attack all of them alike.
 
     Runs of one seed share the model's start and the order of the batches. A run that is finished is kept in
-    ``out`` and never repeated; a comparison that was killed goes on where it was and ends with the same numbers.
+    ``out`` and is not repeated by ``resume``, which ends with the same numbers.
 
     Parameters
     ----------
@@ -91,6 +94,10 @@ def compare(
         Attack the first n samples only.
     batch_size, lr, training:
         For ``fit``, the same for every rule.
+    resume:
+        Go on from the runs in ``out``, of this comparison or of one that has rules in common with it.
+    force:
+        Replace an earlier comparison in ``out``.
 
     Raises
     ------
@@ -119,28 +126,43 @@ def compare(
     )
     plan.check(rules, seeds)
     started = datetime.now(UTC).isoformat(timespec="seconds")
-    runs: dict[str, list[RunResult]] = {text: [] for text in rules}
-    for seed, text in track(list(itertools.product(range(seeds), rules)), "comparing"):
-        runs[text].append(plan.run(text, seed))
+    with output(out, "comparison", written(plan.folder), resume=resume, force=force):
+        runs: dict[str, list[RunResult]] = {text: [] for text in rules}
+        for seed, text in track(list(itertools.product(range(seeds), rules)), "comparing"):
+            runs[text].append(plan.run(text, seed))
+        record = _record(plan, rules, seeds, runs, budget=budget, started=started)
+        record.save(plan.folder / "comparison.json")
+    return record
+
+
+def written(folder: Path) -> list[str]:
+    """What comparisons have left in a folder, relative to it."""
+    names = ["comparison.json", "comparison.md", *(f"frontier-{kind}.svg" for kind in ("accuracy", "cost"))]
+    notes = [path for name in ("training.json", "epochs.txt") for path in folder.glob(f"*/{name}")]
+    runs = [path for run in folder.glob("*/seed-*") if is_run(run) for path in own_files(run)]
+    return [*names, *(str(path.relative_to(folder)) for path in [*notes, *runs])]
+
+
+def _record(
+    plan: _Plan, rules: Sequence[str], seeds: int, runs: dict[str, list[RunResult]], *, budget: str, started: str
+) -> ComparisonRecord:
     record = ComparisonRecord(
-        data=data.name,
+        data=plan.data.name,
         model=plan.model,
-        activation=activation,
+        activation=plan.activation,
         training=plan.training,
         budget=budget,
         seeds=seeds,
         trained_for=plan.threats[0],
         threats=plan.threats,
-        split=split,
-        attack=attacks.NAMES[split],
+        split=plan.split,
+        attack=attacks.NAMES[plan.split],
         samples=len(runs[rules[0]][0].right["clean"]),
         versions=versions("lightning-fabric", "numpy"),
         command=" ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         started=started,
     )
-    record = with_accuracies(record, {text: plan.rule(text, 0) for text in rules}, runs)
-    record.save(plan.folder / "comparison.json")
-    return record
+    return with_accuracies(record, {text: plan.rule(text, 0) for text in rules}, runs)
 
 
 @dataclass(frozen=True)
@@ -197,7 +219,7 @@ class _Plan:
         if self.split == "val":
             found = attacks.tuning(model, x, y, self.threats)
         else:
-            found = attacks.full(model, x, y, self.threats, resume=folder / "attacks", seed=seed)
+            found = attacks.full(model, x, y, self.threats, out=folder, seed=seed)
         shares = {name: right.double().mean().item() for name, right in found.right.items()}
         result = RunResult(
             seed=seed,
@@ -246,8 +268,7 @@ class _Plan:
             return int(note.read_text())
         rule = self.rule(text, seed)
         epochs = self.budget.epochs_for(rule, self.network(seed), self.data, self.training["batch_size"])
-        note.parent.mkdir(parents=True, exist_ok=True)
-        note.write_text(str(epochs))
+        write_atomically(note, str(epochs).encode())
         return epochs
 
 

@@ -133,6 +133,8 @@ def _npz(path: Path, box: Box | None) -> Splits:
 
 def _read_npz(path: Path) -> dict[str, NDArray[np.generic]]:
     needed = ("x_train", "y_train", "x_test", "y_test")
+    if path.exists() and not path.is_file():  # a folder, or a pipe, which would be waited for
+        raise DataError(f"{path} is no plain file. Give an npz file.")
     try:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {key: archive[key] for key in archive.files}

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from holomorph._utils.output import output
 from holomorph.attacks.base import Attack, Effort
 from holomorph.attacks.registry import named, plan
 from holomorph.contract import Differentiable
@@ -29,6 +30,10 @@ from holomorph.records.evaluation import AttackResult, EvaluationRecord
 from holomorph.threats import ThreatModel
 from holomorph.threats.features import Features, InUnits
 
+#: What an evaluation leaves in its folder, and where its finished batches lie meanwhile.
+WRITES = ("evaluation", ("evaluation.json", "evaluation.npz"))
+WORK = "evaluation.state"
+
 
 def evaluate(
     model: Any,
@@ -44,8 +49,9 @@ def evaluate(
     n: int | None = None,
     batch_size: int = 250,
     checks: bool = True,
-    resume: str | Path | None = None,
-    keep: str | Path | None = None,
+    out: str | Path | None = None,
+    resume: bool = False,
+    force: bool = False,
     fabric: Processes | None = None,
     name: str = "",
     data: str = "",
@@ -86,11 +92,13 @@ def evaluate(
         Use the first n samples.
     checks:
         Whether to run the evaluator's checks of itself; see docs/evaluation.md.
+    out:
+        A folder for ``evaluation.json``, and for the adversarial inputs, ``evaluation.npz``, which
+        :func:`holomorph.audit` verifies. Nothing is written without it.
     resume:
-        A folder in which finished batches are kept; a killed evaluation started again goes on and ends with the
-        same numbers.
-    keep:
-        Where to write the adversarial inputs (npz), for :func:`holomorph.audit`.
+        Go on from the batches that a stopped evaluation has finished in ``out``; it ends with the same numbers.
+    force:
+        Replace an earlier evaluation in ``out``.
     fabric:
         A launched ``lightning.fabric.Fabric``; batches are shared among its processes.
     name, data, training_cost, source:
@@ -131,16 +139,20 @@ def evaluate(
         model = InUnits(model, features, x.dtype)
         baseline = None if baseline is None else InUnits(baseline, features, x.dtype)
         x = features.encode(x)
-    if resume is not None:
-        marks = [fingerprint(m) + Classifier(m).behaviour(x) for m in (model, baseline) if m is not None]
-        runner = replace(runner, store=Store(Path(resume), "".join(marks)))
-    with under_attack(model), under_attack(baseline or model):
+    own = output(out, *WRITES, work=WORK, resume=resume, force=force, holds=runner.first)
+    with own as place, under_attack(model), under_attack(baseline or model):
+        if place is not None:
+            marks = [fingerprint(m) + Classifier(m).behaviour(x) for m in (model, baseline) if m is not None]
+            runner = replace(runner, store=Store(place.file(WORK), "".join(marks)))
         torch.manual_seed(seed)
         found = attack_all(model, x, y, threats, runner, effort=effort, baseline=baseline)
         other = attack_all(baseline, x, y, threats, runner, effort=effort) if baseline is not None else None
-        return to_record(
-            found, other, description, run_checks=checks, keep=Path(keep) if keep else None, started=started
-        )
+        keep = None if place is None else place.file("evaluation.npz")
+        record = to_record(found, other, description, run_checks=checks, keep=keep, started=started)
+        if place is not None and runner.first:
+            record.save(place.file("evaluation.json"))
+            place.clear_work()
+    return record
 
 
 def _effort(*, quick: bool, thorough: bool) -> Effort:

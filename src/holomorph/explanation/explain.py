@@ -11,7 +11,7 @@ from torch import Tensor
 
 from holomorph._utils.cache import Shelf
 from holomorph._utils.fingerprint import fingerprint
-from holomorph._utils.io import beside
+from holomorph._utils.output import output
 from holomorph._utils.progress import track
 from holomorph._utils.versions import versions
 from holomorph.contract import at_least_one, check_labels
@@ -19,7 +19,7 @@ from holomorph.contract.classifier import Classifier
 from holomorph.contract.guest import receive, suited, under_attack
 from holomorph.contract.model import twice_differentiable
 from holomorph.contract.threats import ThreatLike
-from holomorph.errors import DataError, unknown_name
+from holomorph.errors import ConfigError, DataError, unknown_name
 from holomorph.explanation.boundary import boundary
 from holomorph.explanation.harmonicity import harmonicity
 from holomorph.explanation.validation import validate_margins
@@ -39,6 +39,8 @@ def explain(
     batch_size: int = 100,
     seed: int = 0,
     out: str | Path | None = None,
+    resume: bool = False,
+    force: bool = False,
     only: Collection[str] | None = None,
     name: str = "",
     data: str = "",
@@ -65,7 +67,11 @@ def explain(
     seed:
         Of everything random.
     out:
-        A file that keeps each part once it is done, beside it the attacks' batches; a stopped run goes on from there.
+        A folder for ``explanation.json``, which is written anew after each part; nothing is written without it.
+    resume:
+        Go on from the parts, and the attacks' batches, that a stopped run has finished in ``out``.
+    force:
+        Replace an earlier explanation in ``out``.
     only:
         Which of "margins", "energies", "harmonicity" and "boundary" to measure; all of them unless given.
     name, data:
@@ -100,12 +106,12 @@ def explain(
     if len(x) < 12 or len(set(y.tolist())) < 2:
         raise DataError("An explanation needs at least 12 samples of at least two classes.")
     options: dict[str, Any] = {"batch_size": batch_size, "seed": seed}
-    path = None if out is None else Path(out)
     classifier = Classifier(model)
     mark = f"{threat} {threat.box} {steps} {thorough} {seed} {classifier.behaviour(x, batch_size)}"
     mark = fingerprint([classifier], x, y, mark)
-    shelf = Shelf(None if path is None else beside(path, ".parts"), f"{mark} {batch_size}")
-    with under_attack(model), twice_differentiable(classifier):
+    own = output(out, "explanation", ("explanation.json",), work="explanation.parts", resume=resume, force=force)
+    with own as place, under_attack(model), twice_differentiable(classifier):
+        shelf = Shelf(None if place is None else place.work_folder, f"{mark} {batch_size}")
         check_labels(y, classifier.logits(x[:2]).shape[1])
         parts: dict[str, Callable[[], Any]] = {
             "margins": lambda: validate_margins(
@@ -126,8 +132,9 @@ def explain(
             clean=float((classifier.predictions(x) == y).float().mean()),
             versions=versions("foolbox", "pyautoattack"),
         )
-        record = _filled(empty, wanted, path, started)
-    shelf.clear()
+        record = _filled(empty, wanted, None if place is None else place.file("explanation.json"), started)
+        if place is not None:
+            place.clear_work()
     return record
 
 
@@ -145,8 +152,12 @@ def _filled(
     before = 0.0
     if out is not None and out.exists():
         earlier = ExplanationRecord.load(out)
-        if earlier.fingerprint == record.fingerprint:
-            record, before = earlier, earlier.seconds
+        if earlier.fingerprint != record.fingerprint:
+            raise ConfigError(
+                f"{out} explains another model, other samples or other settings. Choose another folder, or give "
+                f"--force (force=True) to replace it."
+            )
+        record, before = earlier, earlier.seconds
     todo = [name for name in parts if getattr(record, name) is None]
     for part in track(todo, "explaining"):
         record = record.model_copy(update={part: parts[part]()})

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import importlib
-import inspect
 import itertools
 import math
-import sys
 import warnings
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from holomorph.errors import ConfigError, HolomorphWarning, unknown_name
+from holomorph.nn.factory import from_factory
 
 
 class Sine(nn.Module):
@@ -139,7 +136,7 @@ MODELS: dict[str, Callable[..., nn.Module]] = {"mlp": MLP, "cnn": CNN}
 def build(name: str, shape: Sequence[int], classes: int, *, activation: str = "gelu", **settings: Any) -> nn.Module:
     """Make a model by name, or call a user's factory ``package.module:factory``.
 
-    A factory is called as ``factory(shape, classes)`` if it takes arguments, else as ``factory()``; that runs the
+    A factory gets ``shape`` and ``classes`` where it has parameters of these names, and nothing else; that runs the
     user's code, as asked.
 
     Raises
@@ -151,22 +148,7 @@ def build(name: str, shape: Sequence[int], classes: int, *, activation: str = "g
     'CNN'
     """
     if ":" in name:
-        return _from_factory(name, shape, classes)
+        return from_factory(name, shape, classes)
     if name not in MODELS:
         raise unknown_name("model", name, [*MODELS, "package.module:factory"])
     return MODELS[name](shape, classes, activation=activation, **settings)
-
-
-def _from_factory(name: str, shape: Sequence[int], classes: int) -> nn.Module:
-    module_name, _, attribute = name.partition(":")
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)
-    try:
-        factory = getattr(importlib.import_module(module_name), attribute)
-    except (ImportError, AttributeError) as error:
-        raise ConfigError(f"Cannot import {name!r}: {error}. Name it as package.module:factory.") from error
-    model = factory(tuple(shape), classes) if inspect.signature(factory).parameters else factory()
-    if not isinstance(model, nn.Module):
-        raise ConfigError(f"{name} returned {type(model).__name__}, not a torch.nn.Module. Return the model.")
-    return model

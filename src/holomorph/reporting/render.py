@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from holomorph._utils.io import write_atomically
+from holomorph._utils.io import is_ours, write_atomically
 from holomorph.errors import ConfigError
 from holomorph.records.base import Record
 from holomorph.records.comparison import ComparisonRecord
@@ -42,7 +42,7 @@ def report(records: Sequence[Record], path: str | os.PathLike[str], *, title: st
     Raises
     ------
     ConfigError
-        For two records of one kind, or none that a page could be made of.
+        For two records of one kind, none that a page could be made of, or a file at ``path`` that is no report.
 
     Examples
     --------
@@ -55,7 +55,10 @@ def report(records: Sequence[Record], path: str | os.PathLike[str], *, title: st
     >>> "not yet attacked" in render([run])
     True
     """
-    return write_atomically(path, render(records, title=title).encode())
+    target = Path(path)
+    if target.is_file() and not is_ours(target):
+        raise ConfigError(f"{target} is no report of holomorph and is left alone. Choose another name.")
+    return write_atomically(target, render(records, title=title).encode())
 
 
 def render(records: Sequence[Record], *, title: str | None = None) -> str:

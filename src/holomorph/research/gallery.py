@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from holomorph._utils.io import write_atomically
 from holomorph.nn.networks import HolomorphicNetwork
 from holomorph.research.geometry import DiscImage, grid_points, steepest_path
 from holomorph.research.planar import Planar
@@ -51,8 +53,9 @@ def draw(
     _histogram(axes[5], angles)
     area = "" if disc is None else f"; the unit disc has an image of area {disc.area:.5g} and energy {disc.energy:.5g}"
     figure.suptitle(data.name + area)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=90, metadata={"Software": None})
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png", dpi=90, metadata={"Software": None})
+    write_atomically(path, stream.getvalue())
 
 
 def _hypothesis(axes: Axes, data: Planar, model: HolomorphicNetwork, side: int = 160) -> None:

@@ -14,7 +14,7 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from holomorph._utils.io import sweep
+from holomorph._utils.io import is_ours, sweep
 from holomorph._utils.output import locked, remove_own
 from holomorph._utils.seeding import seed_for
 from holomorph.data import Splits, load
@@ -177,7 +177,7 @@ def holding(folder: Path, *, resume: bool, force: bool) -> Iterator[None]:
             raise ConfigError(f"{folder} is no run of holomorph and will not be replaced. Choose another.")
     with locked(folder / LOCK):
         if force and not resume:
-            _clear(folder)
+            remove_own(folder, own_files(folder))
         for place in (folder, folder / "baseline", folder / "checkpoints", folder / "baseline" / "checkpoints"):
             if not place.is_symlink():
                 sweep(place, _names(place))
@@ -228,8 +228,11 @@ def _content(path: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _clear(folder: Path) -> None:
-    """Remove what we wrote, and the folders that are empty then."""
+def own_files(folder: Path) -> list[Path]:
+    """What this package wrote into a run folder, and into that of its baseline; the run's lock is left out."""
     places = (folder, folder / "baseline")
-    ours = [path for place in places for pattern in WRITTEN for path in place.glob(pattern)]
-    remove_own(folder, [path for path in ours if path != folder / LOCK and not path.is_dir()])
+    ours = {path for place in places for pattern in WRITTEN for path in place.glob(pattern) if not path.is_dir()}
+    page = folder / "report.html"
+    if page.is_file() and is_ours(page):
+        ours.add(page)
+    return sorted(ours - {folder / LOCK})

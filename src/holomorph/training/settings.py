@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -34,7 +35,11 @@ class Settings:
         for name, value in (("epochs", self.epochs), ("batch_size", self.batch_size)):
             if value < 1:
                 raise ConfigError(f"{name} is {value}; it must be at least 1.")
-        if not self.lr > 0:
+        if not 0 < self.lr < math.inf:
             raise ConfigError(f"The learning rate is {self.lr}; it must be positive.")
+        if not 0 <= self.weight_decay < math.inf:
+            raise ConfigError(f"weight_decay is {self.weight_decay}; it must be 0 or more, and finite.")
+        if not 0 <= self.seed < 2**63:
+            raise ConfigError(f"seed is {self.seed}; it must lie between 0 and 2**63 - 1.")
         if self.ema is not None and not 0 < self.ema < 1:
             raise ConfigError(f"ema is {self.ema}; the decay of the averaged weights must lie between 0 and 1.")

@@ -21,13 +21,13 @@ from torch import Tensor
 
 from holomorph._utils.cache import Shelf
 from holomorph._utils.fingerprint import fingerprint
-from holomorph._utils.io import beside
+from holomorph._utils.output import output
 from holomorph._utils.versions import versions
 from holomorph.contract import as_threat, at_least_one, check_labels, gather
 from holomorph.contract.classifier import Classifier
 from holomorph.contract.guest import receive, under_attack
 from holomorph.contract.threats import ThreatLike
-from holomorph.errors import DataError, ModelError
+from holomorph.errors import ConfigError, DataError, ModelError
 from holomorph.records.transfer import MeasuredTransfer, PredictedTransfer, PredictionScore, TransferRecord
 from holomorph.threats import ThreatModel
 from holomorph.transferability.effects import as_matrix, success
@@ -62,6 +62,8 @@ def transfer(
     batch_size: int = 250,
     seed: int = 0,
     out: str | os.PathLike[str] | None = None,
+    resume: bool = False,
+    force: bool = False,
 ) -> TransferRecord:
     r"""Measure how examples transfer between models, and how well inner products of gradients predict it.
 
@@ -88,8 +90,11 @@ def transfer(
     seed:
         Of the attacks, the drawn points and the bootstrap.
     out:
-        A file for the record. What each source has given is kept beside it until it is written, so that a run
-        stopped halfway goes on from there; a finished one is read again.
+        A folder for ``transfer.json``; nothing is written without it.
+    resume:
+        Go on from what a stopped run has found on each source in ``out``; a finished one is read again.
+    force:
+        Replace an earlier measurement in ``out``.
 
     Raises
     ------
@@ -116,34 +121,45 @@ def transfer(
     behaviour = [classifier.behaviour(x, batch_size) for classifier in subjects.values()]
     settings = f"{list(models)} {threat.norm} {threat.box} {radii} {steps} {seed} {behaviour}"
     mark = fingerprint(subjects.values(), x, y, settings)
-    path = None if out is None else Path(out)
-    if path is not None and path.exists() and TransferRecord.load(path).fingerprint == mark:
-        return TransferRecord.load(path)
-    shelf = Shelf(None if path is None else beside(path, ".parts"), mark)
-    with ExitStack() as stack:
+    own = output(out, "transfer", ("transfer.json",), work="transfer.parts", resume=resume, force=force)
+    with own as place, ExitStack() as stack:
+        if place is not None and (done := place.file("transfer.json")).is_file():
+            return _finished(done, mark)
+        shelf = Shelf(None if place is None else place.work_folder, mark)
         for classifier in subjects.values():
             stack.enter_context(under_attack(classifier))
         right = _right(subjects, x, y)
         options = {"batch_size": batch_size, "seed": seed}
         found = tables(list(subjects.values()), x, y, threats, steps=steps, shelf=shelf, **options)
         near = parallelogram_bounds(subjects, x, threat, batch_size=min(batch_size, 100), seed=seed)
-    record = TransferRecord(
-        threat=threat,
-        samples=len(x),
-        seed=seed,
-        fingerprint=mark,
-        models=tuple(models),
-        clean=tuple(float(v) for v in right.mean(0)),
-        attacked=tuple(_attacked(a, r, found, right) for r in radii for a in _ATTACKS),
-        predicted=tuple(_predicted(k, r, found, right) for r in radii for k in _ORDERS),
-        scores=_scores(radii, found, right) if len(models) >= _ENOUGH else (),
-        parallelogram=tuple(near),
-        versions=versions("pyautoattack", "foolbox"),
-        seconds=time.perf_counter() - started,
-    )
-    if path is not None:
-        record.save(path)
-        shelf.clear()
+        record = TransferRecord(
+            threat=threat,
+            samples=len(x),
+            seed=seed,
+            fingerprint=mark,
+            models=tuple(models),
+            clean=tuple(float(v) for v in right.mean(0)),
+            attacked=tuple(_attacked(a, r, found, right) for r in radii for a in _ATTACKS),
+            predicted=tuple(_predicted(k, r, found, right) for r in radii for k in _ORDERS),
+            scores=_scores(radii, found, right) if len(models) >= _ENOUGH else (),
+            parallelogram=tuple(near),
+            versions=versions("pyautoattack", "foolbox"),
+            seconds=time.perf_counter() - started,
+        )
+        if place is not None:
+            record.save(place.file("transfer.json"))
+            place.clear_work()
+    return record
+
+
+def _finished(path: Path, mark: str) -> TransferRecord:
+    """Read what was measured before, or refuse to take it for something else."""
+    record = TransferRecord.load(path)
+    if record.fingerprint != mark:
+        raise ConfigError(
+            f"{path} is of other models, samples or settings. Choose another folder, or give --force (force=True) "
+            f"to replace it."
+        )
     return record
 
 
