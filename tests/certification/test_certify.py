@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 import holomorph as hm
+from holomorph._utils.output import Output
 from holomorph.certification import certify
 from holomorph.errors import ConfigError, DataError, ModelError
 from holomorph.exact.classifier import ExactClassifier
@@ -101,19 +102,20 @@ def test_the_record_goes_through_its_file_and_the_model_is_left_as_it_was(tmp_pa
     assert low <= record.threats[0].proved <= high
 
 
-def test_finished_batches_are_not_proved_again(tmp_path):
+def test_finished_batches_are_not_proved_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(Output, "clear_work", lambda _: None)  # as if it had been stopped just before the end
     model, x = linear(), torch.randn(30, 5, dtype=D, generator=torch.Generator().manual_seed(1))
     y, threat = model(x).argmax(1), ThreatModel("inf", "1/4", WIDE)
-    first = certify(model, x, y, threat=threat, batch_size=10, resume=tmp_path)
-    kept = sorted(tmp_path.iterdir())
+    first = certify(model, x, y, threat=threat, batch_size=10, out=tmp_path)
+    kept = sorted((tmp_path / "certificate.parts").iterdir())
     assert len(kept) == 3
     kept[0].unlink()
     stamps = [path.stat().st_mtime_ns for path in kept[1:]]
-    again = certify(model, x, y, threat=threat, batch_size=10, resume=tmp_path)
+    again = certify(model, x, y, threat=threat, batch_size=10, out=tmp_path, resume=True)
     assert again.threats == first.threats
     assert [path.stat().st_mtime_ns for path in kept[1:]] == stamps
     model.bias.data += 1.0
-    other = certify(model, x, y, threat=threat, batch_size=10, resume=tmp_path)
+    other = certify(model, x, y, threat=threat, batch_size=10, out=tmp_path, resume=True)
     assert other.threats == certify(model, x, y, threat=threat, batch_size=10).threats
 
 

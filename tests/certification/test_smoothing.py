@@ -5,6 +5,7 @@ import torch
 from scipy.stats import norm
 from torch import nn
 
+from holomorph._utils.output import Output
 from holomorph.certification import Smoothed, certify
 from holomorph.errors import ConfigError
 from holomorph.threats import ThreatModel
@@ -59,13 +60,14 @@ def test_other_norms_get_the_part_of_the_ball_that_holds_theirs():
     assert record.smoothing.sigma == 0.5
 
 
-def test_counts_are_kept_and_do_not_hang_on_the_other_samples(tmp_path):
+def test_counts_are_kept_and_do_not_hang_on_the_other_samples(tmp_path, monkeypatch):
+    monkeypatch.setattr(Output, "clear_work", lambda _: None)  # as if it had been stopped just before the end
     x = torch.tensor([[0.0, 0.0], [0.1, 0.1], [0.0, 0.2]], dtype=torch.float64)
     y, model, threat = torch.zeros(3, dtype=torch.long), half_space(0.5), ThreatModel(2, 0.3, BOX)
     settings = {"method": "smoothing", "draws": 300}
-    first = certify(model, x, y, threat=threat, resume=tmp_path, **settings)
-    (tmp_path / "sample-1.npz").unlink()
-    assert certify(model, x, y, threat=threat, resume=tmp_path, **settings).threats == first.threats
+    first = certify(model, x, y, threat=threat, out=tmp_path, **settings)
+    (tmp_path / "certificate.parts" / "sample-1.npz").unlink()
+    assert certify(model, x, y, threat=threat, out=tmp_path, resume=True, **settings).threats == first.threats
     assert certify(model, x[:2], y[:2], threat=threat, **settings).threats[0].radii == first.threats[0].radii[:2]
 
 

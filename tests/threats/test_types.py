@@ -7,7 +7,7 @@ import torch
 
 from holomorph._utils.io import write_atomically
 from holomorph.contract import check_batch
-from holomorph.errors import ConfigError, DataError, unknown_name
+from holomorph.errors import ConfigError, DataError, StorageError, unknown_name
 from holomorph.records.base import Record
 from holomorph.records.training import TrainRecord
 from holomorph.threats import ThreatModel

@@ -43,7 +43,7 @@ for command in (run, train, evaluate, certify, compare, report, audit, explain, 
     app.command(name)(getattr(command, name))
 
 #: Commands that keep what they finish.
-RESUMABLE = {"run", "train", "evaluate", "compare", "explain", "transfer"}
+RESUMABLE = {"run", "train", "evaluate", "compare", "certify", "explain", "transfer"}
 
 #: Exit status: done, our fault, bad input, a failed check under --strict, interrupted.
 DONE, OUR_FAULT, BAD_INPUT, CHECK_FAILED, INTERRUPTED = 0, 1, 2, 3, 130

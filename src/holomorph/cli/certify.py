@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from holomorph._utils import progress
-from holomorph._utils.io import beside
-from holomorph.cli.common import Quiet, Seed, check_output, percent, say
+from holomorph.cli.common import Force, OutFolder, Quiet, Resume, Seed, Trust, check_output, percent, say
 from holomorph.cli.evaluate import find
 from holomorph.records.certificate import CertificateRecord
 from holomorph.threats import ThreatModel
@@ -34,21 +32,20 @@ def certify(
     sigma: Annotated[float | None, typer.Option(help="Standard deviation of the noise of smoothing.")] = None,
     draws: Annotated[int, typer.Option(help="Noisy copies of a sample for smoothing.", min=1)] = 10_000,
     failure: Annotated[float, typer.Option(help="Probability of a wrong radius by smoothing.")] = 0.001,
-    out: Annotated[Path | None, typer.Option(help="Where the record goes; by default into the run folder.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on where a stopped certification was.")] = False,
+    out: OutFolder = None,
+    force: Force = False,
+    resume: Resume = False,
+    trust: Trust = False,
     seed: Seed = 0,
     quiet: Quiet = False,
 ) -> None:
     """Prove, sample by sample, up to which radius no change of the input alters a correct prediction."""
     from holomorph.certification import certify as prove
 
-    target = out or (Path(model) / "certificate.json" if Path(model).is_dir() else Path("certificate.json"))
-    check_output(target)
-    found = find(model, weights=weights, data=data, data_dir=data_dir, box=box)
+    folder = out or (Path(model) if Path(model).is_dir() else Path("certificate"))
+    check_output(folder)
+    found = find(model, weights=weights, data=data, data_dir=data_dir, box=box, trust=trust)
     x, y = found.splits.part("test")
-    state = beside(target, ".state")
-    if not resume:
-        shutil.rmtree(state, ignore_errors=True)
     with progress.shown(enabled=not quiet):
         record = prove(
             found.model,
@@ -63,15 +60,15 @@ def certify(
             draws=draws,
             failure=failure,
             seed=seed,
-            resume=state,
+            out=folder,
+            resume=resume,
+            force=force,
             name=found.name,
             data=found.splits.name,
         )
-    record.save(target)
-    shutil.rmtree(state, ignore_errors=True)
     for line in summary(record):
         say(line)
-    say(f"The record lies at {target}")
+    say(f"The record lies at {folder / 'certificate.json'}")
 
 
 def summary(record: CertificateRecord) -> list[str]:

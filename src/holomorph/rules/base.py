@@ -37,10 +37,6 @@ class Cost(NamedTuple):
         return self.forward + 2 * self.backward
 
 
-#: Steps, probes, repeats and the like in one training step: with more it would not end in a lifetime.
-MOST = 1000
-
-
 @dataclass(kw_only=True)
 class Rule(ABC):
     """A learning rule: ``loss = rule(model, x, y)``, then one ``backward()``.
@@ -129,9 +125,6 @@ class Rule(ABC):
     def require_positive(self, *names: str) -> None:
         """Refuse settings that must be 1, 2, 3, ..."""
         at_least_one(**{name: getattr(self, name) for name in names})
-        for name in names:
-            if getattr(self, name) > MOST:
-                raise ConfigError(f"{name} is {getattr(self, name)}; a training step takes at most {MOST}.")
 
     def require_not_negative(self, *names: str) -> None:
         """Refuse settings below 0, and those that are no numbers."""

@@ -144,7 +144,8 @@ WRITTEN = (
     "logs/metrics.csv",
     "checkpoints/settings.json", "checkpoints/epoch-*.json", "checkpoints/epoch-*.safetensors",
     "evaluation.json", "evaluation.npz", "evaluation.state/*.safetensors", "diagnostics.json", "explanation.json",
-    "explanation.parts/*.npz", "run-val.json", "run-test.json", "attacks/*.safetensors", ".*.lock",
+    "explanation.parts/*.npz", "certificate.json", "certificate.parts/*.npz",
+    "run-val.json", "run-test.json", "attacks/*.safetensors", ".*.lock",
 )  # fmt: skip
 
 #: The lock of a run, which is also the mark that one began in the folder, before any other file lies there.
