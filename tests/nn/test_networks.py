@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from holomorph.calculus import jets
 from holomorph.calculus.wirtinger import wirtinger
 from holomorph.errors import ConfigError, NotHolomorphicError
 from holomorph.nn.activations import ACTIVATIONS, Tanh
@@ -151,9 +152,9 @@ def test_pre_activations_stay_off_the_singular_lines_inside_the_tube(activation)
     assert 0 < rho < math.pi
     heights = []
     for layer in extended.modules():
-        if type(layer).__name__ == "ActivationExtension":
+        if isinstance(layer, nn.Tanh | nn.Softplus | nn.SiLU):
             layer.register_forward_pre_hook(
-                lambda _m, inputs: heights.append(float(inputs[0].detach().imag.abs().max()))
+                lambda _m, inputs: heights.append(float(inputs[0].imaginary.detach().abs().max()))
             )
     x = 3 * torch.randn(500, 4, dtype=torch.float64)
     sign = (torch.randint(0, 2, x.shape) * 2 - 1).double()
@@ -161,6 +162,40 @@ def test_pre_activations_stay_off_the_singular_lines_inside_the_tube(activation)
     edge = {"tanh": math.pi / 2, "softplus": math.pi / 5, "silu": math.pi}[activation]
     assert len(heights) == 3
     assert max(heights) < edge
+
+
+class Shape(nn.Module):
+    """A linear layer, and then a function that is no layer."""
+
+    def __init__(self, function) -> None:
+        super().__init__()
+        self.linear, self.function = nn.Linear(3, 3), function
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.function(self.linear(x))
+
+
+@pytest.mark.parametrize(
+    ("function", "name"),
+    [
+        (lambda h: nn.functional.normalize(h, dim=1), "normalize"),
+        (lambda h: (h - h.mean(1, keepdim=True)) / h.std(1, keepdim=True), "std"),
+        (torch.abs, "abs"),
+        (lambda h: nn.functional.softplus(h, 1.0, 1.0), "softplus with threshold 1"),
+    ],
+)
+def test_what_is_not_analytic_is_refused_in_a_forward_function_as_by_the_calculus(function, name):
+    net = Shape(function).double()
+    z = torch.complex(uniform(2, 3), 0.1 * uniform(2, 3))
+    for extended in (complexify(net), jets.complexify(net)):
+        with pytest.raises(NotHolomorphicError, match=f"In module.*{name}"):
+            extended(z)
+
+
+def test_a_layer_norm_is_extended():
+    net = nn.Sequential(nn.Linear(3, 5), nn.LayerNorm(5), nn.Tanh(), nn.Linear(5, 2)).double()
+    x = uniform(2, 3)
+    assert is_holomorphic(complexify(net), torch.complex(x, 0.1 * x))
 
 
 def test_refuses_vectors_for_the_convolutional_network():

@@ -136,8 +136,10 @@ def tangent_share(normal: Tensor, x: Tensor, pool: Tensor, neighbours: int) -> T
     distance = distance.masked_fill(distance <= 1e-6 * flat.shape[1] ** 0.5, torch.inf)  # x itself and its copies
     nearest = distance.topk(neighbours, dim=1, largest=False).indices
     differences = cloud[nearest] - flat[:, None]
-    basis = torch.linalg.qr(differences.mT).Q  # (batch, n, neighbours)
-    return (basis.mT @ normal.flatten(1)[:, :, None]).square().sum((1, 2))
+    basis, spread, _ = torch.linalg.svd(differences.mT, full_matrices=False)  # (batch, n, neighbours)
+    rounding = max(differences.shape[1:]) * torch.finfo(spread.dtype).eps * spread.amax(1, keepdim=True)
+    shares = (basis.mT @ normal.flatten(1)[:, :, None]).square().squeeze(2)
+    return (shares * (spread > rounding)).sum(1)  # neighbours on a line or a plane span no more than that
 
 
 def _shape(

@@ -30,6 +30,13 @@ _SHRINK, _GROW = 0.3, 2.0
 _LONG, _SHORT, _ROUND = 0.95, 0.15, 2.0
 
 
+#: Runners-up to walk to alone where the common walk found no boundary.
+_ALONE = 3
+
+#: Bisections on the way to a crossing.
+_HALVINGS = 20
+
+
 class Margin(NamedTuple):
     """The estimated distance to the boundary (0 for a misclassified sample), the runner-up met there, the point.
 
@@ -144,7 +151,14 @@ def analytic(
     check_batch(x, y, box=threat.box)
     count = _count(model, x, runners_up)
     if runners_up is None:
-        return _walk(model, x, y, threat, expansions, None)
+        common = _walk(model, x, y, threat, expansions, None)
+        lost = ~torch.isfinite(common.distance)
+        if not lost.any():
+            return common
+        alone = analytic(model, x[lost], y[lost], threat, runners_up=_ALONE, expansions=expansions)
+        for found, value in zip(common, alone, strict=True):
+            found[lost] = value
+        return common
     with torch.no_grad():
         names = model(x).scatter(1, y[:, None], -math.inf).topk(count, dim=1).indices
     return _nearest([_walk(model, x, y, threat, expansions, names[:, k]) for k in range(count)])
@@ -175,7 +189,29 @@ def _walk(
             z = _moved(line, x, z, radius, rate, threat)
     turned, held = _margin(line, x, z, threat, wrong), _newton(line, x, z, radius, threat)
     distance = ((turned.distance + held) / 2).masked_fill(wrong, 0.0)
-    return turned._replace(distance=distance, crossed=crossed.masked_fill(wrong, 0.0))
+    found = turned._replace(distance=distance, crossed=crossed.masked_fill(wrong, 0.0))
+    return found if torch.isfinite(distance).all() else _reached(model, x, y, line, found, threat)
+
+
+def _reached(model: Differentiable, x: Tensor, y: Tensor, line: _Line, found: Margin, threat: ThreatModel) -> Margin:
+    """Where the last half-space lies outside the box: the crossing on the way to the box's far corner, if any.
+
+    The half-space is a tangent, and may miss the box although the boundary does not.
+    """
+    low, high = threat.box
+    inside, outside = x, torch.where(line.slope > 0, low, torch.where(line.slope < 0, high, x)).to(x)
+    with torch.no_grad():
+        crosses = ~torch.isfinite(found.distance) & (model(outside).argmax(1) != y)
+        for _ in range(_HALVINGS):
+            middle = (inside + outside) / 2
+            changed = per_sample(model(middle).argmax(1) != y, x)
+            inside, outside = torch.where(changed, inside, middle), torch.where(changed, middle, outside)
+    radius = norm(outside - x, threat.p)
+    return found._replace(
+        distance=torch.where(crosses, torch.minimum(radius, found.crossed), found.distance),
+        crossed=torch.where(crosses, torch.minimum(radius, found.crossed), found.crossed),
+        point=torch.where(per_sample(crosses, x), outside, found.point),
+    )
 
 
 def _newton(line: _Line, x: Tensor, z: Tensor, radius: Tensor, threat: ThreatModel) -> Tensor:

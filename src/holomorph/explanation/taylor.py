@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torch.func import jvp
 
-from holomorph.calculus.norms import per_sample
+from holomorph.calculus.lines import along_line
 
 
 def taylor(f: Callable[[Tensor], Tensor], x: Tensor, v: Tensor, degree: int) -> Tensor:
@@ -35,14 +33,5 @@ def taylor(f: Callable[[Tensor], Tensor], x: Tensor, v: Tensor, degree: int) -> 
     >>> taylor(lambda x: x[:, 0] ** 3, torch.tensor([[1.0]]), torch.tensor([[2.0]]), 3)
     tensor([[ 1.,  6., 12.,  8.]])
     """
-
-    def derivatives(u: Tensor, order: int) -> tuple[Tensor, ...]:
-        if order == 0:
-            return (f(x + per_sample(u, x) * v),)
-        pushed: tuple[tuple[Tensor, ...], ...] = jvp(lambda t: derivatives(t, order - 1), (u,), (torch.ones_like(u),))
-        below, raised = pushed
-        return (*below, raised[-1])
-
     with torch.no_grad():
-        stack = derivatives(torch.zeros(len(x), dtype=x.dtype, device=x.device), degree)
-    return torch.stack([c / math.factorial(k) for k, c in enumerate(stack)], 1)
+        return along_line(f, x, v, degree).detach().movedim(0, 1)

@@ -4,209 +4,149 @@ from __future__ import annotations
 
 import copy
 import math
-from abc import ABC, abstractmethod
 from collections.abc import Callable
 
-import torch
 from torch import Tensor, nn
 
-from holomorph.calculus import special
+from holomorph.calculus import jets
 from holomorph.errors import NotHolomorphicError
 from holomorph.nn.classifiers import Normalise, Sine
 from holomorph.nn.holomorphy import BREAKING
 
-Stretch = Callable[[float], float]
+#: A bound of |Im| of every output coordinate, given one of every input coordinate; infinite near a singularity.
+Spread = Callable[[float], float]
 
 
-class Extension(nn.Module, ABC):
-    """The analytic extension of one real layer; on real tensors it is the layer itself."""
-
-    @abstractmethod
-    def spread(self, height: float) -> float:
-        r"""A bound of |Im| of every output coordinate, given |Im| <= height of every input coordinate.
-
-        Infinite where the bound cannot exclude a singularity.
-        """
+#: Normalisations that break holomorphy on complex numbers, by |.|, and are real-analytic all the same.
+_ANALYTIC = (nn.BatchNorm1d, nn.BatchNorm2d, nn.LayerNorm, nn.GroupNorm)
 
 
-class AffineExtension(Extension):
-    r"""$L(a + ib) = L(a) + i\,(L(b) - L(0))$ for a real affine layer: two real products, one call."""
+class Complexified(nn.Module):
+    """A real network that also takes complex tensors; on real ones it is the network itself."""
 
-    def __init__(self, layer: nn.Module) -> None:
+    #: What stands inside is a real network, of which this is the extension.
+    extends = True
+
+    def __init__(self, model: nn.Module) -> None:
         super().__init__()
-        self.layer = layer
+        self.model = model
 
     def forward(self, z: Tensor) -> Tensor:
-        """Apply the extension."""
-        if not z.is_complex():
-            return self.layer(z)
-        stacked = self.layer(torch.cat([z.real, z.imag, torch.zeros_like(z.real[:1])]))
-        real, imaginary, origin = torch.split(stacked, [len(z), len(z), 1])
-        return torch.complex(real, imaginary - origin)
-
-    def spread(self, height: float) -> float:
-        """The largest absolute row sum of the weights, times the height."""
-        return height * _row_sum(self.layer)
+        """Evaluate the analytic extension, as :func:`holomorph.calculus.jets.complexify` decides."""
+        return jets.complexify(self.model)(z) if z.is_complex() else self.model(z)
 
 
-class DropoutExtension(Extension):
-    """Dropout with one mask for both parts."""
-
-    def __init__(self, layer: nn.Module) -> None:
-        super().__init__()
-        self.layer = layer
-
-    def forward(self, z: Tensor) -> Tensor:
-        """Multiply by the mask."""
-        return z * self.layer(torch.ones_like(z.real))
-
-    def spread(self, height: float) -> float:
-        """In evaluation dropout is the identity."""
-        return height
-
-
-class ActivationExtension(Extension):
-    r"""A real-analytic activation on complex numbers.
-
-    By the mean value theorem along the vertical segment $|\mathrm{Im}\,\sigma(x + it)| \le t \sup|\sigma'|$ over the
-    strip; ``stretch(t)`` bounds that supremum and is infinite where the strip of half-width t holds a singularity.
-    """
-
-    def __init__(self, layer: nn.Module, function: Callable[[Tensor], Tensor], stretch: Stretch) -> None:
-        super().__init__()
-        self.layer, self.function, self.stretch = layer, function, stretch
-
-    def forward(self, z: Tensor) -> Tensor:
-        """Apply the activation."""
-        return self.function(z) if z.is_complex() else self.layer(z)
-
-    def spread(self, height: float) -> float:
-        """The height times the bound of the derivative."""
-        return height * self.stretch(height) if math.isfinite(height) else math.inf
-
-
-def complexify(model: nn.Module) -> nn.Module:
+def complexify(model: nn.Module) -> Complexified:
     r"""A copy of a real network that also takes complex inputs, its analytic extension.
 
     Affine layers act on Re and Im separately; GELU and sin extend everywhere, growing like $e^{(\mathrm{Im} z)^2/2}$
     and $e^{|\mathrm{Im} z|}$; tanh has poles at $i\pi/2$, sigmoid and SiLU at $i\pi$, softplus branch points at
-    $i\pi/\beta$. Layers are replaced wherever they stand; the forward functions of containers stay as they are. The
-    copy has its own parameters. On real inputs it equals the model.
+    $i\pi/\beta$. What a forward function does besides its layers is followed too, and refused by name where it is not
+    analytic. The copy has its own parameters. On real inputs it equals the model.
 
     Parameters
     ----------
     model:
-        Built of linear and convolution layers, average pooling, Normalise, dropout, Flatten, and real-analytic
-        activations.
+        Any module of real-analytic operations.
 
     Raises
     ------
     NotHolomorphicError
-        Naming the first layer that has no analytic extension, and what to use instead.
+        Naming the first layer that is known to have no analytic extension, and what to use instead; other operations
+        are refused at the first complex input.
 
     Source: docs/mathematics.md, section 4.
 
+    >>> import torch
     >>> net = nn.Sequential(nn.Linear(2, 3), nn.GELU(), nn.Linear(3, 1))
     >>> complexify(net)(torch.zeros(1, 2, dtype=torch.complex64)).shape
     torch.Size([1, 1])
     """
-    baseline = copy.deepcopy(model)
-    wrapped = _extension("", baseline)
-    if wrapped is not None:
-        return wrapped
-    for name, module in list(baseline.named_modules()):
-        for child_name, child in list(module._modules.items()):  # a layer may stand in several places
-            path = f"{name}.{child_name}".lstrip(".")
-            extended = _extension(path, child) if child is not None and not isinstance(module, Extension) else None
-            if extended is not None:
-                setattr(module, child_name, extended)
-    return baseline
+    for name, layer in model.named_modules():
+        if type(layer) in BREAKING and not isinstance(layer, _ANALYTIC):
+            raise NotHolomorphicError(
+                f"Layer {name!r} ({type(layer).__name__}) has no analytic extension. Use {BREAKING[type(layer)]}."
+            )
+    return Complexified(copy.deepcopy(model))
 
 
-def tube_width(extended: nn.Module) -> float:
+def tube_width(extended: Complexified) -> float:
     r"""A $\rho$ such that the extension is holomorphic where all $|\mathrm{Im}\,z_j| < \rho$; infinite for entire ones.
 
-    The bound of |Im| is carried from layer to layer (:meth:`Extension.spread`); the true tube may be wider.
+    A bound of |Im| is carried from layer to layer; the true tube may be wider. By the mean value theorem along the
+    vertical segment $|\mathrm{Im}\,\sigma(x + it)| \le t \sup|\sigma'|$ over the strip, infinite where the strip of
+    half-width t holds a singularity.
 
     Raises
     ------
     NotHolomorphicError
-        For anything but a ``complexify``-ed (nested) ``nn.Sequential``, whose order of evaluation is known.
+        For anything but a ``complexify``-ed (nested) ``nn.Sequential`` of known layers.
 
     Source: docs/mathematics.md, section 4.
 
     >>> round(tube_width(complexify(nn.Sequential(nn.Tanh()))), 4)
     1.5708
     """
-    layers = _in_order(extended)
+    layers = _in_order(extended.model)
+    spreads = [_spread(layer) for layer in layers]
+    if not any(isinstance(layer, nn.Tanh | nn.Sigmoid | nn.SiLU | nn.Softplus) for layer in layers):
+        return math.inf
 
     def inside(height: float) -> bool:
-        for layer in layers:
-            height = layer.spread(height)
+        for spread in spreads:
+            height = spread(height) if math.isfinite(height) else math.inf
         return math.isfinite(height)
 
     low, high = 0.0, 1e-9
     while inside(high):
         low, high = high, 2 * high
         if high > 1e3:
-            return math.inf if _is_entire(layers) else low
-    if _is_entire(layers):
-        return math.inf
+            return low
     for _ in range(60):
         middle = (low + high) / 2
         low, high = (middle, high) if inside(middle) else (low, middle)
     return low
 
 
-def _is_entire(layers: list[Extension]) -> bool:
-    return all(not isinstance(a, ActivationExtension) or isinstance(a.layer, nn.GELU | Sine) for a in layers)
-
-
-def _in_order(module: nn.Module) -> list[Extension]:
-    if isinstance(module, Extension):
-        return [module]
+def _in_order(module: nn.Module) -> list[nn.Module]:
     if isinstance(module, nn.Sequential):
         return [layer for child in module for layer in _in_order(child)]
-    if isinstance(module, nn.Flatten | nn.Identity):
-        return []
-    raise NotHolomorphicError(
-        f"The tube is known for complexified nn.Sequential networks only, not for {type(module).__name__}."
-    )
+    if list(module.children()):
+        raise NotHolomorphicError(
+            f"The tube is known for complexified nn.Sequential networks only, not for {type(module).__name__}."
+        )
+    return [module]
 
 
-def _extension(name: str, layer: nn.Module) -> Extension | None:
-    """The extension of a layer; None for containers and what takes complex numbers as it is."""
-    averages = nn.AvgPool1d | nn.AvgPool2d | nn.AdaptiveAvgPool2d
-    if isinstance(layer, nn.Linear | nn.Conv1d | nn.Conv2d | averages | Normalise):
-        return AffineExtension(layer)
-    if isinstance(layer, nn.Dropout | nn.Dropout1d | nn.Dropout2d):
-        return DropoutExtension(layer)
-    if isinstance(layer, nn.GELU) and layer.approximate == "none":
-        return ActivationExtension(layer, special.gelu, _gelu_stretch)
+def _spread(layer: nn.Module) -> Spread:
+    """The largest |Im| of a layer's outputs as a function of that of its inputs."""
+    if isinstance(layer, nn.Linear | nn.Conv1d | nn.Conv2d | Normalise):
+        largest = _row_sum(layer)
+        return lambda t: t * largest
+    if isinstance(layer, nn.Flatten | nn.Identity | nn.AvgPool1d | nn.AvgPool2d | nn.AdaptiveAvgPool2d | nn.Dropout):
+        return lambda t: t
     if isinstance(layer, nn.Softplus):
         beta = float(layer.beta)
-        return ActivationExtension(layer, lambda z: special.softplus(z, beta), lambda t: _sigmoid_size(beta * t))
-    simple: dict[type[nn.Module], tuple[Callable[[Tensor], Tensor], Stretch]] = {
-        Sine: (torch.sin, lambda t: math.cosh(t) if t < 700 else math.inf),
-        nn.Tanh: (torch.tanh, lambda t: 1 / math.cos(t) ** 2 if t < math.pi / 2 else math.inf),
-        nn.SiLU: (special.silu, _silu_stretch),
-        nn.Sigmoid: (special.sigmoid, lambda t: _sigmoid_size(t) ** 2),
+        return lambda t: t * _sigmoid_size(beta * t)
+    slopes: dict[type[nn.Module], Spread] = {
+        nn.GELU: _gelu_stretch,
+        Sine: lambda t: math.cosh(t) if t < 700 else math.inf,
+        nn.Tanh: lambda t: 1 / math.cos(t) ** 2 if t < math.pi / 2 else math.inf,
+        nn.SiLU: _silu_stretch,
+        nn.Sigmoid: lambda t: _sigmoid_size(t) ** 2,
     }
-    for kind, (function, stretch) in simple.items():
-        if isinstance(layer, kind):
-            return ActivationExtension(layer, function, stretch)
-    if isinstance(layer, nn.Flatten | nn.Identity | Extension) or list(layer.children()):
-        return None
-    hint = BREAKING.get(type(layer), "linear layers, average pooling and GELU, SiLU, softplus, tanh or sin")
-    raise NotHolomorphicError(f"Layer {name!r} ({type(layer).__name__}) has no analytic extension. Use {hint}.")
+    for kind, slope in slopes.items():
+        if isinstance(layer, kind) and getattr(layer, "approximate", "none") == "none":
+            return lambda t, slope=slope: t * slope(t)  # type: ignore[misc]
+    raise NotHolomorphicError(f"The tube of {type(layer).__name__} is not known.")
 
 
 def _row_sum(layer: nn.Module) -> float:
+    """The largest absolute row sum of the weights."""
     if isinstance(layer, Normalise):
         return float((1 / layer.std.abs()).max())
-    if isinstance(layer, nn.Linear | nn.Conv1d | nn.Conv2d):
-        return float(layer.weight.detach().abs().flatten(1).sum(1).max())
-    return 1.0  # averages
+    weight: Tensor = layer.weight  # type: ignore[assignment]
+    return float(weight.detach().abs().flatten(1).sum(1).max())
 
 
 def _sigmoid_size(t: float) -> float:

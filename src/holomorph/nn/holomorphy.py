@@ -80,8 +80,9 @@ def is_holomorphic(module: nn.Module, z: Tensor, tolerance: float = 1e-8) -> Hol
     "Layer '1' (ReLU) is not complex differentiable. Use an entire activation, such as holomorph.nn.activations.Sin."
     """
     body = module.body if isinstance(module, HolomorphicNetwork) else module
+    extended = [f"{name}.".lstrip(".") for name, layer in body.named_modules() if getattr(layer, "extends", False)]
     for name, layer in body.named_modules():
-        if type(layer) in BREAKING:
+        if type(layer) in BREAKING and not name.startswith(tuple(extended)):
             reason = (
                 f"Layer {name!r} ({type(layer).__name__}) is not complex differentiable. Use {BREAKING[type(layer)]}."
             )

@@ -116,6 +116,11 @@ class Dirichlet(Rule):
                 "random-projection estimates the l_2 energy of a vector observable only: "
                 "E|J^T v|_1 is not the l_1 norm. Use double-backward or finite-difference."
             )
+        if self.estimator == "random-projection" and self.power == 1:
+            raise ConfigError(
+                "random-projection estimates the square |J|^2 without bias, not its root. Use power=2, or "
+                "double-backward."
+            )
         if self.estimator == "finite-difference" and not scalar:
             raise ConfigError(
                 f"finite-difference follows the gradient of one number a sample; {self.observable!r} has several. "
