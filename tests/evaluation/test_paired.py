@@ -20,7 +20,9 @@ def test_the_curve_starts_at_clean_accuracy_and_falls() -> None:
     assert curve.accuracy[0] == 0.75
     assert list(curve.accuracy) == sorted(curve.accuracy, reverse=True)
     assert curve.accuracy[curve.eps.index(0.1)] == 0.25, "a perturbation of exactly eps counts"
-    assert curve.eps[-1] == pytest.approx(0.2)
+    assert curve.eps[-1] == pytest.approx(0.125), "the last sample falls at 0.1"
+    late = accuracy_curve(torch.tensor([0.3, 9.0]), ThreatModel("inf", 0.1), ("fmn",))
+    assert late.eps[-1] == pytest.approx(0.4), "beyond four times eps nothing is drawn"
 
 
 def test_records_on_the_same_samples_are_paired() -> None:

@@ -24,7 +24,7 @@ def test_the_best_comes_first_and_open_differences_are_named(record):
 def test_the_page_shows_the_table_and_two_plots(record):
     page = render([record])
     assert 'id="comparison"' in page
-    assert "<title>comparison · mlp · digits" in page
+    assert "<title>3 learning rules compared: mlp on digits" in page
     assert page.count("data:image/svg+xml") == 2
     assert page.index(">nfgsm</th>") < page.index(">plain</th>")
 

@@ -1,10 +1,26 @@
 """What the parts say, read from their data and not from the HTML."""
 
+import base64
+import re
+
 import pytest
 
 import hand_made as cases
 from holomorph.errors import ConfigError
-from holomorph.reporting.parts import PARTS, accuracy, checks, gallery, gradients, provenance, summary, training
+from holomorph.reporting import plots
+from holomorph.reporting.markdown import markdown
+from holomorph.reporting.parts import (
+    PARTS,
+    accuracy,
+    checks,
+    comparison,
+    gallery,
+    gradients,
+    provenance,
+    summary,
+    training,
+)  # fmt: skip
+from holomorph.reporting.render import render
 from holomorph.threats import ThreatModel
 
 RECORDS = cases.all_records()
@@ -43,8 +59,13 @@ def test_a_failed_check_stands_on_the_first_screen_and_first_in_the_table():
     found = cases.evaluation(checks=(*cases.CHECKS, failed))
     assert summary.build([found])["failed"] == (failed,)
     view = checks.build([found])
-    assert [check.verdict for check in view["checks"]] == ["fail", "warn", "not run", "pass", "pass"]
-    assert view["counts"] == [("fail", 1), ("warn", 1), ("not run", 1), ("pass", 2)]
+    assert [check.verdict for check in view["checks"]] == ["fail", "warn", "pass", "pass", "not run"]
+    assert view["counts"] == [("fail", 1), ("warn", 1), ("pass", 2), ("not run", 1)]
+
+
+def test_nothing_lower_is_expected_below_0_percent():
+    notes = summary.build([cases.evaluation(robust=0.0001, quick=True).model_copy(update={"robust": 0.0})])["notes"]
+    assert notes == ["A quick look: fewer and weaker attacks than a full evaluation."]
 
 
 def test_quick_and_upper_bound_are_said():
@@ -53,6 +74,65 @@ def test_quick_and_upper_bound_are_said():
     ]
     assert notes[0].startswith("A quick look")
     assert notes[1] == "The robust accuracy is only an upper bound. Stopped early."
+
+
+def test_sizes_are_in_the_unit_that_was_asked_for():
+    threat = ThreatModel("inf", "8/255")
+    found = cases.evaluation(threats=(cases.threat_result(threat, 0.5),), baseline=None, per_class=())
+    picture = accuracy.build([found])["pictures"][0]
+    assert "50\u202f% at 8/255." in picture.alt
+    drawn = base64.b64decode(picture.source.partition(",")[2]).decode()
+    assert "in units of 1/255" in drawn
+
+
+def test_the_curve_ends_where_the_last_model_has_fallen():
+    curve = cases.threat_result(cases.THREAT, 0.5).curve
+    early = curve.model_copy(update={"eps": (0.0, 0.1, 0.2, 0.4), "accuracy": (1.0, 0.5, 0.0, 0.0)})
+    assert plots.curve_end([early], [cases.THREAT]) == 0.2
+    assert plots.curve_end([early], [ThreatModel("inf", 0.3)]) == pytest.approx(0.36)
+
+
+@pytest.mark.parametrize("part", ["class", "rule", "measured"])
+def test_dollar_signs_of_the_users_are_not_formulas(part):
+    if part == "class":
+        names = tuple(f"{k}$ and ${k}_^" for k in range(10))
+        assert len(accuracy.build([cases.evaluation(class_names=names)])["pictures"]) == 2
+    elif part == "rule":
+        record = cases.comparison()
+        rules = tuple(rule.model_copy(update={"text": f"my{k}$x$^"}) for k, rule in enumerate(record.rules))
+        assert comparison.build([record.model_copy(update={"rules": rules, "differences": ()})])
+    else:
+        history = tuple(e.model_copy(update={"measured": {"cost in $^$": 1.0}}) for e in cases.training().history)
+        assert len(training.build([cases.training(history=history)])["pictures"]) == 3
+
+
+def test_the_line_for_a_model_card():
+    line = summary.build([cases.training(), cases.evaluation(robust=0.5)])["line"]
+    assert line == (
+        "cnn trained by dirichlet on digits: clean 97.2 % [95.5 to 98.9 %], robust 50 % [44.8 to 55.2 %] at inf:0.1 "
+        "(every attack's worst case, 360 samples, no check failed)."
+    )
+    failed = cases.check(11, "unfinished optimisation", "fail", "The loss still moved.")
+    assert "1 check failed" in summary.build([cases.evaluation(checks=(failed,))])["line"]
+    assert summary.build([cases.training()])["line"] == ""
+
+
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_sentences_agree_with_their_numbers(number):
+    """No sentence of the page says "1 samples" or "2 check"; 0 is written "no"."""
+    some = [cases.check(k, f"check {k}", verdict, "Seen.") for verdict in ("fail", "warn", "pass", "not run")
+            for k in range(number)]  # fmt: skip
+    history = cases.training().history[: max(number, 1)]
+    records = [
+        cases.evaluation(samples=number, checks=tuple(some), gallery=cases.gallery(number)),
+        cases.training(epochs=number, samples=number, history=history, processes=max(number, 1)),
+        cases.diagnostics().model_copy(update={"samples": number}),
+        cases.comparison().model_copy(update={"samples": number, "seeds": number}),
+    ]
+    for text in (re.sub(r"<[^>]*>", "", render(records)), markdown(records)):
+        counted = re.findall(r"(?<![\d.,:])(\d+|no) (samples?|checks?|epochs?|seeds?|process(?:es)?)\b", text)
+        assert counted
+        assert [pair for pair in counted if (pair[0] == "1") == pair[1].endswith("s") and pair[1] != "process"] == []
 
 
 def test_accuracy_figure_says_its_numbers_in_words():
@@ -69,31 +149,55 @@ def test_without_curves_there_is_no_figure_but_the_attacks_remain():
 
 
 def test_gallery_draws_images_and_describes_tabular_samples_without():
-    card = gallery.build(RECORDS)["cards"][0]
+    ((_, (card, *_)),) = gallery.build(RECORDS)["groups"]
     assert all(uri.startswith("data:image/png;base64,") for uri in (card.input, card.change, card.adversarial))
     flat = tuple(example.model_copy(update={"shape": (64,)}) for example in cases.gallery(2))
-    tabular = gallery.build([cases.evaluation(gallery=flat)])["cards"]
-    assert [card.input for card in tabular] == [None, None]
-    assert len(gallery.build([cases.evaluation(gallery=cases.gallery(30))])["cards"]) == gallery.LIMIT
+    view = gallery.build([cases.evaluation(gallery=flat)])
+    assert [card.input for card in view["groups"][0][1]] == [None, None]
+    assert not view["images"]
+    assert len(gallery.build([cases.evaluation(gallery=cases.gallery(30))])["groups"][0][1]) == gallery.LIMIT
 
 
-def test_gradients_say_how_many_times_smaller_the_median_is():
+def test_the_gallery_shows_successful_attacks_first_and_names_the_classes():
+    near, far = cases.gallery(2)
+    far = far.model_copy(update={"distance": 0.3})
+    names = tuple(f"digit {k}" for k in range(10))
+    (first, inside), (second, beyond) = gallery.build([cases.evaluation(gallery=(far, near), class_names=names)])[
+        "groups"
+    ]
+    assert (first, second) == ("Inside the threat: attacks that succeeded", "Beyond the threat: what it would take")
+    assert [card.example.index for card in (*inside, *beyond)] == [near.index, far.index]
+    assert (inside[0].label, inside[0].predictions[1]) == ("digit 0", "digit 5")
+    assert inside[0].size == "l∞ size 0.1"
+    assert beyond[0].size == "l∞ size 0.3, the threat allows 0.1"
+
+
+def test_gradients_compare_the_energies_around_the_samples():
     record = cases.diagnostics()
-    assert gradients.build([record])["ratio"].endswith("×")
+    assert "× less with the input than the undefended baseline's" in gradients.build([record])["sentence"]
     swapped = record.model_copy(update={"model": record.baseline, "baseline": record.model})
-    assert gradients.build([swapped])["ratio"] is None
+    assert "× more with the input than" in gradients.build([swapped])["sentence"]
+    same = record.model_copy(update={"baseline": record.model})
+    assert "change about as much with the input as the undefended baseline's" in gradients.build([same])["sentence"]
+    assert gradients.build([record.model_copy(update={"baseline": None})])["sentence"] == ""
 
 
 def test_gradients_that_vanish_everywhere_are_still_drawn():
     record = cases.diagnostics()
     still = record.model.model_copy(update={"norms": (0.0,) * 5})
-    picture = gradients.build([record.model_copy(update={"model": still, "baseline": None})])["pictures"][0]
+    picture = gradients.build([record.model_copy(update={"model": still, "baseline": None})])["pictures"][1]
     assert "5 gradients are exactly zero" in picture.caption
 
 
 def test_training_draws_what_the_record_has():
     names = [picture.alt.partition(" against")[0] for picture in training.build(RECORDS)["pictures"]]
     assert names == ["training loss", "validation accuracy", "risk", "energy"]
+    captions = [picture.caption for picture in training.build(RECORDS)["pictures"]]
+    assert captions[1] == (
+        "The share of unperturbed validation samples that are classified correctly. "
+        "It rose from 37.5\u202f% to 97.4\u202f%."
+    )
+    assert captions[2].endswith("without the rule's penalty. It fell from 1.2 to 0.222.")
     bare = tuple(e.model_copy(update={"validation_accuracy": None, "measured": {}}) for e in cases.training().history)
     assert len(training.build([cases.training(history=bare, baseline=None)])["pictures"]) == 1
 

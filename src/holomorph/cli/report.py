@@ -1,25 +1,46 @@
-"""``holomorph report``: one HTML page about a run."""
+"""``holomorph report``: one page about a run, as HTML or as Markdown."""
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from holomorph._utils.io import write_atomically
 from holomorph.cli.common import check_output, say
 from holomorph.records.reading import read, read_folder
 
 
+class Format(StrEnum):
+    """How the report is written."""
+
+    HTML = "html"
+    MARKDOWN = "md"
+
+
 def report(
     sources: Annotated[list[Path], typer.Argument(help="A run folder, or the JSON records of one run.")],
-    out: Annotated[Path | None, typer.Option(help="Folder for report.html; by default the run's, or here.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the page; by default the run's, or here.")] = None,
     title: Annotated[str | None, typer.Option(help="Title of the page.")] = None,
+    form: Annotated[
+        Format, typer.Option("--format", help="html: a page; md: Markdown, on standard output without --out.")
+    ] = Format.HTML,
 ) -> None:
-    """Write one HTML page about a run, readable without a network."""
-    from holomorph.reporting import report as write
+    """Write one page about a run: HTML readable without a network, or Markdown for a log."""
+    from holomorph.reporting.markdown import markdown
+    from holomorph.reporting.render import report as write
 
-    target = (out or (sources[0] if sources[0].is_dir() else Path())) / "report.html"
-    check_output(target, folder=False)
+    target = (out or (sources[0] if sources[0].is_dir() else Path())) / f"report.{form.value}"
+    if out is not None or form is Format.HTML:
+        check_output(target, folder=False)
     records = [record for source in sources for record in (read_folder(source) if source.is_dir() else [read(source)])]
-    say(f"The report lies at {write(records, target, title=title)}")
+    if form is Format.HTML:
+        say(f"The report lies at {write(records, target, title=title)}")
+        return
+    text = markdown(records, title=title)
+    if out is None:
+        typer.echo(text, nl=False)
+    else:
+        say(f"The report lies at {write_atomically(target, text.encode())}")

@@ -165,9 +165,11 @@ def _per_class(found: Outcome) -> tuple[ClassResult, ...]:
 
 
 def _gallery(found: Outcome, baseline: Outcome | None, description: Description) -> tuple[Example, ...]:
-    """The first samples for which anything was found, as pictures."""
+    """Successful attacks inside the threat first, then the nearest that lie beyond it, as pictures."""
     results = found.per_threat[0]
-    rows = [i for i, by in enumerate(results.found_by) if by not in (None, "clean")][:GALLERY]
+    inside = [i for i, by in enumerate(results.broken_by) if by not in (None, "clean")]
+    beyond = [i for i, by in enumerate(results.found_by) if by not in (None, "clean") and results.broken_by[i] is None]
+    rows = (inside[: max(GALLERY - 2, GALLERY - len(beyond))] + beyond)[:GALLERY]
     if not rows:
         return ()
     x, near = results.x[rows], results.nearest[rows]

@@ -1,35 +1,33 @@
-"""What was proved of a classifier: for each sample a radius up to which no change alters a right answer."""
+"""What was proved of a classifier: for each sample a radius up to which no change alters a correct prediction."""
 
 from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from holomorph.records.base import Interval, Record
+from holomorph.records.base import Interval, Part, Record
 from holomorph.threats import ThreatModel
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
-
-
-class Smoothing(_Part):
+class Smoothing(Part):
     """The noise under which a classifier was certified: what is proved holds for the smoothed classifier."""
 
     sigma: float = Field(description="standard deviation of the noise, in input units")
     draws: int = Field(description="noisy copies of each sample")
     failure: float = Field(description="probability, for each sample, that its radius is wrong")
-    abstained: int = Field(description="samples on which no answer was clear enough")
+    abstained: int = Field(description="samples on which no prediction was clear enough")
 
 
-class ThreatCertificate(_Part):
+class ThreatCertificate(Part):
     """What was proved under one threat; the lists hold one entry a sample."""
 
     threat: ThreatModel
-    proved: float = Field(description="share of samples answered rightly for every change inside the threat, proved")
+    proved: float = Field(
+        description="share of samples classified correctly for every change inside the threat, proved"
+    )
     interval: Interval
-    radii: tuple[float, ...] = Field(description="proved radius; 0 where the answer is wrong or nothing was proved")
+    radii: tuple[float, ...] = Field(description="proved radius; 0 where the prediction is wrong or nothing was proved")
     proved_by: tuple[str | None, ...] = Field(description="the method that proved the radius")
 
     def accuracy(self, eps: float) -> float:
@@ -52,7 +50,7 @@ class CertificateRecord(Record):
     samples: int
     classes: int
     method: str
-    precision: Literal["float32", "float64"] = Field(description="of the arithmetic whose answers are certified")
+    precision: Literal["float32", "float64"] = Field(description="of the arithmetic whose predictions are certified")
     clean: float
     clean_interval: Interval
     threats: tuple[ThreatCertificate, ...]

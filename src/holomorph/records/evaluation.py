@@ -142,6 +142,7 @@ class EvaluationRecord(Record):
     attacks: tuple[AttackResult, ...]
     checks: tuple[Check, ...] = ()
     per_class: tuple[ClassResult, ...] = ()
+    class_names: tuple[str, ...] = Field(default=(), description="of the classes in their order; empty: their numbers")
     labels: tuple[int, ...] = Field(default=(), description="the true label of each sample")
     predictions: tuple[int, ...] = Field(default=(), description="the model's prediction on each clean sample")
     gallery: tuple[Example, ...] = ()
@@ -161,6 +162,10 @@ class EvaluationRecord(Record):
     def failed(self) -> tuple[Check, ...]:
         """The checks that failed: any of them makes the robust accuracy untrustworthy."""
         return tuple(check for check in self.checks if check.verdict == "fail")
+
+    def class_name(self, label: int) -> str:
+        """The name of a class, or its number where it has none."""
+        return self.class_names[label] if 0 <= label < len(self.class_names) else str(label)
 
     @property
     def trustworthy(self) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from holomorph.records.comparison import ComparisonRecord, RuleResult
 from holomorph.reporting.images import MODEL, Picture, canvas
-from holomorph.reporting.words import percent
+from holomorph.reporting.words import in_plot, percent
 
 
 def accuracies(found: ComparisonRecord, quantity: str) -> Picture:
@@ -26,8 +26,8 @@ def _points(found: ComparisonRecord, quantity: str, place: Callable[[RuleResult]
             x, y = place(rule), rule.accuracies[quantity]
             reach = [[y.value - y.low], [y.high - y.value]]
             axes.errorbar(x, y.value, yerr=reach, fmt="o", color=MODEL, markersize=4, capsize=2)
-            axes.annotate(rule.text, (x, y.value), textcoords="offset points", xytext=(4, 4), fontsize=6)
+            axes.annotate(in_plot(rule.text), (x, y.value), textcoords="offset points", xytext=(4, 4), fontsize=6)
         axes.margins(x=0.25)
-        axes.set(xlabel=label, ylabel=f"robust accuracy, {quantity}")
+        axes.set(xlabel=label, ylabel=f"robust accuracy, {in_plot(quantity)}")
         said = "; ".join(f"{r.text}: {percent(r.accuracies[quantity].value)} at {place(r):.3g}" for r in found.rules)
         return drawing.picture(f"Robust accuracy against {label}. {said}.", "Bars: 95 % intervals.")

@@ -10,7 +10,7 @@ import numpy as np
 from holomorph.records.explanation import Boundary, Energies, ExpertRow, Gap, Harmonicity, Margins
 from holomorph.records.transfer import Matrix, TransferRecord
 from holomorph.reporting.images import BASELINE, INK, MODEL, QUIET, Picture, canvas
-from holomorph.reporting.words import norm_name, percent
+from holomorph.reporting.words import in_plot, norm_name, percent
 
 
 def margin_scatter(margins: Margins) -> Picture:
@@ -111,7 +111,7 @@ def expert_bars(rows: Sequence[ExpertRow]) -> Picture:
     """Robust accuracy of each system, data set and rule, with intervals."""
     with canvas(height=0.8 + 0.3 * len(rows)) as plot:
         axes = plot.axes
-        names = [f"{row.data}, {row.rule}: {row.system}" for row in rows]
+        names = [in_plot(f"{row.data}, {row.rule}: {row.system}") for row in rows]
         values = [row.robust.value for row in rows]
         reach = [[r.robust.value - r.robust.low for r in rows], [r.robust.high - r.robust.value for r in rows]]
         systems = list(dict.fromkeys(row.system for row in rows))
@@ -146,7 +146,7 @@ def _against_size(gaps: Sequence[Gap], lines: dict[str, list[float]], label: str
             colour = BASELINE if rule == "plain" else (MODEL, QUIET)[rules.index(rule) % 2]
             for (name, values), style in zip(lines.items(), ("o-", "o:"), strict=True):
                 sizes, shown = [gaps[k].size for k in rows], [values[k] for k in rows]
-                axes.plot(sizes, shown, style, color=colour, markersize=3, label=f"{rule}, {name}")
+                axes.plot(sizes, shown, style, color=colour, markersize=3, label=in_plot(f"{rule}, {name}"))
         axes.set(xscale="log", xlabel="training samples", ylabel=label)
         axes.set_ylim(bottom=min(0.0, *(v for values in lines.values() for v in values)))
         axes.minorticks_off()
@@ -169,8 +169,9 @@ def transfer_matrix(record: TransferRecord, matrix: Matrix, title: str) -> Pictu
             for j, value in enumerate(row):
                 colour = "white" if value > 0.55 else "black"
                 axes.text(j, i, f"{100 * value:.0f}", ha="center", va="center", color=colour, fontsize=7)
-        axes.set_xticks(range(size), record.models, rotation=45, ha="right", fontsize=7)
-        axes.set_yticks(range(size), record.models, fontsize=7)
+        names = [in_plot(name) for name in record.models]
+        axes.set_xticks(range(size), names, rotation=45, ha="right", fontsize=7)
+        axes.set_yticks(range(size), names, fontsize=7)
         axes.set(xlabel="tried on", ylabel="made on")
         worst = max((v for i, row in enumerate(matrix) for j, v in enumerate(row) if i != j), default=math.nan)
         return plot.picture(f"{title}. Largest between different models: {percent(worst)}.", f"{title}, in percent.")

@@ -10,12 +10,13 @@ import numpy as np
 
 from holomorph.records.base import Interval
 from holomorph.reporting.images import BASELINE, INK, MODEL, QUIET, Picture, canvas
-from holomorph.reporting.words import norm_name, percent
+from holomorph.reporting.words import in_plot, norm_name, percent, size
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from holomorph.records.evaluation import Curve
+    from holomorph.threats import ThreatModel
 
 #: Names of the two models in every legend.
 ROLES = ("this model", "undefended baseline")
@@ -25,7 +26,7 @@ _DASHES = dict(zip(ROLES, ("-", (0, (4, 2))), strict=True))
 
 def accuracy_against_eps(
     curves: Mapping[str, Curve],
-    marks: Mapping[str, Sequence[tuple[float, Interval]]],
+    marks: Mapping[str, Sequence[tuple[ThreatModel, Interval]]],
     norm: str,
     proved: Sequence[float] = (),
 ) -> Picture:
@@ -42,17 +43,20 @@ def accuracy_against_eps(
             axes.fill_between(model.eps, proved, model.accuracy, color=MODEL, alpha=0.15, linewidth=0)
             axes.plot(model.eps, proved, color=MODEL, linewidth=1, label="proved")
         for role, points in marks.items():
-            for eps, interval in points:
+            for threat, interval in points:
                 reach = [[interval.value - interval.low], [interval.high - interval.value]]
-                axes.errorbar(eps, interval.value, yerr=reach, fmt="o", color=_COLOURS[role], markersize=5, capsize=3)
-        axes.set(xlabel=f"size of the perturbation, {norm_name(norm)}", ylabel="accuracy", ylim=(-0.03, 1.03))
-        axes.set_xlim(left=0)
+                axes.errorbar(
+                    threat.radius, interval.value, yerr=reach, fmt="o", color=_COLOURS[role], markersize=5, capsize=3
+                )
+        threats = [threat for points in marks.values() for threat, _ in points]
+        axes.set(ylabel="accuracy", ylim=(-0.03, 1.03), xlim=(0, curve_end(list(curves.values()), threats)))
+        _size_axis(axes, threats, norm)
         _percent_axis(axes)
         axes.legend(loc="best")
         alt = "Accuracy against the size of the perturbation. " + " ".join(
-            f"{role}: {percent(interval.value)} at {eps:g}."
+            f"{role}: {percent(interval.value)} at {size(threat.radius, threat)}."
             for role, points in marks.items()
-            for eps, interval in points
+            for threat, interval in points
         )
         return plot.picture(
             alt,
@@ -104,7 +108,7 @@ def energies(values: Mapping[str, Sequence[tuple[str, Interval]]]) -> Picture:
                         label=role if row == 0 else None,
                     )
         axes.set(xscale="log", xlabel=r"Dirichlet energy $\mathbb{E}\,|\nabla g|_2^2$", ylim=(len(rows) - 0.5, -0.5))
-        axes.set_yticks(range(len(rows)), rows)
+        axes.set_yticks(range(len(rows)), [in_plot(row) for row in rows])
         axes.minorticks_off()
         plot.figure.legend(loc="outside upper right", ncols=2)
         alt = "Dirichlet energies. " + " ".join(
@@ -115,8 +119,8 @@ def energies(values: Mapping[str, Sequence[tuple[str, Interval]]]) -> Picture:
         return plot.picture(alt, "With 95 % bootstrap intervals over the samples.")
 
 
-def course(lines: Mapping[str, Sequence[float | None]], label: str, *, share: bool = False) -> Picture:
-    """Something measured once an epoch, one line a model."""
+def course(lines: Mapping[str, Sequence[float | None]], label: str, meaning: str, *, share: bool = False) -> Picture:
+    """Something measured once an epoch, one line a model; ``meaning`` says what it is, the caption how it went."""
     from matplotlib.ticker import MaxNLocator
 
     with canvas(height=2.7) as plot:
@@ -128,32 +132,64 @@ def course(lines: Mapping[str, Sequence[float | None]], label: str, *, share: bo
                 epochs, numbers, color=_COLOURS.get(role, INK), linestyle=_DASHES.get(role, "-"), label=role,
                 marker="o" if len(numbers) < 12 else None, markersize=3.5,
             )  # fmt: skip
-        axes.set(xlabel="epoch", ylabel=label)
+        axes.set(xlabel="epoch", ylabel=in_plot(label))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         if share:
             _percent_axis(axes)
         if len(lines) > 1:
             axes.legend(loc="best")
         last = "; ".join(f"{role}: {values[-1]:.3g}" for role, values in lines.items() if values[-1] is not None)
-        return plot.picture(f"{label} against the epoch. At the end: {last}.")
+        alt = f"{label} against the epoch. At the end: {last}."
+        return plot.picture(alt, f"{meaning} {_went(next(iter(lines.values())), share=share)}".strip())
 
 
-def class_bars(labels: Sequence[int], clean: Sequence[float], robust: Sequence[float]) -> Picture:
+def _went(values: Sequence[float | None], *, share: bool) -> str:
+    """Say in one sentence how a curve went."""
+    known = [v for v in values if v is not None]
+    if len(known) < 2:
+        return ""
+    first, last = (percent(v) if share else f"{v:.3g}" for v in (known[0], known[-1]))
+    verb = "It stayed at" if first == last else f"It {'rose' if known[-1] > known[0] else 'fell'} from {first} to"
+    return f"{verb} {last}."
+
+
+def class_bars(names: Sequence[str], clean: Sequence[float], robust: Sequence[float]) -> Picture:
     """Clean and robust accuracy of each class."""
     with canvas(height=2.7) as plot:
         axes = plot.axes
-        axes.bar(range(len(labels)), clean, color=MODEL, alpha=0.28, label="clean")
-        axes.bar(range(len(labels)), robust, color=MODEL, label="robust")
-        axes.set_xticks(range(len(labels)), [str(label) for label in labels])
+        places = range(len(names))
+        axes.bar(places, clean, color=MODEL, alpha=0.28, label="clean")
+        axes.bar(places, robust, color=MODEL, label="robust")
+        tilted = max(map(len, names)) * len(names) > 48  # letters that would overlap
+        axes.set_xticks(
+            places, [in_plot(n) for n in names], rotation=40 if tilted else 0, ha="right" if tilted else "center"
+        )
         axes.grid(axis="x", visible=False)
         axes.set(xlabel="class", ylabel="accuracy", ylim=(0, 1))
         _percent_axis(axes)
         plot.figure.legend(loc="outside upper right", ncols=2)
         worst = int(np.argmin(robust))
-        alt = (
-            f"Clean and robust accuracy of each class. The weakest is {labels[worst]}, {percent(robust[worst])} robust."
-        )
-        return plot.picture(alt)
+        said = f"The weakest class is {names[worst]}: {percent(robust[worst])} robust."
+        return plot.picture(f"Clean and robust accuracy of each class. {said}", said)
+
+
+def curve_end(curves: Sequence[Curve], threats: Sequence[ThreatModel]) -> float:
+    """Where the last curve has fallen, or ends; a little beyond the largest threat at least."""
+    fallen = [next((e for e, a in zip(c.eps, c.accuracy, strict=True) if a <= 0), c.eps[-1]) for c in curves]
+    return max([*fallen, *(1.2 * threat.radius for threat in threats)])
+
+
+def _size_axis(axes: Axes, threats: Sequence[ThreatModel], norm: str) -> None:
+    """Name the axis and its ticks in the unit in which the threat was asked for."""
+    from matplotlib.ticker import FuncFormatter
+
+    asked = [str(threat.eps).partition("/")[2] for threat in threats]
+    name = f"size of the perturbation, {norm_name(norm)}"
+    if asked and asked[0] and len(set(asked)) == 1:
+        unit = float(asked[0])
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value * unit:.3g}"))
+        name += f", in units of 1/{asked[0]}"
+    axes.set_xlabel(name)
 
 
 def _percent_axis(axes: Axes) -> None:

@@ -17,6 +17,7 @@ from holomorph.records.training import TrainRecord
 from holomorph.reporting import words
 from holomorph.reporting.parts import PARTS
 from holomorph.reporting.parts.base import one
+from holomorph.reporting.words import count
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -32,7 +33,7 @@ def report(records: Sequence[Record], path: str | os.PathLike[str], *, title: st
     path:
         Where to write.
     title:
-        Of the page; by default the rule, the model and the data.
+        Of the page; by default the model, the data and the rule.
 
     Returns
     -------
@@ -68,19 +69,23 @@ def render(records: Sequence[Record], *, title: str | None = None) -> str:
     if not parts:
         raise ConfigError("There is nothing to report: none of the records speaks of a run. Train or evaluate first.")
     page = _environment().get_template("page.html.j2")
-    return page.render(title=title or _title(records), parts=parts)
+    return page.render(title=title or title_of(records), parts=parts)
 
 
-def _title(records: Sequence[Record]) -> str:
+def title_of(records: Sequence[Record]) -> str:
+    """Name model and data, and the rule where it is known."""
     run, found, rules = one(records, TrainRecord), one(records, EvaluationRecord), one(records, ComparisonRecord)
-    names = ["report"]
     if run is not None:
-        names = [run.rule, run.model, run.data]
-    elif found is not None:
-        names = [found.model, found.data]
-    elif rules is not None:
-        names = ["comparison", rules.model, rules.data]
-    return " · ".join(name for name in names if name)
+        return f"{run.model}{_on(run.data)}, trained by {run.rule}"
+    if found is not None:
+        return f"{found.model}{_on(found.data)}"
+    if rules is not None:
+        return f"{count(len(rules.rules), 'learning rule')} compared: {rules.model}{_on(rules.data)}"
+    return "Report"
+
+
+def _on(data: str) -> str:
+    return f" on {data}" if data else ""
 
 
 @cache
@@ -95,6 +100,11 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        percent=words.percent, percent_range=words.percent_range, duration=words.duration, times=words.times
+        count=words.count,
+        duration=words.duration,
+        listed=words.listed,
+        percent=words.percent,
+        percent_range=words.percent_range,
+        times=words.times,
     )
     return environment

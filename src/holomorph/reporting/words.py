@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from holomorph.records.base import Interval
 from holomorph.threats import ThreatModel
 
@@ -73,6 +75,45 @@ def setting(value: object) -> str:
     if value is None or isinstance(value, bool):
         return {None: "none", True: "yes", False: "no"}[value]
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def count(number: int, noun: str) -> str:
+    """Write a number with its noun in the right form.
+
+    >>> count(0, "sample"), count(1, "sample"), count(2000, "class")
+    ('no samples', '1 sample', '2,000 classes')
+    """
+    return f"{f'{number:,}' if number else 'no'} {noun}{'' if number == 1 else 'es' if noun.endswith('s') else 's'}"
+
+
+def listed(words: Sequence[str]) -> str:
+    """Join words as a sentence does.
+
+    >>> listed([]), listed(["a"]), listed(["a", "b"]), listed(["a", "b", "c"])
+    ('', 'a', 'a and b', 'a, b and c')
+    """
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+def in_plot(text: str) -> str:
+    r"""Escape a text of the user's for a plot, where a dollar sign would begin a formula.
+
+    >>> print(in_plot("price in $"))
+    price in \$
+    """
+    return text.replace("$", r"\$")
+
+
+def size(value: float, threat: ThreatModel) -> str:
+    """Write the size of a perturbation in the unit in which the threat's eps was asked for.
+
+    >>> size(0.0203, ThreatModel("inf", "8/255")), size(0.0203, ThreatModel("inf", 0.1))
+    ('5.18/255', '0.0203')
+    """
+    if isinstance(threat.eps, str) and "/" in threat.eps:
+        unit = float(threat.eps.partition("/")[2])
+        return f"{value * unit:.3g}/{unit:g}"
+    return f"{value:.3g}"
 
 
 def norm_name(norm: str) -> str:

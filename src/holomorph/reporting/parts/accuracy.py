@@ -37,7 +37,7 @@ def _curve(found: EvaluationRecord, norm: str, proved: CertificateRecord | None)
     curves = {role: curve for role, results in both.items() if (curve := _first_curve(results))}
     if not curves:
         return None
-    marks = {role: [(r.threat.radius, r.interval) for r in results] for role, results in both.items()}
+    marks = {role: [(r.threat, r.interval) for r in results] for role, results in both.items()}
     parts = [part for part in (proved.threats if proved else ()) if part.threat.norm == norm]
     return accuracy_against_eps(curves, marks, norm, _best(parts, curves.get(ROLES[0])))
 
@@ -58,5 +58,6 @@ def _first_curve(results: Sequence[ThreatResult]) -> Curve | None:
 
 
 def _classes(found: EvaluationRecord) -> Picture:
-    labels, clean, robust = zip(*((c.label, c.clean, c.robust) for c in found.per_class), strict=True)
-    return class_bars(labels, clean, robust)
+    rows = [(found.class_name(c.label), c.clean, c.robust) for c in found.per_class]
+    names, clean, robust = zip(*rows, strict=True)
+    return class_bars(names, clean, robust)

@@ -9,7 +9,7 @@ from holomorph.records.base import Record
 from holomorph.records.evaluation import EvaluationRecord, Verdict
 from holomorph.reporting.parts.base import Context, one
 
-_ORDER: tuple[Verdict, ...] = ("fail", "warn", "not run", "pass")
+_ORDER: tuple[Verdict, ...] = ("fail", "warn", "pass", "not run")
 
 
 def build(records: Sequence[Record]) -> Context:
@@ -19,4 +19,8 @@ def build(records: Sequence[Record]) -> Context:
         return None
     ordered = sorted(found.checks, key=lambda check: (_ORDER.index(check.verdict), check.number))
     counts = Counter(check.verdict for check in found.checks)
-    return {"checks": ordered, "counts": [(verdict, counts[verdict]) for verdict in _ORDER if counts[verdict]]}
+    return {
+        "checks": ordered,
+        "counts": [(verdict, counts[verdict]) for verdict in _ORDER if counts[verdict]],
+        "idle": counts["not run"] > 0,
+    }

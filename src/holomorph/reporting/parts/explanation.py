@@ -11,7 +11,7 @@ from holomorph.records.transfer import TransferRecord
 from holomorph.reporting import explanation_plots as plots
 from holomorph.reporting.images import Picture
 from holomorph.reporting.parts.base import Context, one
-from holomorph.reporting.words import percent
+from holomorph.reporting.words import count, percent
 
 
 class Item(NamedTuple):
@@ -44,21 +44,29 @@ def build(records: Sequence[Record]) -> Context:
 
 def _margins(margins: Margins) -> Item:
     first, quick, *more = margins.agreements
-    best = more[0] if more else quick
-    slower = (
-        f"Twelve times as many, each class by itself: {best.spearman.value:.2f} and {percent(best.curve_gap.value)}."
-        if more
-        else ""
-    )
+    said = [
+        f"The slope at the sample alone estimates how far the decision boundary is. Its ranking of the samples agrees "
+        f"with the attacks at a rank correlation of {first.spearman.value:.2f}, and the accuracy that it predicts is "
+        f"at most {percent(first.curve_gap.value)} off.",
+        f"Five slopes on the way to the boundary reach {quick.spearman.value:.2f} and "
+        f"{percent(quick.curve_gap.value)}, and take {_times(quick.faster)} the time of the attack FMN.",
+    ]
+    if more:
+        said.append(
+            f"Twenty slopes for each of three classes reach {more[0].spearman.value:.2f} and "
+            f"{percent(more[0].curve_gap.value)}."
+        )
     return Item(
         "Can the slope predict the attack?",
-        f"From the slope at the sample alone the distance to the decision boundary ranks the samples as the best of "
-        f"the attacks does with a correlation of {first.spearman.value:.2f}, and predicts the accuracy under attack "
-        f"within {percent(first.curve_gap.value)}. Five slopes on the way there: {quick.spearman.value:.2f} and "
-        f"{percent(quick.curve_gap.value)}, {quick.faster:.0f} times faster than the attack FMN. {slower}".rstrip(),
+        " ".join(said),
         "A rank correlation near 0, or a predicted curve far from the attacked one.",
         [plots.margin_scatter(margins), plots.margin_curves(margins)],
     )
+
+
+def _times(faster: float) -> str:
+    """How many times as long something takes that is so many times faster."""
+    return percent(1 / faster) + " of" if faster > 1 else f"{1 / faster:.1f} times"
 
 
 def _energies(energies: Energies) -> Item:
@@ -68,9 +76,9 @@ def _energies(energies: Energies) -> Item:
     )
     return Item(
         "Is the model flat only where it was trained?",
-        f"The energy in the threat's balls is {index.value:.2f} times that on the samples "
-        f"({index.low:.2f} to {index.high:.2f}): the model is {shape}. The steepest tenth of the samples carries "
-        f"{percent(energies.places[0].top_tenth)} of the energy.",
+        f"The mean squared gradient around the samples, within the threat, is {index.value:.2f} times that at the "
+        f"samples (95 % interval {index.low:.2f} to {index.high:.2f}). The model is {shape}. The steepest tenth of the "
+        f"samples carries {percent(energies.places[0].top_tenth)} of the energy.",
         "For a model with spikes or plateaus at its samples: an index near 1.",
         [plots.energy_bars(energies)],
     )
@@ -79,11 +87,11 @@ def _energies(energies: Energies) -> Item:
 def _harmonicity(harmonicity: Harmonicity) -> Item:
     return Item(
         "Do the outputs behave like harmonic functions?",
-        f"Averaged over a sphere, the logits differ from their value at the centre by "
-        f"{percent(harmonicity.mean_value_gap[-1].value)} of what they change along a radius (a harmonic function: 0). "
-        f"{percent(harmonicity.maximum_violations)} of them stand above their whole sphere, "
-        f"{percent(harmonicity.minimum_violations)} below it. Energy balances "
-        f"{percent(1 - harmonicity.weak_residual)} of the labels' pull.",
+        f"The mean of a logit over a sphere differs from its value at the centre by "
+        f"{percent(harmonicity.mean_value_gap[-1].value)} of what it changes along a radius; for a harmonic function "
+        f"that is 0. Of the logits {percent(harmonicity.maximum_violations)} are larger at the sample than anywhere on "
+        f"the sphere around it, and {percent(harmonicity.minimum_violations)} smaller, which harmonic functions never "
+        f"are.",
         "For harmonic outputs: a gap that grows with the radius, or peaks at samples.",
         [plots.gap_against_radius(harmonicity)],
     )
@@ -95,8 +103,10 @@ def _boundary(boundary: Boundary) -> Item:
     return Item(
         "Does the boundary cut across the data, or run along it?",
         f"{percent(share)} of the boundary's normal lies in the plane of the neighbouring samples ({percent(chance)} "
-        f"by chance): the boundary runs {how} the data. Its median distance is {boundary.distance.value:.3g}, its mean "
-        f"curvature {boundary.mean_curvature.value:.2g} for each unit of length.",
+        f"by chance): the boundary runs {how} the data. Its median distance from a sample is "
+        f"{boundary.distance.value:.3g}. "
+        f"Its median curvature is {boundary.mean_curvature.value:.2g}: that of a sphere of radius "
+        f"{1 / max(abs(boundary.mean_curvature.value), 1e-9):.2g}.",
         "For a robust model: a share no larger than an undefended model's.",
         [plots.normal_share(boundary)],
     )
@@ -151,7 +161,7 @@ def _transfer(record: TransferRecord) -> Item:
     return Item(
         "Why do examples made on one model fool another?",
         f"{score}The theory's bound on the difference of two models says nothing for {empty} of "
-        f"{len(record.parallelogram)} pairs.",
+        f"{count(len(record.parallelogram), 'pair')}.",
         "A prediction no better than with the samples shuffled.",
         [
             plots.transfer_matrix(record, attacked.success, f"Measured ({name}, {eps:g})"),

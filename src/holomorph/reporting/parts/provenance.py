@@ -9,7 +9,7 @@ from holomorph.records.base import Record
 from holomorph.records.evaluation import EvaluationRecord
 from holomorph.records.training import TrainRecord
 from holomorph.reporting.parts.base import Context, one
-from holomorph.reporting.words import duration, setting
+from holomorph.reporting.words import count, duration, setting
 
 
 def build(records: Sequence[Record]) -> Context:
@@ -28,13 +28,13 @@ def build(records: Sequence[Record]) -> Context:
 
 def _of_run(run: TrainRecord) -> list[tuple[str, Any]]:
     rows: list[tuple[str, Any]] = [
-        ("model", f"{run.model}, {run.parameters:,} parameters"),
-        ("data", f"{run.data}, {run.samples:,} training samples"),
+        ("model", f"{run.model}, {count(run.parameters, 'parameter')}"),
+        ("data", f"{run.data}, {count(run.samples, 'training sample')}"),
         ("rule", run.rule),
-        ("training", f"{run.epochs} epochs, batches of {run.batch_size}"),
+        ("training", f"{count(run.epochs, 'epoch')}, batches of {run.batch_size}"),
         ("optimiser", f"{run.optimizer}, {run.schedule}, learning rate {run.lr:g}, weight decay {run.weight_decay:g}"),
         ("seed of training", run.seed),
-        ("device", f"{run.device}, {run.processes} process{'es' if run.processes > 1 else ''}"),
+        ("device", f"{run.device}, {count(run.processes, 'process')}"),
         ("started", run.started.replace("T", " ").replace("+00:00", " UTC")),
     ]
     if run.ema is not None:
@@ -44,7 +44,7 @@ def _of_run(run: TrainRecord) -> list[tuple[str, Any]]:
 
 def _of_evaluation(found: EvaluationRecord) -> list[tuple[str, Any]]:
     rows: list[tuple[str, Any]] = [
-        ("evaluated", f"{found.samples:,} samples, {found.classes} classes"),
+        ("evaluated", f"{count(found.samples, 'sample')}, {count(found.classes, 'class')}"),
         ("seed of evaluation", found.seed),
         ("evaluation took", duration(found.seconds)),
     ]

@@ -11,9 +11,11 @@ from holomorph.records.certificate import CertificateRecord
 from holomorph.records.evaluation import EvaluationRecord
 from holomorph.records.training import TrainRecord
 from holomorph.reporting.certified import beside, under
+from holomorph.reporting.one_line import one_line
 from holomorph.reporting.parts.base import Context, one
 from holomorph.reporting.words import (
     change_withstood,
+    count,
     duration,
     percent,
     percent_range,
@@ -37,6 +39,7 @@ def build(records: Sequence[Record]) -> Context:
         "failed": found.failed if found else (),
         "notes": _notes(found) if found else [],
         "verdicts": Counter(check.verdict for check in found.checks) if found else {},
+        "line": one_line(records),
     }
 
 
@@ -56,17 +59,18 @@ def _interval(found: EvaluationRecord, proved: CertificateRecord | None) -> str:
     parts = [part for result in found.threats if (part := under(proved, result)) is not None]
     if len(parts) < len(found.threats):
         allowed = ", or ".join(threat_sentence(result.threat) for result in found.threats)
-        return f"{percent(found.robust)} of {found.samples} samples are still classified correctly where {allowed}."
+        samples = f"{count(found.samples, 'sample')} {'is' if found.samples == 1 else 'are'}"
+        return f"{percent(found.robust)} of {samples} still classified correctly where {allowed}."
     safe = [all(part.radii[i] >= part.threat.radius for part in parts) for i in range(found.samples)]
     changes = " and ".join(change_withstood(result.threat) for result in found.threats)
     return (
         f"Between {percent(sum(safe) / found.samples)} (proved) and {percent(found.robust)} (attacked) of "
-        f"{found.samples} samples withstand {changes}."
+        f"{count(found.samples, 'sample')} withstand{'s' if found.samples == 1 else ''} {changes}."
     )
 
 
 def _trained(run: TrainRecord | None) -> str:
-    return "" if run is None else f"Trained by the rule {run.rule} for {run.epochs} epochs; not yet attacked."
+    return "" if run is None else f"Trained by the rule {run.rule} for {count(run.epochs, 'epoch')}; not yet attacked."
 
 
 def _accuracies(found: EvaluationRecord) -> list[Row]:
@@ -102,9 +106,8 @@ def _costs(run: TrainRecord | None, found: EvaluationRecord | None) -> list[Row]
 def _notes(found: EvaluationRecord) -> list[Any]:
     notes = []
     if found.quick:
-        notes.append(
-            "A quick look: fewer and weaker attacks than a full evaluation. Expect lower accuracies from that."
-        )
+        lower = " Expect lower accuracies from that." if found.robust > 0 else ""
+        notes.append(f"A quick look: fewer and weaker attacks than a full evaluation.{lower}")
     if found.upper_bound:
         notes.append(f"The robust accuracy is only an upper bound. {found.upper_bound_reason}".strip())
     return notes
