@@ -24,9 +24,6 @@ def accuracy_curve(smallest: Tensor, threat: ThreatModel, attacks: tuple[str, ..
     finite = smallest[smallest.isfinite()].double()
     farthest = float(finite.max()) if len(finite) else 0.0
     end = min(max(1.05 * farthest, 1.25 * threat.radius), 4 * threat.radius)
-    grid = torch.cat([torch.linspace(0, end, points, dtype=torch.float64), torch.tensor([threat.radius]).double()])
-    grid = grid.unique()
+    grid = sorted({*torch.linspace(0, end, points, dtype=torch.float64).tolist(), threat.radius})
     accuracy = [float((smallest > eps * (1 + 1e-5)).double().mean()) for eps in grid]
-    return Curve(
-        norm=threat.norm, samples=len(smallest), attacks=attacks, eps=tuple(grid.tolist()), accuracy=tuple(accuracy)
-    )
+    return Curve(norm=threat.norm, samples=len(smallest), attacks=attacks, eps=tuple(grid), accuracy=tuple(accuracy))
