@@ -132,7 +132,7 @@ def test_every_batch_of_a_loader_is_looked_at(second: torch.Tensor, sentence: st
         ("finite(" + "(" * 2000 + ")", r"The rule's text has 2008 characters"),
         ("(" * 400, r"Cannot read the rule"),
         ("finte", r"Unknown rule 'finte'. Did you mean 'finite'"),
-        ("pgd(seed=99999999999999999999)", r"The seed is 99999999999999999999; it must lie in 0"),
+        ("pgd(seed=99999999999999999999)", r"seed is 99999999999999999999; it must lie between 0 and"),
         (3, r"A rule is an object such as Plain\(\) or a text such as 'finite', not int"),
     ],
 )

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 from torch.utils.data import DataLoader, TensorDataset
 
 from holomorph.errors import ConfigError, DataError, HolomorphWarning, ModelError
@@ -277,3 +278,57 @@ def test_eps_in_another_unit_is_said() -> None:
         PGD(ThreatModel("inf", "8/255", (0.0, 255.0)))
     with pytest.raises(ConfigError, match="needs a threat"):
         fit(network(), (X, torch.arange(24) % 3), "finite", epochs=1)
+
+
+class Checkpointed(nn.Module):
+    def __init__(self, reentrant: bool) -> None:
+        super().__init__()
+        self.network, self.reentrant = network(), reentrant
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return checkpoint(self.network, x, use_reentrant=self.reentrant)
+
+
+def test_gradient_checkpointing_works_or_says_what_to_do() -> None:
+    y = torch.arange(24) % 3
+    for rule in RULES.values():
+        assert torch.equal(rule()(Checkpointed(False), X, y), rule()(network(), X, y))
+    for entrance in (lambda m: PGD(THREAT)(m, X, y), lambda m: attack(m, X, y, threat=THREAT)):
+        with pytest.raises(ModelError, match=r"Write checkpoint\(\.\.\., use_reentrant=False\)"):
+            entrance(Checkpointed(True))
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.*torch.jit:FutureWarning")
+def test_scripted_models_and_those_of_several_devices() -> None:
+    for model in (torch.jit.script(network()), nn.DataParallel(network())):
+        y = predicted(model)
+        FiniteEnergy(THREAT)(model, X, y).backward()
+        assert evaluate(model, X, y, THREAT, quick=True, checks=False).clean == 1
+
+
+def test_no_model_and_no_validation_samples() -> None:
+    y = torch.arange(24) % 3
+    with pytest.raises(ModelError, match="The model is NoneType, neither a module nor a function"):
+        PGD(THREAT)(None, X, y)
+    with pytest.raises(ModelError, match=r"fit trains a torch\.nn\.Module, not NoneType"):
+        fit(None, (X, y), "plain", epochs=1)
+    with pytest.raises(DataError, match="There are no samples"):
+        fit(network(), (X, y), "plain", validation=(X[:0], y[:0]), epochs=1)
+    with pytest.raises(DataError, match="The labels run from 5 to 7"):
+        fit(network(), (X, y), "plain", validation=(X, y + 5), epochs=1)
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"weight_decay": float("nan")}, "weight_decay is nan"),
+        ({"lr": float("inf")}, "The learning rate is inf"),
+        ({"seed": 10**20}, "seed is 10000000000000000000"),
+        ({"device": "cuda:x"}, "Cannot read the device 'cuda:x'"),
+        ({"device": "tpuu"}, "The device 'tpuu' cannot be used"),
+    ],
+)
+def test_settings_that_no_training_can_have(settings: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ConfigError, match=sentence):
+        fit(network(), (X, torch.arange(24) % 3), "plain", epochs=1, **settings)

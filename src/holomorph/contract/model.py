@@ -42,6 +42,10 @@ class Guest(nn.Module):
 
     def __init__(self, model: Differentiable, *, highest: int | None = None) -> None:
         super().__init__()
+        if not callable(model):
+            raise ModelError(
+                f"The model is {type(model).__name__}, neither a module nor a function. Give a classifier."
+            )
         self.model = model
         self.highest = highest
         self.classes: int | None = None
@@ -240,8 +244,16 @@ def gradients() -> Iterator[None]:
     ...     torch.is_grad_enabled(), torch.is_inference_mode_enabled()
     (True, False)
     """
-    with torch.inference_mode(False), torch.enable_grad():
-        yield
+    try:
+        with torch.inference_mode(False), torch.enable_grad():
+            yield
+    except RuntimeError as error:
+        if "use_reentrant=True" not in str(error):
+            raise
+        raise ModelError(
+            "The model checkpoints its gradients with use_reentrant=True, which gives none of the input. "
+            "Write checkpoint(..., use_reentrant=False)."
+        ) from error
 
 
 @contextmanager

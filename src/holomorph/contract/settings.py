@@ -19,7 +19,7 @@ def check_seed(seed: int) -> None:
     >>> check_seed(0)
     """
     if seed not in _SEEDS:
-        raise ConfigError(f"The seed is {str(seed)[:20]}; it must lie in 0..2^63 - 1.")
+        raise ConfigError(f"seed is {str(seed)[:20]}; it must lie between 0 and 2**63 - 1.")
 
 
 def at_least_one(**counts: int) -> None:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from holomorph.attacks.base import Situation
 from holomorph.attacks.registry import named
+from holomorph.contract import check_labels
 from holomorph.contract.classifier import Classifier
 from holomorph.contract.guest import receive, under_attack
 from holomorph.contract.threats import ThreatLike
@@ -73,6 +74,7 @@ def attack(
     with under_attack(model):
         classifier = Classifier(model)
         logits = classifier.logits(x)
+        check_labels(y, logits.shape[1])
         results = Results(classifier, x, y, threat, logits.argmax(1))
         rows = results.rows(everyone=True)
         chosen = named(name, Situation(threat, logits.shape[1], masked=True))

@@ -16,12 +16,12 @@ from torch import Tensor, nn
 from holomorph._utils import progress
 from holomorph._utils.io import write_atomically
 from holomorph._utils.versions import versions
-from holomorph.contract import check_batch, gradients
+from holomorph.contract import check_batch, check_samples, gather, gradients
 from holomorph.contract.labels import count_outputs
 from holomorph.contract.model import check_model, training_modes
 from holomorph.contract.threats import ThreatLike
 from holomorph.data import Splits
-from holomorph.errors import ConfigError
+from holomorph.errors import ConfigError, ModelError
 from holomorph.records.training import Epoch, TrainRecord
 from holomorph.rules import Rule, as_rule
 from holomorph.threats import ThreatModel
@@ -115,6 +115,8 @@ def fit(
     settings = Settings(
         epochs=epochs, batch_size=batch_size, lr=lr, optimizer=optimizer, weight_decay=weight_decay, ema=ema, seed=seed
     )
+    if not isinstance(model, nn.Module):
+        raise ModelError(f"fit trains a torch.nn.Module, not {type(model).__name__}. Give the module.")
     folder = Path(out) if out is not None else None
     fabric = fabric or one_device(device)
     rule = as_rule(rule, threat, box=train.box if isinstance(train, Splits) else (0.0, 1.0))
@@ -125,6 +127,9 @@ def fit(
     check_model(model.to(x.device), x, count_outputs(y, whole=batches.samples == len(y)), batch_size=batch_size)
     if isinstance(train, Splits) and validation is None:
         validation = (train.x_val, train.y_val)
+    if isinstance(validation, tuple | list):
+        validation = gather(validation)
+        check_samples(*validation, classes=count_outputs(y, whole=batches.samples == len(y)), soft=True)
     started = datetime.now(UTC).isoformat(timespec="seconds")
     writes = folder is not None and fabric.is_global_zero
     with holding(folder, resume=resume, force=force) if folder is not None and writes else nullcontext():

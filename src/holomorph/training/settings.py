@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
+from holomorph.contract.settings import check_seed
 from holomorph.errors import ConfigError, unknown_name
 
 OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
@@ -30,6 +31,7 @@ class Settings:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        check_seed(self.seed)
         if self.optimizer not in OPTIMIZERS:
             raise unknown_name("optimizer", self.optimizer, OPTIMIZERS)
         for name, value in (("epochs", self.epochs), ("batch_size", self.batch_size)):
@@ -39,7 +41,5 @@ class Settings:
             raise ConfigError(f"The learning rate is {self.lr}; it must be positive.")
         if not 0 <= self.weight_decay < math.inf:
             raise ConfigError(f"weight_decay is {self.weight_decay}; it must be 0 or more, and finite.")
-        if not 0 <= self.seed < 2**63:
-            raise ConfigError(f"seed is {self.seed}; it must lie between 0 and 2**63 - 1.")
         if self.ema is not None and not 0 < self.ema < 1:
             raise ConfigError(f"ema is {self.ema}; the decay of the averaged weights must lie between 0 and 1.")
