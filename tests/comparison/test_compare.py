@@ -216,13 +216,13 @@ def test_command(blobs, tmp_path, capsys):
 
     arrays = {f"{a}_{part}": getattr(blobs, f"{a}_{part}").numpy() for a in "xy" for part in ("train", "val", "test")}
     np.savez(tmp_path / "blobs.npz", **arrays)
-    command = f"compare --data npz:{tmp_path}/blobs.npz --box 0 1 --rules plain,finite(weight=0.3,squared=0) --seeds 1"
+    command = f"compare --data npz:{tmp_path}/blobs.npz --box 0 1 --rules plain,finite(weight=0.3,segments=1) --seeds 1"
     with pytest.raises(SystemExit) as stop:
         main(
             [*command.split(), "--budget", "2epochs", "--threat", "inf:0.05", "--out", str(tmp_path / "out"), "--quiet"]
         )
     assert stop.value.code == 0
-    assert "| `finite(weight=0.3,squared=0)`" in capsys.readouterr().out
+    assert "| `finite(weight=0.3,segments=1)`" in capsys.readouterr().out
     saved = json.loads((tmp_path / "out" / "comparison.json").read_text())
     assert saved["kind"] == "comparison"
     assert (tmp_path / "out" / "frontier-cost.svg").is_file()

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from holomorph.contract import check_labels
-from holomorph.data import Splits, load, sources
+from holomorph.data import SOURCES, Splits, load
+from holomorph.data.sources import fashion
 from holomorph.errors import ConfigError, DataError
 
 
@@ -55,7 +56,7 @@ def test_missing_files_name_all_three_ways(tmp_path):
 
 
 def test_a_failed_download_names_all_three_ways(tmp_path, monkeypatch):
-    monkeypatch.setattr(sources, "DEBIAN_FASHION", tmp_path)
+    monkeypatch.setattr(fashion, "DEBIAN", tmp_path)
     monkeypatch.setenv("SCIKIT_LEARN_DATA", str(tmp_path))
     monkeypatch.setattr("sklearn.datasets.fetch_openml", lambda *_, **__: (_ for _ in ()).throw(OSError("no route")))
     with pytest.raises(DataError, match=r"Fashion-MNIST was not found.*--data-dir FOLDER.*no route"):
@@ -81,7 +82,13 @@ def test_npz_of_any_shape_takes_the_box_from_the_data(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "box", "message"),
     [
-        ({"y_test": None}, None, "lacks y_test. It must hold x_train, y_train, x_test, y_test."),
+        ({"y_test": None}, None, "lacks y_test, though it has x_test. Give samples and labels."),
+        (
+            {"x_train": None, "y_train": None, "x_test": None, "y_test": None},
+            None,
+            "lacks samples. It must hold x_train",
+        ),
+        ({"names": np.array(["a"])}, None, "has 2 classes but 1 names"),
         ({"x_train": np.full((20, 3), np.nan)}, None, "NaN or infinite"),
         ({"x_train": np.array([["a"] * 3] * 20)}, None, "are not numbers"),
         ({"y_train": np.arange(20) / 2}, None, "must be whole numbers 0..K-1"),
@@ -136,3 +143,48 @@ def test_splits_check_every_part():
     x, y = torch.rand(4, 2), torch.tensor([0, 1, 0, 1])
     with pytest.raises(DataError, match="outside the box"):
         Splits("a", x, y, x, y, x + 1, y, (0.0, 1.0), 2)
+
+
+def test_every_source_says_how_it_is_written(tmp_path):
+    """What takes a path asks for one, what takes none refuses it, and an unknown setting is named."""
+    for name, source in SOURCES.items():
+        if source.takes_path:
+            with pytest.raises(ConfigError, match=f"The data set '{name}' needs a path: write {name}:PATH"):
+                load(name)
+            with pytest.raises(DataError, match=r"There is no(thing at| file) "):
+                load(f"{name}:{tmp_path / 'none'}")
+            with pytest.raises(ConfigError, match=f"Unknown setting of the data set '{name}' 'colour'"):
+                load(f"{name}:{tmp_path}?colour=red")
+            with pytest.raises(ConfigError, match=r"Cannot read the settings 'a&b'\. Write them as setting=value"):
+                load(f"{name}:{tmp_path}?a&b")
+        else:
+            with pytest.raises(ConfigError, match=f"The data set '{name}' takes no path"):
+                load(f"{name}:{tmp_path}")
+    with pytest.raises(ConfigError, match=r"Unknown data set 'fodler'\. Did you mean 'folder:PATH'\?"):
+        load("fodler:here")
+
+
+def test_npz_with_a_test_part_alone_is_enough_to_evaluate(tmp_path):
+    found = load(npz(tmp_path / "a.npz", x_train=None, y_train=None, names=np.array(["no", "yes"])))
+    assert len(found.part("test")[0]) == 5
+    assert found.names == ("no", "yes")
+    assert found.shape == (3,)
+    with pytest.raises(DataError, match=r"The data set npz:.*a\.npz has no train samples\."):
+        found.part("train")
+
+
+def test_uint8_stays_in_memory_and_becomes_floating_point_in_the_box(tmp_path):
+    x = np.arange(40, dtype=np.uint8).reshape(20, 2) * 6
+    for box in (None, (-1.0, 1.0)):
+        found = load(npz(tmp_path / "a.npz", x_train=x, x_test=x[:5]), box=box)
+        assert found.x_train.dtype == torch.uint8
+        low, high = found.box
+        assert found.box == (box or (0.0, 1.0))
+        torch.testing.assert_close(found.part("test")[0], low + (high - low) * torch.from_numpy(x[:5]).float() / 255)
+
+
+def test_missing_parts_are_split_by_class(tmp_path):
+    y = np.array([0] * 50 + [1] * 150)
+    found = load(npz(tmp_path / "a.npz", x_train=np.random.default_rng(1).random((200, 3)), y_train=y))
+    assert [len(found.part(p)[0]) for p in ("train", "val")] == [180, 20]
+    assert torch.bincount(found.y_val).tolist() == [5, 15]

@@ -13,40 +13,73 @@ from holomorph.calculus.norms import norm
 from holomorph.errors import ConfigError, NotDifferentiableError
 from holomorph.nn.classifiers import Sine
 from holomorph.rules import NFGSM, FiniteEnergy, Plain
-from holomorph.rules.gradients import spend
 from holomorph.rules.passes import Passes
 from holomorph.threats import ThreatModel
 from holomorph.threats.constraints import into
 from rule_cases import THREATS, batch, network
-
-SETTINGS = {"weight": 0.7, "linear": 0.9, "squared": 1.3, "measure": Samples(), "clip": False, "segments": 1}
 
 
 def gradients(model, loss):
     return torch.autograd.grad(loss, list(model.parameters()))
 
 
-def written_out(model, threat, x, y):
+def written_out(model, threat, x, y, observable):
     """The definition with one graph for everything."""
     passes = Passes(model)
     points = x.clone().requires_grad_()
-    here = cross_entropy(passes.first(points), y, reduction="none")
+    near = passes.first(points)
+    here = cross_entropy(near, y, reduction="none")
     (g,) = torch.autograd.grad(here.sum(), points, retain_graph=True)
-    there = cross_entropy(passes.again(x + threat.radius * direction(g, x, threat)), y, reduction="none")
-    energy = SETTINGS["linear"] * (there - here) + SETTINGS["squared"] * (there - here.detach()).clamp_min(0).square()
-    return (here + SETTINGS["weight"] * energy).mean()
+    far = passes.again(x + threat.radius * direction(g, x, threat))
+    rise = cross_entropy(far, y, reduction="none") - here
+    if observable == "logits":
+        change = far - near
+        rise = ((near.softmax(1) - nn.functional.one_hot(y, 3)) * change + change.square() / 4).sum(1)
+    return (here + 0.7 * rise).mean()
+
+
+@pytest.mark.parametrize("observable", ["loss", "logits"])
+@pytest.mark.parametrize("threat", THREATS, ids=str)
+def test_gradients_are_those_of_the_definition(threat, observable):
+    model, (x, y) = network(), batch()
+    state = torch.get_rng_state()  # dropout must draw the same masks twice
+    settings = {"weight": 0.7, "measure": Samples(), "clip": False, "segments": 1}
+    found = FiniteEnergy(threat, observable=observable, **settings)(model, x, y)
+    mine = gradients(model, found)
+    torch.set_rng_state(state)
+    expected = written_out(model, threat, x, y, observable)
+    torch.testing.assert_close(found.detach(), expected.detach())
+    torch.testing.assert_close(mine, gradients(model, expected))
 
 
 @pytest.mark.parametrize("threat", THREATS, ids=str)
-def test_gradients_are_those_of_the_definition(threat):
-    model, (x, y) = network(), batch()
-    state = torch.get_rng_state()  # dropout must draw the same masks twice
-    found = FiniteEnergy(threat, **SETTINGS)(model, x, y)
-    mine = gradients(model, found)
-    torch.set_rng_state(state)
-    expected = written_out(model, threat, x, y)
-    torch.testing.assert_close(found.detach(), expected.detach())
-    torch.testing.assert_close(mine, gradients(model, expected))
+def test_the_energy_of_the_logits_bounds_the_loss(threat):
+    """From above at every weight, and by no more than it should where the logits hardly change."""
+    model, (x, y) = network(norm=False), batch(64)
+    common = {"segments": 1, "measure": Samples()}
+    loss, bound = (FiniteEnergy(threat, observable=o, **common)(model, x, y).detach() for o in ("loss", "logits"))
+    assert loss < bound < loss + 0.5
+
+
+def test_the_linearity_is_one_for_a_straight_loss_and_falls_where_it_bends():
+    """The rise of the loss over the step, as a part of what the gradient promised."""
+
+    class Kinked(nn.Module):
+        """Its risk rises with slope 1 up to half the radius, and not beyond."""
+
+        def __init__(self, top):
+            super().__init__()
+            self.top, self.shift = top, nn.Parameter(torch.zeros(()))
+
+        def forward(self, x):
+            lost = 50 + x.clamp(max=self.top) + self.shift
+            return torch.cat([-lost, torch.zeros_like(x)], 1).double()
+
+    x, y = torch.zeros(4, 1, dtype=torch.float64), torch.zeros(4, dtype=torch.long)
+    for top, expected in ((1.0, 1.0), (0.05, 0.5)):
+        rule = FiniteEnergy(ThreatModel("inf", 0.1, box=(-1, 1)), segments=1, measure=Samples())
+        rule(Kinked(top), x, y)
+        assert float(rule.measured["linearity"]) == pytest.approx(expected, abs=1e-6)
 
 
 def at(rule, progress):
@@ -64,29 +97,6 @@ class Shift(nn.Module):
 
     def forward(self, z):
         return z + self.logits
-
-
-class TwoEnds(nn.Module):
-    """Its logit is a at 0 and b at eps, so that each end of the step has a parameter of its own."""
-
-    def __init__(self, eps):
-        super().__init__()
-        self.a, self.b = nn.Parameter(torch.tensor(2.0)), nn.Parameter(torch.tensor(-1.0))
-        self.eps = eps
-
-    def forward(self, x):
-        s = self.a + (self.b - self.a) * x / self.eps
-        return torch.cat([s, torch.zeros_like(s)], 1)
-
-
-def test_the_near_end_is_never_pushed_up():
-    model, x, y = TwoEnds(0.1), torch.zeros(1, 1), torch.tensor([0])
-    rule = FiniteEnergy(ThreatModel("inf", 0.1), weight=0.5, squared=3.0, segments=1, measure=Samples())
-    near, far = gradients(model, rule(model, x, y))
-    here, there = (cross_entropy(model(torch.full((1, 1), end)), y).detach() for end in (0.0, 0.1))
-    assert 1 - 0.5 - 0.5 * 3.0 * 2 * (there - here) < 0  # what its loss would count if it were not held
-    torch.testing.assert_close(near, -(1 - 0.5) * torch.sigmoid(torch.tensor(-2.0)))
-    assert far < 0
 
 
 @pytest.mark.parametrize(
@@ -113,11 +123,26 @@ def test_the_noise_is_small_where_coordinates_are_few(p, coordinates, scale, kep
 
 
 def test_a_loss_that_cancels_costs_no_gradients_of_parameters():
-    """With w b = 1 the near end is differentiated by its points only; the gradients are those of the whole formula."""
+    """With w = 1 the near end is differentiated by its points only; the gradients are those of the whole formula."""
     model, (x, y) = network(norm=False), batch(40)
     found, expected = (FiniteEnergy(THREATS[0], weight=w, ramp=0.0) for w in (1.0, 1 - 1e-12))
     torch.testing.assert_close(gradients(model, found(model, x, y)), gradients(model, expected(model, x, y)))
-    assert (found.cost.passes, expected.cost.passes) == (6.0, pytest.approx(7.0))
+    assert (found.cost.passes, expected.cost.passes) == (6.0, 8.0)
+
+
+def test_directions_see_no_masks_and_leave_no_statistics():
+    """The path, also of a part of the batch, is that of the network in evaluation mode."""
+    threat, (x, y) = THREATS[0], batch(40)
+    for followed in (1.0, 0.5):
+        ends = []
+        for mode in (True, False):
+            model, seen = network().train(mode), []
+            rule = FiniteEnergy(threat, segments=3, late=1.0, followed=followed)
+            model.register_forward_pre_hook(lambda module, inputs, seen=seen: seen.append(inputs[0].detach()))
+            rule(model, x, y)
+            assert int(model[1].num_batches_tracked) == int(mode)
+            ends.append(seen[-1])
+        assert torch.equal(*ends)
 
 
 @pytest.mark.parametrize(
@@ -127,7 +152,7 @@ def test_a_loss_that_cancels_costs_no_gradients_of_parameters():
         ({"late": -0.1}, r"late is -0.1; give a share in \[0, 1\]\."),
         ({"ramp": 2}, r"ramp is 2; give a share in \[0, 1\]\."),
         ({"followed": 0}, r"followed is 0; give a share in \(0, 1\]\."),
-        ({"squared": -1}, r"squared is -1; it must not be negative\."),
+        ({"observable": "margin"}, r"Unknown observable of the rule 'finite' 'margin'"),
         ({"segments": 0}, r"segments is 0; it must be at least 1\."),
         ({"weight": -1}, r"weight is -1; it must not be negative\."),
     ],
@@ -182,7 +207,7 @@ def test_the_radius_of_now_is_kept_in_a_checkpoint():
 @pytest.mark.parametrize("threat", THREATS, ids=str)
 def test_one_segment_with_all_the_noise_is_nfgsm(threat):
     model, (x, y) = network(norm=False).eval(), batch(16)
-    common = {"kept": 1.0, "segments": 1, "squared": 0.0, "measure": Ball(threat, scale=1.5)}
+    common = {"kept": 1.0, "segments": 1, "measure": Ball(threat, scale=1.5)}
     found = FiniteEnergy(threat, **common)(model, x, y)
     expected = NFGSM(threat, noise=1.5)(model, x, y)
     torch.testing.assert_close(found, expected)
@@ -319,19 +344,9 @@ def test_a_longer_path_climbs_higher():
         model[0].weight *= 4
     ends = {}
     for segments in (1, 4):
-        rule = FiniteEnergy(threat, squared=0.0, kept=0.0, segments=segments)
+        rule = FiniteEnergy(threat, kept=0.0, segments=segments)
         ends[segments] = float(rule(model, x.double(), y).detach())
     assert ends[4] > ends[1]
-
-
-def test_spending_hands_out_what_is_known():
-    model, (x, y) = network(norm=False), batch()
-    points = x.clone().requires_grad_()
-    gradient, mean = spend(cross_entropy(model(points), y, reduction="none"), points, model.parameters())
-    expected = x.clone().requires_grad_()
-    loss = cross_entropy(model(expected), y, reduction="none")
-    torch.testing.assert_close(gradient, torch.autograd.grad(loss.sum(), expected, retain_graph=True)[0])
-    torch.testing.assert_close(gradients(model, 3 * mean), gradients(model, 3 * loss.mean()))
 
 
 def test_frozen_parameters_are_left_out():

@@ -47,7 +47,7 @@ def test_attacks_lower_the_margin_by_eps_times_the_dual_norm(case, threat):
         rules.GradAlign(threat),  # gradients of one sample are parallel everywhere: the penalty is 0
         rules.PGD(threat, steps=20, random_start=False),
         rules.AWP(threat, steps=20, random_start=False, gamma=0.0),
-        rules.FiniteEnergy(threat, weight=1.0, squared=0.0, measure=Samples()),
+        rules.FiniteEnergy(threat, weight=1.0, measure=Samples()),
     ]
     for rule in attacked:
         assert torch.isclose(rule(model, x, y), expected), rule.name
@@ -122,8 +122,8 @@ def test_dirichlet_of_the_logits_is_the_frobenius_norm(case):
 def test_finite_energy(case, threat):
     model, x, y, m, w = case
     rise = risk(m - threat.radius * norm(w, threat.q)) - risk(m)
-    rule = rules.FiniteEnergy(threat, weight=0.7, linear=2.0, squared=3.0, measure=Samples())
-    assert torch.isclose(rule(model, x, y), (risk(m) + 0.7 * (2 * rise + 3 * rise**2)).mean())
+    rule = rules.FiniteEnergy(threat, weight=0.7, measure=Samples())
+    assert torch.isclose(rule(model, x, y), (risk(m) + 0.7 * rise).mean())
 
 
 @every_threat

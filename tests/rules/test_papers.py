@@ -9,6 +9,7 @@ from torch.nn.functional import cross_entropy, kl_div
 
 from holomorph import rules
 from holomorph.calculus.norms import random_in_ball
+from holomorph.errors import ConfigError
 from holomorph.threats import ThreatModel
 from rule_cases import THREATS, batch, network
 
@@ -143,3 +144,48 @@ def test_pgd_keeps_the_worst_of_its_restarts(case):
     assert (loss_many >= loss_one).all()
     assert (loss_many > loss_one).any()
     assert ((many - x).abs() <= 0.1 + 1e-12).all()
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_qub(case, smoothing):
+    """The bound between the sample and N-FGSM's point, and above the risk there."""
+    model, x, y = case
+    rule = rules.QUB(THREAT, seed=6, label_smoothing=smoothing)
+    moved = rules.NFGSM(THREAT, seed=6, label_smoothing=smoothing).perturbed(model, x, y)
+    near, change = model(x), model(moved) - model(x)
+    target = (1 - smoothing) * nn.functional.one_hot(y, 3) + smoothing / 3
+    slope = ((near.softmax(1) - target) * change).sum(1)
+    here, there = (cross_entropy(h, y, reduction="none", label_smoothing=smoothing) for h in (near, model(moved)))
+    bound = here + slope + change.square().sum(1) / 4
+    assert (bound >= there).all()
+    assert_same(model, rule(model, x, y), bound.mean())
+
+
+def test_fgsm_pgi(case):
+    """Two batches: the second starts where the first one ended."""
+    model, x, y = case
+    rule, eta = rules.PriorGuided(THREAT, seed=6), random_in_ball(x, THREAT.p, 0.1, torch.Generator().manual_seed(6))
+    for _ in range(2):
+        start = (x + eta).clamp(0, 1)
+        delta = (start - x + 0.1 * gradient(model, start, y, graph=False).sign()).clamp(-0.1, 0.1)
+        moved = (x + delta).clamp(0, 1)
+        expected = cross_entropy(model(moved), y) + 10 * (model(moved) - model(start)).square().mean()
+        assert_same(model, rule(model, x, y), expected)
+        eta = moved - x
+
+
+@pytest.mark.parametrize(("patience", "ends", "steps"), [(0, [0.3, 0.35, 0.7], 8 / 3), (1, [0.2, 0.25, 0.7], 10 / 3)])
+def test_early_stopped_pgd(patience, ends, steps):
+    """Steps of 0.1 down, wrong below 0.4, walls at 0.2 from the sample: at once, after one step (0.45), never."""
+    x, y = torch.tensor([[0.3], [0.45], [0.9]]), torch.tensor([1, 1, 1])
+    model = nn.Linear(1, 2)
+    model.weight.data, model.bias.data = torch.tensor([[-1.0], [1.0]]), torch.tensor([0.4, -0.4])
+    rule = rules.PGD(ThreatModel("inf", 0.2), steps=5, random_start=False, patience=patience)
+    assert rule.cost.passes == 3 + 2 * 5
+    torch.testing.assert_close(rule.perturbed(model, x, y)[:, 0], torch.tensor(ends))
+    assert rule.cost.passes == pytest.approx(3 + 2 * steps)
+
+
+def test_early_stopping_has_one_start():
+    with pytest.raises(ConfigError, match=r"An ascent that stops early has one start\. Give restarts=1"):
+        rules.PGD(THREAT, patience=1, restarts=2)

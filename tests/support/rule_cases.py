@@ -15,7 +15,7 @@ from holomorph.threats import ThreatModel
 THREATS = [ThreatModel("inf", 0.1), ThreatModel(2, 0.5), ThreatModel(1, 1.0)]
 
 #: Rules whose risk is taken at attacked points: with weight 0 they are adversarial training, not plain training.
-ADVERSARIAL = {"pgd", "awp", "nfgsm", "free", "gradalign"}
+ADVERSARIAL = {"pgd", "awp", "nfgsm", "qub", "fgsm-pgi", "free", "gradalign"}
 
 #: Settings that take all randomness out, where a rule has them.
 STILL = {"measure": Samples(), "random_start": False, "noise": 0.0, "sigma": 0.0}

@@ -19,15 +19,21 @@ Threats = Annotated[
     str, typer.Option("--threat", help="NORM:EPS, several with commas: inf:8/255,2:0.5.", metavar="NORM:EPS")
 ]
 Seed = Annotated[int, typer.Option("--seed", help="Feeds every random generator.", min=0, max=2**63 - 1)]
-DataName = Annotated[str, typer.Option("--data", help="digits, fashion-mnist or npz:PATH.")]
+DataName = Annotated[
+    str,
+    typer.Option(
+        "--data",
+        help="digits, fashion-mnist, cifar10, cifar100, folder:PATH, npz:PATH, csv:PATH, parquet:PATH or hf:PATH.",
+    ),
+]
 RuleText = Annotated[str, typer.Option(help="NAME or NAME(setting=value,...).")]
 OneThreat = Annotated[str, typer.Option(help="NORM:EPS, for instance inf:8/255.", metavar="NORM:EPS")]
 RunPath = Annotated[Path, typer.Option(help="Folder of the run.")]
-ModelName = Annotated[str, typer.Option(help="cnn, mlp or package.module:factory.")]
+ModelName = Annotated[str, typer.Option(help="mlp, cnn, resnet, vit or package.module:factory.")]
 ActivationName = Annotated[str, typer.Option(help="gelu, silu, softplus, tanh, sin or relu.")]
 Epochs = Annotated[int, typer.Option(help="Passes over the data; 0 chooses by the data set.")]
 WithBaseline = Annotated[bool, typer.Option("--baseline/--no-baseline", help="Also train an undefended baseline.")]
-DataDir = Annotated[Path | None, typer.Option(help="Folder with the IDX files of Fashion-MNIST.")]
+DataDir = Annotated[Path | None, typer.Option(help="Folder with the files of Fashion-MNIST or CIFAR.")]
 Box = Annotated[tuple[float, float] | None, typer.Option(help="LOW HIGH of the inputs of an npz file.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace what an earlier command of ours left in the folder.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on where a stopped command was.")]

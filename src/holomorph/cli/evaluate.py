@@ -161,7 +161,7 @@ def _diagnose(found: Found, folder: Path, seed: int) -> None:
     """Measure the input gradients of a run's model beside its baseline's, for the report."""
     from holomorph.explanation.energy_profile import diagnose
 
-    x, y = found.splits.x_test[:DIAGNOSED], found.splits.y_test[:DIAGNOSED]
+    x, y = (part[:DIAGNOSED] for part in found.splits.part("test"))
     record = diagnose(found.model, x, y, threat=found.threats[0], baseline=found.baseline, seed=seed)
     record.save(folder / "diagnostics.json")
 

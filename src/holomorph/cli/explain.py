@@ -33,6 +33,7 @@ def explain(
     quiet: Quiet = False,
 ) -> None:
     """Measure margins, energies, harmonicity and the boundary of a model beside what attacks really do."""
+    from holomorph.data import as_input
     from holomorph.explanation.explain import explain as measure
 
     folder = out or (Path(model) if Path(model).is_dir() else Path("explanation"))
@@ -42,10 +43,9 @@ def explain(
     with progress.shown(enabled=not quiet):
         record = measure(
             found.model,
-            splits.x_test[:n],
-            splits.y_test[:n],
+            *(part[:n] for part in splits.part("test")),
             threat=ThreatModel.parse(threat, splits.box) if threat else found.threats[0],
-            reference=splits.x_train[:5000],
+            reference=as_input(splits.x_train[:5000], splits.box) if len(splits.x_train) else None,
             steps=steps,
             thorough=thorough,
             seed=seed,

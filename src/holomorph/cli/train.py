@@ -57,8 +57,8 @@ def train(
     weight_decay: Annotated[float, typer.Option(help="Weight decay.")] = 0.0,
     ema: Annotated[float, typer.Option(help="Decay of averaged weights; 0 keeps none.")] = 0.0,
     guard: Annotated[
-        bool, typer.Option("--guard", help="After catastrophic overfitting go back and double the weight.")
-    ] = False,
+        bool, typer.Option(help="After catastrophic overfitting go back and double the weight (finite: its segments).")
+    ] = True,
     baseline: WithBaseline = True,
     data_dir: DataDir = None,
     box: Box = None,
@@ -90,9 +90,19 @@ def train(
         if before is None:
             config.save(out / "config.json")
         record = _train_both(RunFolder(out), splits, config, trust or model)
-    last = record.history[-1]
-    accuracy = percent(last.validation_accuracy) if last.validation_accuracy is not None else "unknown"
-    say(f"Trained {config.model} by {config.rule} in {record.seconds:.0f} s: {accuracy} right on validation samples.")
+    say(_summary(config, record))
+
+
+def _summary(config: RunConfig, record: TrainRecord) -> str:
+    """One sentence on what the run ended with: accuracy on validation samples, and under a short attack."""
+    kept = record.history[(record.kept_epoch or len(record.history)) - 1]
+    if kept.validation_accuracy is None:
+        accuracy = "accuracy unknown"
+    else:
+        accuracy = f"{percent(kept.validation_accuracy)} of the validation samples predicted correctly"
+    robust = "" if kept.robust_accuracy is None else f", {percent(kept.robust_accuracy)} under ten steps of PGD"
+    earlier = "" if kept is record.history[-1] else f" The weights are those of epoch {kept.number}, the most robust."
+    return f"Trained {config.model} by {config.rule} in {record.seconds:.0f} s: {accuracy}{robust}.{earlier}"
 
 
 def _begun(out: Path) -> RunConfig | None:

@@ -44,8 +44,7 @@ def transfer(
     with progress.shown(enabled=not quiet):
         record = measure(
             {name: folder.load_model(trusted=trust) for name, folder in folders.items()},
-            splits.x_test[:n],
-            splits.y_test[:n],
+            *(part[:n] for part in splits.part("test")),
             threat=threats[0],
             eps=[t.radius for t in threats],
             steps=steps,

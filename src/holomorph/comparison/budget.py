@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from holomorph.data import Splits
+from holomorph.data import Splits, as_input
 from holomorph.errors import ConfigError
 from holomorph.rules import Rule
 
@@ -68,7 +68,7 @@ def _seconds_a_step(rule: Rule, model: nn.Module, splits: Splits, batch_size: in
 
     The faster of two trials counts: other programs can only slow one down. A step before them warms up.
     """
-    x, y = splits.x_train[:batch_size], splits.y_train[:batch_size]
+    x, y = as_input(splits.x_train[:batch_size], splits.box), splits.y_train[:batch_size]
     optimizer = torch.optim.Adam(model.parameters(), lr=0.0)
 
     def step(progress: float) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -10,12 +11,26 @@ from torch import Tensor
 
 from holomorph._utils.fingerprint import digest
 from holomorph.contract import as_long, check_batch, check_labels
+from holomorph.data.augmentation import Augment
 from holomorph.errors import DataError
 
 
 @dataclass(frozen=True)
 class Splits:
-    """Training, validation and test samples with labels 0..K-1, and the box their coordinates live in."""
+    """Training, validation and test samples with labels 0..K-1, and the box their coordinates live in.
+
+    Samples of uint8 stay so in memory, 0 to 255 standing for the whole box; :meth:`part` and the batches of training
+    are floating point. A part that the data set lacks is empty.
+
+    Attributes
+    ----------
+    names:
+        Names of the classes in the order of the labels; empty where they have none.
+    augment:
+        What training does to its batches, if anything.
+    features:
+        Names of the columns of a table.
+    """
 
     name: str
     x_train: Tensor
@@ -26,19 +41,57 @@ class Splits:
     y_test: Tensor
     box: tuple[float, float]
     classes: int
+    names: tuple[str, ...] = ()
+    augment: Augment | None = None
+    features: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for part in ("train", "val", "test"):
-            x, y = self.part(part)
-            check_batch(x, y, box=self.box)
-            check_labels(y, self.classes)
-            object.__setattr__(self, f"y_{part}", as_long(y))
+            x, y = getattr(self, f"x_{part}"), getattr(self, f"y_{part}")
             if x.shape[1:] != self.shape:
                 raise DataError(f"The {part} samples have shape {tuple(x.shape[1:])}, the others {tuple(self.shape)}.")
+            if len(x) == len(y) == 0:
+                continue
+            check_batch(as_input(x[:1], self.box) if x.dtype == torch.uint8 else x, None, box=self.box)
+            if len(x) != len(y):
+                raise DataError(f"There are {len(x)} {part} samples but {len(y)} labels. Give one label a sample.")
+            check_labels(y, self.classes)
+            object.__setattr__(self, f"y_{part}", as_long(y))
+
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        parts: Mapping[str, tuple[Tensor, Tensor]],
+        box: tuple[float, float],
+        classes: int,
+        names: tuple[str, ...] = (),
+        augment: Augment | None = None,
+        features: tuple[str, ...] = (),
+    ) -> Splits:
+        """Make a data set of the parts that there are; the others are empty.
+
+        >>> x, y = torch.rand(4, 2), torch.tensor([0, 1, 0, 1])
+        >>> len(Splits.of("mine", {"test": (x, y)}, (0.0, 1.0), 2).x_train)
+        0
+        """
+        example, labels = next(iter(parts.values()))
+        nothing = (example[:0], labels[:0])
+        train, val, test = (parts.get(part, nothing) for part in ("train", "val", "test"))
+        return cls(name, *train, *val, *test, box, classes, names, augment, features)
 
     def part(self, name: str) -> tuple[Tensor, Tensor]:
-        """Samples and labels of ``"train"``, ``"val"`` or ``"test"``."""
-        return getattr(self, f"x_{name}"), getattr(self, f"y_{name}")
+        """Samples, as floating point, and labels of ``"train"``, ``"val"`` or ``"test"``.
+
+        Raises
+        ------
+        DataError
+            If the data set has no such part.
+        """
+        x, y = getattr(self, f"x_{name}"), getattr(self, f"y_{name}")
+        if len(x) == 0:
+            raise DataError(f"The data set {self.name} has no {name} samples.")
+        return as_input(x, self.box), y
 
     @cached_property
     def digest(self) -> str:
@@ -50,6 +103,15 @@ class Splits:
     def shape(self) -> torch.Size:
         """Shape of one sample."""
         return self.x_train.shape[1:]
+
+
+def as_input(x: Tensor, box: tuple[float, float]) -> Tensor:
+    """Map uint8 from 0..255 to the box; floating point is left as it is.
+
+    >>> as_input(torch.tensor([0, 255], dtype=torch.uint8), (0.0, 1.0))
+    tensor([0., 1.])
+    """
+    return x if x.dtype != torch.uint8 else x.float().div_(255).mul_(box[1] - box[0]).add_(box[0])
 
 
 def count_classes(y: Tensor) -> int:

@@ -13,9 +13,14 @@ from torch import nn
 
 from holomorph.errors import ConfigError
 
+#: By which names a factory may ask for the shape of a sample and the number of classes.
+_SHAPE, _CLASSES = ("shape", "input_shape"), ("classes", "num_classes", "n_classes")
+
 
 def from_factory(name: str, shape: Sequence[int], classes: int) -> nn.Module:
-    """Import a factory and call it by what its parameters are called: ``shape`` and ``classes``, nothing else.
+    """Import a factory and call it by what its parameters are called, or take a module that exists already.
+
+    It gets ``shape`` or ``input_shape``, and ``classes``, ``num_classes`` or ``n_classes``; nothing else.
 
     Raises
     ------
@@ -23,8 +28,11 @@ def from_factory(name: str, shape: Sequence[int], classes: int) -> nn.Module:
         Where it cannot be imported, raises, ends the process, or returns no module.
     """
     factory = _imported(name)
+    if isinstance(factory, nn.Module):
+        return factory
+    known = {**dict.fromkeys(_SHAPE, tuple(shape)), **dict.fromkeys(_CLASSES, classes)}
     try:
-        model = factory(**_asked_for(factory, {"shape": tuple(shape), "classes": classes}))
+        model = factory(**_asked_for(factory, known))
     except (Exception, SystemExit) as error:
         raise ConfigError(f"{name} cannot be called: it raised {_said(error)}. Mend the factory.") from error
     if not isinstance(model, nn.Module):

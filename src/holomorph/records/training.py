@@ -18,6 +18,9 @@ class Epoch(Part):
     lr: float = Field(description="learning rate at the end")
     seconds: float
     validation_accuracy: float | None = None
+    robust_accuracy: float | None = Field(
+        default=None, description="share of a few hundred validation samples still right after ten steps of ascent"
+    )
     measured: dict[str, float] = Field(default_factory=dict, description="means of what the rule measured")
 
 
@@ -54,6 +57,7 @@ class TrainRecord(Record):
     schedule: str = "one-cycle"
     ema: float | None = Field(default=None, description="decay of the averaged weights that the model ends with")
     history: tuple[Epoch, ...]
+    kept_epoch: int | None = Field(default=None, description="the epoch whose weights the model ended with")
     seconds: float = Field(description="wall time of all epochs, validation left out")
     cost: float = Field(description="passes a sample and epoch relative to plain training, by the rule's own count")
     measured_cost: float | None = Field(default=None, description="wall time relative to the undefended baseline's")

@@ -20,6 +20,8 @@ from holomorph.rules.nfgsm import NFGSM
 from holomorph.rules.noise import GaussianNoise
 from holomorph.rules.pgd import PGD
 from holomorph.rules.plain import Plain
+from holomorph.rules.prior_guided import PriorGuided
+from holomorph.rules.qub import QUB
 from holomorph.rules.registry import DEFAULT, RULES, as_rule, build, parse
 from holomorph.rules.trades import TRADES
 from holomorph.rules.weakly_harmonic import WeaklyHarmonic
@@ -31,6 +33,7 @@ __all__ = [
     "LLR",
     "NFGSM",
     "PGD",
+    "QUB",
     "RULES",
     "TRADES",
     "Ascent",
@@ -49,6 +52,7 @@ __all__ = [
     "JacobianPenalty",
     "MaximumMargin",
     "Plain",
+    "PriorGuided",
     "Rule",
     "Sum",
     "WeaklyHarmonic",

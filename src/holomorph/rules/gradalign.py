@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from holomorph.calculus.ascent import direction
 from holomorph.calculus.norms import random_in_ball
 from holomorph.calculus.risk_gradient import alignment, input_gradient
+from holomorph.contract.model import evaluating
 from holomorph.errors import ConfigError
 from holomorph.rules.base import Cost, Rule
 from holomorph.rules.gradients import require_double_backward
-from holomorph.rules.passes import Passes
 from holomorph.threats import ThreatModel
 
 
@@ -58,17 +58,17 @@ class GradAlign(Rule):
 
     def loss(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
         """FGSM risk plus weighted misalignment."""
-        passes = Passes(model)
         if self.weight > 0:
             require_double_backward(model)
         x = x.detach().requires_grad_()
-        here = input_gradient(self.risk(passes.first(x), y), x)
+        near = x.detach() + random_in_ball(x, self.threat.p, self.threat.radius, self.generator)
+        near = near.clamp(*self.threat.box).requires_grad_()
+        with evaluating(model):  # both gradients of one function, without masks or statistics of their own
+            here = input_gradient(self.risk(model(x), y), x)
+            there = input_gradient(self.risk(model(near), y), near, graph=self.weight > 0)
         x = x.detach()
         moved = (x + self.threat.radius * direction(here, x, self.threat)).clamp(*self.threat.box)
-        risk = self.risk(passes.again(moved), y).mean()
-        near = x + random_in_ball(x, self.threat.p, self.threat.radius, self.generator)
-        near = near.clamp(*self.threat.box).requires_grad_()
-        there = input_gradient(self.risk(passes.again(near), y), near, graph=self.weight > 0)
+        risk = self.risk(model(moved), y).mean()
         # Of gradients below the rounding of a probability the second derivatives are noise, which the cosine scales up.
         cosine = alignment(here, there, floor=torch.finfo(x.dtype).eps)
         self.measured = {"alignment": cosine.detach()}

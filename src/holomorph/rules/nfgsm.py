@@ -49,16 +49,19 @@ class NFGSM(Rule):
         super().__post_init__()
         self.require_not_negative("noise")
 
-    def loss(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-        """Risk at the perturbed points."""
+    def perturbed(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+        """Return the points one step away from the noisy ones, without a graph."""
         eps = self.threat.radius
         noisy = x.detach() + random_in_ball(x, self.threat.p, self.noise * eps, self.generator)
         noisy = noisy.clamp(*self.threat.box).requires_grad_()
         with evaluating(model):
             gradient = input_gradient(self.risk(model(noisy), y), noisy)
         noisy = noisy.detach()
-        moved = (noisy + eps * direction(gradient, noisy, self.threat)).clamp(*self.threat.box)
-        return self.risk(model(moved), y).mean()
+        return (noisy + eps * direction(gradient, noisy, self.threat)).clamp(*self.threat.box)
+
+    def loss(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+        """Risk at the perturbed points."""
+        return self.risk(model(self.perturbed(model, x, y)), y).mean()
 
     @property
     def cost(self) -> Cost:

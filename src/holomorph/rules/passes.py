@@ -74,12 +74,28 @@ class Passes:
         with self._same_masks(x), self._no_trace(), _inside(self._norms, _recalling(self._statistics)):
             return self.model(x)
 
-    def _remember(self, x: Tensor, mean: Tensor | None, var: Tensor | None, training: bool, **settings: Any) -> Tensor:
-        if training:
-            exact = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
-            dims = [d for d in range(x.ndim) if d != 1]
-            self._statistics.append((exact.mean(dims), exact.var(dims, correction=0)))
-        return batch_norm(x, mean, var, training=training, **settings)
+    def _remember(
+        self,
+        x: Tensor,
+        mean: Tensor | None,
+        var: Tensor | None,
+        weight: Tensor | None = None,
+        bias: Tensor | None = None,
+        training: bool = False,
+        momentum: float = 0.1,
+        eps: float = 1e-5,
+    ) -> Tensor:
+        if not training:
+            return batch_norm(x, mean, var, weight, bias, training, momentum, eps)
+        half = x.dtype in (torch.float16, torch.bfloat16)
+        own = torch.zeros(2, x.shape[1], dtype=torch.float32 if half else x.dtype, device=x.device)
+        out = batch_norm(x, own[0], own[1], weight, bias, True, 1.0, eps)  # a momentum of 1 hands out the batch's own
+        if mean is not None and var is not None:
+            mean.mul_(1 - momentum).add_(own[0], alpha=momentum)
+            var.mul_(1 - momentum).add_(own[1], alpha=momentum)
+        count = x.numel() // x.shape[1]
+        self._statistics.append(_Known.apply(x, own[0].clone(), own[1] * ((count - 1) / count)))  # type: ignore[no-untyped-call]
+        return out
 
     def _same_masks(self, x: Tensor) -> AbstractContextManager[None]:
         return nullcontext() if self._random is None else replaying(self._random, x.device)
@@ -101,23 +117,55 @@ def _recalling(statistics: Iterable[_Statistics]) -> Callable[..., Tensor]:
     """Make a ``batch_norm`` that takes the statistics of an earlier pass, one call after another."""
     left = iter(statistics)
 
-    def replacement(x: Tensor, mean: Tensor | None, var: Tensor | None, training: bool, **settings: Any) -> Tensor:
+    def replacement(
+        x: Tensor,
+        mean: Tensor | None,
+        var: Tensor | None,
+        weight: Tensor | None = None,
+        bias: Tensor | None = None,
+        training: bool = False,
+        momentum: float = 0.1,
+        eps: float = 1e-5,
+    ) -> Tensor:
         known = next(left, None) if training else None
         if known is None:
-            return batch_norm(x, mean, var, training=training, **settings)
-        return _normalised(x, *known, **settings)
+            return batch_norm(x, mean, var, weight, bias, training, momentum, eps)
+        return _normalised(x, *known, weight, bias, eps)
 
     return replacement
 
 
-def _normalised(
-    x: Tensor, mean: Tensor, var: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float, **_: Any
-) -> Tensor:
-    scale = (var + eps).rsqrt()
-    scale = scale if weight is None else scale * weight
-    shift = -mean * scale if bias is None else bias - mean * scale
-    shape = (1, -1, *(1,) * (x.ndim - 2))
-    return (x * scale.reshape(shape) + shift.reshape(shape)).to(x.dtype)
+class _Known(torch.autograd.Function):
+    """Mean and variance of a batch whose values are known already; their derivative by the batch is the usual one."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, mean: Tensor, var: Tensor) -> _Statistics:
+        ctx.mark_dirty(mean, var)
+        ctx.save_for_backward(x, mean)
+        return mean, var
+
+    @staticmethod
+    def backward(ctx: Any, outer: Tensor, outer_var: Tensor) -> tuple[Tensor, None, None]:
+        x, mean = ctx.saved_tensors
+        shape = (1, -1, *(1,) * (x.ndim - 2))
+        slope = 2 * outer_var
+        level = (outer - slope * mean).reshape(shape)
+        return ((x * slope.reshape(shape) + level) / (x.numel() // x.shape[1])).to(x.dtype), None, None
+
+
+def _normalised(x: Tensor, mean: Tensor, var: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float) -> Tensor:
+    """Normalise by known statistics in torch's own fused operation, which does not differentiate by them.
+
+    So their change goes into weight and bias: of value 1 and 0, but with the derivatives of the statistics.
+    """
+    still, fixed = mean.detach(), var.detach()
+    scale = ((fixed + eps) / (var + eps)).sqrt()
+    shift = (still - mean) * (var + eps).rsqrt()
+    if weight is not None:
+        scale, shift = scale * weight, shift * weight
+    if bias is not None:
+        shift = shift + bias
+    return batch_norm(x, still, fixed, scale, shift, training=False, eps=eps)
 
 
 class _BatchNorms(TorchFunctionMode):

@@ -31,6 +31,8 @@ from holomorph.rules.nfgsm import NFGSM
 from holomorph.rules.noise import GaussianNoise
 from holomorph.rules.pgd import PGD
 from holomorph.rules.plain import Plain
+from holomorph.rules.prior_guided import PriorGuided
+from holomorph.rules.qub import QUB
 from holomorph.rules.trades import TRADES
 from holomorph.rules.weakly_harmonic import WeaklyHarmonic
 from holomorph.threats import ThreatModel
@@ -57,6 +59,8 @@ RIVALS: tuple[type[Rule], ...] = (
     TRADES,
     AWP,
     NFGSM,
+    QUB,
+    PriorGuided,
     FreeAT,
     GradAlign,
     CURE,

@@ -17,7 +17,8 @@ from holomorph._utils.seeding import generator, seed_for
 from holomorph.contract import as_long, check_batch, check_labels
 from holomorph.contract.data import as_tensor
 from holomorph.contract.model import plain
-from holomorph.data import Splits
+from holomorph.data import Splits, as_input
+from holomorph.data.augmentation import Augment
 from holomorph.errors import DataError
 
 #: What ``fit`` takes: tensors (x, y), splits (their training part), a data set, or a loader.
@@ -51,13 +52,18 @@ class Batches(Protocol):
 
 @dataclass
 class TensorBatches:
-    """Shuffled slices of tensors in memory; process r of w takes every w-th sample of each batch."""
+    """Shuffled slices of tensors in memory; process r of w takes every w-th sample of each batch.
+
+    Images of uint8 stay so; a batch of them is augmented, if asked, and becomes floating point in the box.
+    """
 
     x: Tensor
     y: Tensor
     batch_size: int
     seed: int
     fabric: Fabric
+    box: tuple[float, float] = (0.0, 1.0)
+    augment: Augment | None = None
 
     @property
     def samples(self) -> int:
@@ -81,14 +87,18 @@ class TensorBatches:
         """Yield the batches of an epoch, on the fabric's device."""
         rank, world = self.fabric.global_rank, self.fabric.world_size
         order = torch.randperm(len(self.x), generator=generator(self.seed, f"shuffle/{number}"))
+        drawn = generator(self.seed, f"augment/{number}/{rank}")
         for indices in self._parts(order):
             share = indices[rank : len(indices) - len(indices) % world : world]
             if len(share):
-                yield self.fabric.to_device(self.x[share]), self.fabric.to_device(self.y[share])
+                x = self.x[share] if self.augment is None else self.augment(self.x[share], drawn)
+                yield as_input(self.fabric.to_device(x), self.box), self.fabric.to_device(self.y[share])
 
     def first(self) -> tuple[Tensor, Tensor]:
-        """Return all samples: they lie in memory."""
-        return self.x, self.y
+        """Return all samples: they lie in memory. Of uint8 a few: they cannot be out of range."""
+        if self.x.dtype != torch.uint8:
+            return self.x, self.y
+        return as_input(self.x[:256], self.box), self.y[:256]
 
     def digest(self) -> str:
         """Return the SHA-256 of samples and labels."""
@@ -151,7 +161,7 @@ class LoaderBatches:
         return f"{self.samples} samples"
 
 
-def make_batches(train: Training, batch_size: int, seed: int, fabric: Fabric) -> Batches:
+def make_batches(train: Training, batch_size: int, seed: int, fabric: Fabric, *, augment: bool = True) -> Batches:
     """Bring whatever the user has into one form, checked.
 
     Raises
@@ -161,7 +171,10 @@ def make_batches(train: Training, batch_size: int, seed: int, fabric: Fabric) ->
     """
     batches: Batches
     if isinstance(train, Splits):
-        batches = TensorBatches(train.x_train, train.y_train, batch_size, seed, fabric)
+        if len(train.x_train) == 0:
+            raise DataError(f"The data set {train.name} has no train samples.")
+        chosen = train.augment if augment else None
+        batches = TensorBatches(train.x_train, train.y_train, batch_size, seed, fabric, train.box, chosen)
     elif isinstance(train, DataLoader):
         batches = LoaderBatches(train, seed, fabric)
     elif isinstance(train, tuple | list):

@@ -49,7 +49,8 @@ def fit(
     optimizer: str = "adam",
     weight_decay: float = 0.0,
     ema: float | None = None,
-    guard: bool = False,
+    guard: bool = True,
+    augment: bool = True,
     seed: int = 0,
     resume: bool = False,
     force: bool = False,
@@ -83,8 +84,14 @@ def fit(
     ema:
         Decay of an exponential moving average of the weights, for instance 0.99.
     guard:
-        When the gradients' alignment collapses (catastrophic overfitting), go back to the last checkpoint and double
-        the rule's weight; without it there is a warning only.
+        After each epoch the alignment of the gradients and the robust accuracy on a few hundred validation samples
+        are measured (ten steps of ascent) and logged. When they collapse (catastrophic overfitting), go back to the
+        epoch before and double the rule's weight, or for ``finite`` its segments, up to three times. A rule without
+        either, and any rule with ``guard=False``, gets a warning only. A run whose last epoch is more than two points
+        less robust than its best one ends with the weights of that.
+    augment:
+        Whether the batches of ``Splits`` are changed as the data set asks: crops and mirror images of ``cifar10`` and
+        of folders. Your own loader changes its batches itself.
     resume:
         Go on from the last checkpoint in ``out``; the numbers are those of a run that was never stopped. Other
         settings, data or layers than those it was started with are refused.
@@ -120,13 +127,13 @@ def fit(
     folder = Path(out) if out is not None else None
     fabric = fabric or one_device(device)
     rule = as_rule(rule, threat, box=train.box if isinstance(train, Splits) else (0.0, 1.0))
-    batches = make_batches(train, batch_size, seed, fabric)
+    batches = make_batches(train, batch_size, seed, fabric, augment=augment)
     x, y = batches.first()
     if rule.defends_against is not None:
         check_batch(x, y, box=rule.defends_against.box)
     check_model(model.to(x.device), x, count_outputs(y, whole=batches.samples == len(y)), batch_size=batch_size)
     if isinstance(train, Splits) and validation is None:
-        validation = (train.x_val, train.y_val)
+        validation = train.part("val")
     if isinstance(validation, tuple | list):
         validation = gather(validation)
         check_samples(*validation, classes=count_outputs(y, whole=batches.samples == len(y)), soft=True)
@@ -134,14 +141,12 @@ def fit(
     writes = folder is not None and fabric.is_global_zero
     with holding(folder, resume=resume, force=force) if folder is not None and writes else nullcontext():
         loop = Loop(fabric, model, rule, batches, settings, folder / "checkpoints" if folder else None)
-        sample = (fabric.to_device(x), fabric.to_device(y))
-        loop.guard = make_guard(rule, sample, restore=guard, on_disk=folder is not None)
+        watched = validation or (x, y)
+        loop.guard = make_guard(rule, (fabric.to_device(watched[0]), fabric.to_device(watched[1])), restore=guard)
         with training_modes(model):
             run(loop, validation, folder)
         rule.settle()
-        if loop.averaged is not None:
-            model.load_state_dict(loop.averaged.module.state_dict())
-        record = _record(loop, train, started)
+        record = _record(loop, train, started, loop.finish())
         if folder is not None and writes:
             checkpoint.save_tensors(folder / "model.safetensors", model.state_dict())
             record.save(folder / "train.json")
@@ -220,13 +225,14 @@ def _loggers(folder: Path, history: list[Epoch]) -> list[Any]:
 
 def _log(logger: Any, epoch: Epoch) -> None:
     shown = {"loss": epoch.loss, "lr": epoch.lr, "seconds": epoch.seconds, **epoch.measured}
-    if epoch.validation_accuracy is not None:
-        shown["validation_accuracy"] = epoch.validation_accuracy
+    for name in ("validation_accuracy", "robust_accuracy"):
+        if (value := getattr(epoch, name)) is not None:
+            shown[name] = value
     logger.log_metrics(shown, epoch.number)
     logger.save()
 
 
-def _record(loop: Loop, train: Training, started: str) -> TrainRecord:
+def _record(loop: Loop, train: Training, started: str, kept: int) -> TrainRecord:
     s, module, threat = loop.settings, loop.module, getattr(loop.rule, "threat", None)
     return TrainRecord(
         model=f"{type(module).__module__}.{type(module).__qualname__}",
@@ -244,6 +250,7 @@ def _record(loop: Loop, train: Training, started: str) -> TrainRecord:
         weight_decay=s.weight_decay,
         ema=s.ema,
         history=tuple(loop.history),
+        kept_epoch=kept,
         seconds=sum(epoch.seconds for epoch in loop.history),
         cost=loop.rule.cost.passes / 3 * loop.rule.replays,
         versions=versions("lightning-fabric", "numpy"),

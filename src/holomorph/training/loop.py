@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +26,21 @@ from holomorph.training import checkpoint
 from holomorph.training.batches import Batches
 from holomorph.training.guard import Guard
 from holomorph.training.settings import OPTIMIZERS, Settings
+
+#: What a run needs to go on: tensors by name, and what JSON can hold.
+State = tuple[dict[str, Tensor], dict[str, Any]]
+
+#: From which loss of robust accuracy on a run ends with the weights of its best epoch instead of its last.
+WORSE = 0.02
+
+
+@dataclass(frozen=True)
+class Best:
+    """The most robust epoch so far, with the weights that the run would have ended with there."""
+
+    robust: float = -1.0
+    epoch: int = 0
+    weights: dict[str, Tensor] = field(default_factory=dict)
 
 
 class Mixed(nn.Module):
@@ -101,6 +117,8 @@ class Loop:
         self.optimizer: Any
         wrapped, self.optimizer = self.fabric.setup(self.module, optimizer)
         self.model: nn.Module = Mixed(self.module, self.fabric) if is_mixed(self.fabric) else wrapped
+        self._before: State | None = None
+        self.best = Best()
         self.averaged: AveragedModel | None = None
         if s.ema is not None:
             average = get_ema_multi_avg_fn(s.ema)  # type: ignore[no-untyped-call]
@@ -119,7 +137,7 @@ class Loop:
             loss, measured = self._train(number, bar)
         seconds = time.perf_counter() - start
         if self.guard is not None:
-            measured |= self.guard.measure(self._measured(self.module))
+            measured |= self.guard.measure(self._measured(self.ending))
         accuracy = self.accuracy(*validation, self.settings.batch_size) if validation else None
         epoch = Epoch(
             number=number,
@@ -127,10 +145,16 @@ class Loop:
             lr=float(self.scheduler.get_last_lr()[0]),
             seconds=seconds,
             validation_accuracy=accuracy,
+            robust_accuracy=measured.pop("robust_accuracy", None),
             measured=measured,
         )
         self.history.append(epoch)
         return epoch
+
+    @property
+    def ending(self) -> nn.Module:
+        """The module that the run would end with now."""
+        return self.averaged.module if self.averaged is not None else self.module
 
     def _train(self, number: int, bar: progress.Bar) -> tuple[float, dict[str, float]]:
         sums: dict[str, Tensor] = {}
@@ -178,7 +202,7 @@ class Loop:
 
     def accuracy(self, x: Tensor, y: Tensor, batch_size: int) -> float:
         """Share of correct predictions of the model that the run would end with now."""
-        model = self._measured(self.averaged.module if self.averaged is not None else self.module)
+        model = self._measured(self.ending)
         right = 0
         with evaluating(Guest(model)) as guest, torch.no_grad():
             for inputs, labels in zip(torch.split(x, batch_size), torch.split(y, batch_size), strict=True):
@@ -189,10 +213,8 @@ class Loop:
     def _measured(self, module: nn.Module) -> nn.Module:
         return module if isinstance(self.model, Mixed) else Measured(module, self.fabric)
 
-    def save(self) -> None:
-        """Write a checkpoint of this moment, and drop the ones that are no longer needed."""
-        if self.folder is None or not self.fabric.is_global_zero:
-            return
+    def state(self) -> State:
+        """Everything that the run needs to go on from here."""
         state, groups = checkpoint.flatten_optimizer(self.optimizer.optimizer)
         tensors = {f"model.{key}": value for key, value in self.module.state_dict().items()}
         tensors |= {f"optimizer.{key}": value for key, value in state.items()}
@@ -205,31 +227,73 @@ class Loop:
             "rule": self.rule.state_dict(),
             "history": [epoch.model_dump() for epoch in self.history],
         }
-        checkpoint.save_checkpoint(self.folder, f"epoch-{len(self.history):04d}", tensors, rest)
+        return tensors, rest
+
+    def save(self) -> None:
+        """Keep this moment: in a checkpoint, of which two are left on the disk, and in memory for the guard."""
+        self._keep_best()
+        if self.guard is not None and self.guard.restore and self.rule.can_strengthen:
+            self._before = copy.deepcopy(self.state())
+        if self.folder is None or not self.fabric.is_global_zero:
+            return
+        checkpoint.save_checkpoint(self.folder, f"epoch-{len(self.history):04d}", *self.state())
         checkpoint.prune(self.folder)
 
-    def mend(self) -> None:
-        """After a collapse warn, or go back to the last checkpoint with twice the weight."""
-        if self.guard is None or not self.guard.collapsed(self.history):
+    def _keep_best(self) -> None:
+        """Keep the weights of the epoch with the largest robust accuracy so far."""
+        found = self.history[-1].robust_accuracy if self.history else None
+        if found is None or self.guard is None or found < max(self.best.robust, self.guard.chance + WORSE):
             return
-        self.guard.react(self.history, self.rule)
-        newest = checkpoint.latest(self.folder) if self.folder is not None and self.guard.restore else None
-        if newest is not None:
-            self.restore(newest)
+        weights = {key: value.detach().cpu().clone() for key, value in self.ending.state_dict().items()}
+        self.best = Best(found, len(self.history), weights)
+        if self.folder is not None and self.fabric.is_global_zero:
+            checkpoint.save_checkpoint(self.folder, "best", weights, {"robust": found, "epoch": len(self.history)})
+
+    def finish(self) -> int:
+        """Give the module the weights that the run ends with, and return their epoch.
+
+        Those of the last epoch, unless another one was clearly more robust: by more than two points. An epoch that was
+        no better than a constant prediction is never chosen.
+        """
+        last = self.history[-1].robust_accuracy
+        if last is not None and self.best.robust - last > WORSE:
+            self.module.load_state_dict(self.best.weights)
+            return self.best.epoch
+        if self.averaged is not None:
+            self.module.load_state_dict(self.averaged.module.state_dict())
+        return len(self.history)
+
+    def mend(self) -> None:
+        """After a collapse warn, or go back to the epoch before with twice the weight."""
+        if self.guard is None:
+            return
+        self.guard.remark(self.history)
+        if not self.guard.collapsed(self.history):
+            return
+        if self.guard.react(self.history, self.rule) and self._before is not None:
+            self._load(*self._before, "the epoch before")
             self.fabric.barrier()  # the first process is about to write it anew
             self.rule.strengthen()
 
     def restore(self, path: Path) -> None:
         """Take up the run where a checkpoint left it."""
-        tensors, state = checkpoint.load_checkpoint(path)
+        self._load(*checkpoint.load_checkpoint(path), str(path))
+        best = path.with_name("best.json")
+        if best.exists():
+            weights, found = checkpoint.load_checkpoint(best)
+            self.best = Best(found["robust"], found["epoch"], weights)
+
+    def _load(self, tensors: dict[str, Tensor], state: dict[str, Any], origin: str) -> None:
         parts: dict[str, dict[str, Tensor]] = {"model": {}, "optimizer": {}, "ema": {}}
         for name, value in tensors.items():
             part, _, key = name.partition(".")
             parts[part][key] = value
-        checkpoint.load_into(self.module, parts["model"], str(path))
+        checkpoint.load_into(self.module, parts["model"], origin)
         checkpoint.restore_optimizer(self.optimizer.optimizer, parts["optimizer"], state["groups"])
         if self.averaged is not None:
-            checkpoint.load_into(self.averaged, parts["ema"], str(path))
+            checkpoint.load_into(self.averaged, parts["ema"], origin)
         self.scheduler.load_state_dict(state["scheduler"])
         self.rule.load_state_dict(state["rule"])
         self.history = [Epoch(**epoch) for epoch in state["history"]]
+        if self.guard is not None and self.guard.restore and self.rule.can_strengthen:
+            self._before = copy.deepcopy((tensors, state))

@@ -1,0 +1,79 @@
+"""Data sets saved on the disk by the datasets library of Hugging Face."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from holomorph.data.sources import folders, tables
+from holomorph.data.sources.base import Asked, divide
+from holomorph.data.splits import Splits
+from holomorph.errors import DataError, MissingExtraError
+
+SETTINGS = ("target", "categories", "missing", "flip")
+
+_PARTS = {"train": "train", "validation": "val", "val": "val", "test": "test"}
+
+
+def read(asked: Asked) -> Splits:
+    """Read what ``save_to_disk`` wrote: a data set, or a dictionary of splits named train, validation and test.
+
+    With a column of images the samples are images and the settings those of ``folder``; else the rows are a table,
+    and the settings those of ``csv``. A column of class labels gives the class names.
+    """
+    path = asked.file()
+    try:
+        import datasets
+    except ImportError as error:
+        raise MissingExtraError("datasets", "huggingface") from error
+    try:
+        found = datasets.load_from_disk(str(path))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} holds no saved data set ({str(error).splitlines()[0]}).") from error
+    parts = {_PARTS.get(key, key): part for key, part in found.items()} if hasattr(found, "items") else {"all": found}
+    unknown = sorted(set(parts) - {"train", "val", "test", "all"})
+    if unknown:
+        raise DataError(f"{path} has a split {unknown[0]!r}. Name the splits train, validation and test.")
+    features = next(iter(parts.values())).features
+    images = [name for name, kind in features.items() if isinstance(kind, datasets.Image)]
+    if images:
+        return _images(asked, parts, images[0])
+    frames = {part: _named(data, features) for part, data in parts.items()}
+    return tables.table(asked, frames)
+
+
+def _images(asked: Asked, parts: dict[str, Any], column: str) -> Splits:
+    features = next(iter(parts.values())).features
+    wanted = asked.settings.get("target")
+    target = wanted or next((name for name, kind in features.items() if hasattr(kind, "names")), None)
+    if target is None or target not in features:
+        known = ", ".join(features)
+        raise DataError(f"{asked.path} has no column of class labels. Give ?target=COLUMN, one of: {known}.")
+    arrays = {part: _arrays(data, column, target) for part, data in parts.items()}
+    if "all" in arrays:
+        arrays["train"] = arrays.pop("all")
+    for part, share in (("test", 0.2), ("val", 0.1)):
+        if part not in arrays and "train" in arrays:
+            x, y = arrays["train"]
+            kept, held = divide(y, share)
+            arrays["train"], arrays[part] = (x[kept], y[kept]), (x[held], y[held])
+    names = getattr(features[target], "names", None) or sorted({str(k) for _, y in arrays.values() for k in y})
+    return folders.as_splits(asked, arrays, tuple(names), flip=asked.choice("flip", ("yes", "no")) == "yes")
+
+
+def _arrays(data: Any, column: str, target: str) -> folders.Images:
+    images = [np.asarray(image if image.mode in ("L", "RGB") else image.convert("RGB")) for image in data[column]]
+    shapes = sorted({image.shape for image in images})
+    if len(shapes) > 1:
+        raise DataError(f"The images have different shapes: {shapes[0]} and {shapes[1]}. Save them in one size.")
+    return np.stack(images), np.asarray(data[target], np.int64)
+
+
+def _named(data: Any, features: Any) -> Any:
+    """A data frame whose class labels are their names."""
+    frame = data.to_pandas()
+    for name, kind in features.items():
+        if hasattr(kind, "int2str"):
+            frame[name] = [kind.int2str(int(value)) for value in frame[name]]
+    return frame

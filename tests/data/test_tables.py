@@ -1,0 +1,152 @@
+"""Tables from csv, parquet and the datasets library: words become numbers, gaps are refused or filled as asked."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from holomorph.data import load
+from holomorph.errors import ConfigError, DataError
+
+
+def frame(rows=40):
+    generator = np.random.default_rng(0)
+    return pd.DataFrame(
+        {
+            "size": generator.normal(5, 2, rows).round(3),
+            "count": np.arange(rows) % 7,
+            "colour": np.array(["red", "blue", "green"])[np.arange(rows) % 3],
+            "label": np.where(np.arange(rows) % 4 == 0, "bad", "good"),
+        }
+    )
+
+
+@pytest.fixture(params=["csv", "parquet"])
+def save(request, tmp_path):
+    def write(table, name="a"):
+        path = tmp_path / f"{name}.{request.param}"
+        table.to_csv(path, index=False) if request.param == "csv" else table.to_parquet(path)
+        return f"{request.param}:{path}"
+
+    return write
+
+
+def whole(found):
+    """All samples of a data set."""
+    return torch.cat([found.part(part)[0] for part in ("train", "val", "test")])
+
+
+def test_words_become_columns_of_zeros_and_ones(save):
+    found = load(save(frame()))
+    assert found.features == ("size", "count", "colour=blue", "colour=green", "colour=red")
+    assert found.names == ("bad", "good")
+    assert [len(found.part(part)[0]) for part in ("train", "val", "test")] == [29, 3, 8]
+    x = whole(found)
+    assert torch.equal(x[:, 2:].sum(1), torch.ones(40))
+    assert set(x[:, 2:].flatten().tolist()) == {0.0, 1.0}
+    assert x.amin(0).tolist() == [0] * 5
+    assert x.amax(0).tolist() == [1] * 5
+    assert found.augment is None
+
+
+def test_rows_keep_their_values_and_labels(save):
+    table = frame()
+    found = load(save(table))
+    size = (table["size"] - table["size"].min()) / (table["size"].max() - table["size"].min())
+    expected = {round(value, 5): label == "good" for value, label in zip(size, table["label"], strict=True)}
+    for part in ("train", "val", "test"):
+        for row, label in zip(*found.part(part), strict=True):
+            assert expected[round(float(row[0]), 5)] == bool(label)
+
+
+def test_words_may_be_ordinal(save):
+    found = load(f"{save(frame())}?categories=ordinal")
+    assert found.features == ("size", "count", "colour")
+    assert sorted(set(whole(found)[:, 2].tolist())) == [0.0, 0.5, 1.0]
+    with pytest.raises(ConfigError, match="Unknown value of the setting 'categories' 'ordinals'"):
+        load(f"{save(frame())}?categories=ordinals")
+
+
+def test_missing_values_are_refused_dropped_or_filled_from_the_training_rows(save):
+    table = frame()
+    table.loc[[3, 5], "size"] = np.nan
+    table.loc[7, "colour"] = None
+    text = save(table)
+    with pytest.raises(DataError, match=r"The column 'size' has 2 missing values\. Give \?missing=median"):
+        load(text)
+    assert len(whole(load(f"{text}?missing=drop"))) == 37
+    filled = whole(load(f"{text}?missing=median"))
+    assert len(filled) == 40
+    low, high = table["size"].min(), table["size"].max()
+    median = (table["size"].median() - low) / (high - low)
+    assert int((filled[:, 0] - median).abs().lt(1e-6).sum()) >= 2
+    table.loc[1, "label"] = None
+    with pytest.raises(DataError, match=r"The column 'label' has 1 missing values\. Give \?missing=drop"):
+        load(f"{save(table)}?missing=median")
+
+
+def test_the_target_is_named_or_known(save):
+    table = frame().rename(columns={"label": "verdict"})
+    with pytest.raises(ConfigError, match=r"does not say which column holds the classes\. Give \?target="):
+        load(save(table))
+    assert load(f"{save(table)}?target=verdict").names == ("bad", "good")
+    assert load(f"{save(table)}?target=colour").names == ("blue", "green", "red")
+    with pytest.raises(ConfigError, match="The table has no column 'verdcit'"):
+        load(f"{save(table)}?target=verdcit")
+    with pytest.raises(DataError, match=r"The column 'label' holds one class only \(good\)"):
+        load(save(frame().assign(label="good")))
+
+
+def test_a_folder_holds_the_parts(tmp_path):
+    frame().to_csv(tmp_path / "train.csv", index=False)
+    frame(12).to_csv(tmp_path / "test.csv.gz", index=False)
+    found = load(f"csv:{tmp_path}")
+    assert [len(found.part(part)[0]) for part in ("train", "val", "test")] == [36, 4, 12]
+    frame().drop(columns="size").to_csv(tmp_path / "val.csv", index=False)
+    with pytest.raises(DataError, match="The columns of the part 'val' are not those of the training table"):
+        load(f"csv:{tmp_path}")
+    (tmp_path / "train.csv").unlink()
+    with pytest.raises(DataError, match=r"There is no train\.csv in"):
+        load(f"csv:{tmp_path}")
+
+
+def test_a_file_that_is_no_table(tmp_path):
+    (tmp_path / "a.csv").write_text("a,b\n1\n1,2,3\n")
+    with pytest.raises(DataError, match="cannot be read as csv"):
+        load(f"csv:{tmp_path / 'a.csv'}")
+    (tmp_path / "a.parquet").write_text("no parquet")
+    with pytest.raises(DataError, match="cannot be read as parquet"):
+        load(f"parquet:{tmp_path / 'a.parquet'}")
+
+
+def test_a_saved_table(tmp_path):
+    datasets = pytest.importorskip("datasets")
+    data = datasets.Dataset.from_pandas(frame()).class_encode_column("label")
+    data.save_to_disk(tmp_path / "a")
+    found = load(f"hf:{tmp_path / 'a'}")
+    assert found.names == ("bad", "good")
+    assert len(whole(found)) == 40
+    datasets.DatasetDict({"train": data, "validation": data}).save_to_disk(tmp_path / "b")
+    assert len(load(f"hf:{tmp_path / 'b'}").part("val")[0]) == 40
+
+
+def test_saved_images(tmp_path):
+    datasets = pytest.importorskip("datasets")
+    from PIL import Image
+
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 5, 4, 3), dtype=np.uint8)
+    features = datasets.Features({"image": datasets.Image(), "kind": datasets.ClassLabel(names=["cat", "dog"])})
+    rows = {"image": [Image.fromarray(p) for p in pixels], "kind": [k % 2 for k in range(20)]}
+    datasets.Dataset.from_dict(rows, features=features).save_to_disk(tmp_path / "a")
+    found = load(f"hf:{tmp_path / 'a'}")
+    assert found.names == ("cat", "dog")
+    assert found.shape == (3, 5, 4)
+    assert len(whole(found)) == 20
+    assert found.augment is not None
+
+
+def test_what_is_no_saved_data_set(tmp_path):
+    pytest.importorskip("datasets")
+    (tmp_path / "a").mkdir()
+    with pytest.raises(DataError, match="holds no saved data set"):
+        load(f"hf:{tmp_path / 'a'}")
