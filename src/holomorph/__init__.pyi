@@ -34,6 +34,7 @@ from holomorph.rules import CURE as CURE
 from holomorph.rules import LLR as LLR
 from holomorph.rules import NFGSM as NFGSM
 from holomorph.rules import PGD as PGD
+from holomorph.rules import QUB as QUB
 from holomorph.rules import TRADES as TRADES
 from holomorph.rules import Ascent as Ascent
 from holomorph.rules import CauchyRiemann as CauchyRiemann
@@ -50,6 +51,7 @@ from holomorph.rules import Holomorphic as Holomorphic
 from holomorph.rules import JacobianPenalty as JacobianPenalty
 from holomorph.rules import MaximumMargin as MaximumMargin
 from holomorph.rules import Plain as Plain
+from holomorph.rules import PriorGuided as PriorGuided
 from holomorph.rules import Sum as Sum
 from holomorph.rules import WeaklyHarmonic as WeaklyHarmonic
 from holomorph.threats import ThreatModel as ThreatModel

@@ -79,7 +79,7 @@ def test_the_linearity_is_one_for_a_straight_loss_and_falls_where_it_bends():
     for top, expected in ((1.0, 1.0), (0.05, 0.5)):
         rule = FiniteEnergy(ThreatModel("inf", 0.1, box=(-1, 1)), segments=1, measure=Samples())
         rule(Kinked(top), x, y)
-        assert float(rule.measured["linearity"]) == pytest.approx(expected, abs=1e-6)
+        assert float(rule.measured["linearity"]) == pytest.approx(expected, abs=1e-4)
 
 
 def at(rule, progress):
