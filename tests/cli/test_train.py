@@ -34,7 +34,7 @@ def test_train_writes_a_run_with_a_baseline_of_the_same_start(folder, capsys):
     assert _status(arguments(folder)) == 0
     heard = capsys.readouterr().err
     assert "The inputs' box is taken from the data: [" in heard
-    assert "right on validation samples." in heard
+    assert "of the validation samples predicted correctly, " in heard
     run = RunFolder.open(folder / "run")
     record = TrainRecord.load(folder / "run" / "train.json")
     assert record.rule == "finite"

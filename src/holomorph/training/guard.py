@@ -147,7 +147,7 @@ class Guard:
         return goes_back
 
     def remark(self, history: list[Epoch]) -> None:
-        """Warn once of a network that predicts one class for every sample, for three epochs or without any gradient."""
+        """Warn once of a network that predicts one class for every sample, for five epochs or without any gradient."""
         if _stuck(history) and not _stuck(history[:-1]):
             warnings.warn(
                 f"After epoch {len(history)} the network predicts the same class for every sample. If this lasts, "
@@ -158,8 +158,8 @@ class Guard:
 
 
 def _stuck(history: list[Epoch]) -> bool:
-    constant = [epoch.measured.get("classes") == 1 for epoch in history[-3:]]
-    return bool(constant) and constant[-1] and ("alignment" not in history[-1].measured or constant == [True] * 3)
+    constant = [epoch.measured.get("classes") == 1 for epoch in history[-5:]]
+    return bool(constant) and constant[-1] and ("alignment" not in history[-1].measured or constant == [True] * 5)
 
 
 def _bent(history: list[Epoch]) -> bool:
