@@ -92,9 +92,7 @@ def test_every_epoch_is_logged_and_the_network_left_alone(task, make_model):
 
 def test_a_collapse_warns(task):
     warnings.simplefilter("ignore", HolomorphWarning)  # another collapse may follow; pytest restores the filters
-    with pytest.warns(
-        HolomorphWarning, match=r"alignment fell from 0\.\d+ to -?0\.\d+ and .*: catastrophic overfitting"
-    ):
+    with pytest.warns(HolomorphWarning, match=r"alignment fell .* and .*: catastrophic overfitting"):
         fit(Rippled(), task, Crooked(), guard=False, **SETTINGS)
 
 
