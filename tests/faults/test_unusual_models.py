@@ -332,3 +332,19 @@ def test_no_model_and_no_validation_samples() -> None:
 def test_settings_that_no_training_can_have(settings: dict[str, Any], sentence: str) -> None:
     with pytest.raises(ConfigError, match=sentence):
         fit(network(), (X, torch.arange(24) % 3), "plain", epochs=1, **settings)
+
+
+def test_a_loaders_last_batch_of_one_is_refused_at_the_start() -> None:
+    model = nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.Linear(8, 3))
+    data = TensorDataset(X[:17], torch.arange(17) % 3)
+    for train in (data, DataLoader(data, 8)):
+        with pytest.raises(DataError, match=r"holds a single sample of 17, which BatchNorm cannot use\. Give another"):
+            fit(model, train, "plain", epochs=1, batch_size=8)
+    record = fit(model, DataLoader(data, 4, drop_last=True), "plain", epochs=1)
+    assert record.batch_size == 4  # what the loader did
+
+
+def test_what_lies_before_the_model_learns_by_a_plain_loss() -> None:
+    embedding = nn.Linear(6, 6)
+    Plain()(network(), embedding(X), torch.arange(24) % 3).backward()
+    assert embedding.weight.grad.abs().sum() > 0

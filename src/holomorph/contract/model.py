@@ -57,6 +57,8 @@ class Guest(nn.Module):
         try:
             return super().__getattr__(name)
         except AttributeError:
+            if name.startswith("__"):  # how it is copied or pickled is no matter of the model's
+                raise
             return getattr(super().__getattr__("model"), name)
 
     def train(self, mode: bool = True) -> Guest:
@@ -278,6 +280,11 @@ def _switched_off(backend: Any) -> Iterator[None]:
         backend.enabled = before
 
 
+def usable(values: Tensor) -> Tensor:
+    """The values, or a copy where they were made under ``inference_mode``, which forbids gradients for ever."""
+    return values.clone() if values.is_inference() else values
+
+
 def plain(values: Tensor) -> Tensor:
-    """The values without history; a copy where they were made under ``inference_mode``, which forbids gradients."""
-    return values.clone().detach() if values.is_inference() else values.detach()
+    """The :func:`usable` values without history."""
+    return usable(values).detach()

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from holomorph.contract.data import as_tensor, check_batch, check_extremes, check_kind
 from holomorph.contract.labels import are_soft, as_long, check_form, check_range, check_sums
-from holomorph.contract.model import Differentiable, Guest, plain
+from holomorph.contract.model import Differentiable, Guest, usable
 
 
 class Watch:
@@ -45,7 +45,7 @@ class Watch:
         x, y = as_tensor(x, "samples"), as_tensor(y, "labels")
         check_kind(x, y)
         check_form(y, soft=True)
-        x, y = plain(x), as_long(plain(y))
+        x, y = usable(x), as_long(usable(y))
         if x.is_complex():
             check_batch(x)
             return Guest(model), x, y
@@ -93,6 +93,7 @@ class _Verdict:
 
     @classmethod
     def of(cls, x: Tensor, y: Tensor, box: tuple[float, float] | None) -> _Verdict:
+        x, y = x.detach(), y.detach()
         off = (y.sum(1) - 1).abs().amax() if are_soft(y) else y.new_zeros(())
         parts = [*torch.aminmax(x), *torch.aminmax(y), off]
         numbers = torch.stack([part.float().to(x.device) for part in parts])

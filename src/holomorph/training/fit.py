@@ -30,6 +30,7 @@ from holomorph.training.batches import Training, make_batches
 from holomorph.training.devices import one_device
 from holomorph.training.folder import check_same, holding
 from holomorph.training.guard import make_guard
+from holomorph.training.last_batch import batch_size_of, check_last_batch
 from holomorph.training.loop import Loop
 from holomorph.training.settings import Settings
 
@@ -128,6 +129,7 @@ def fit(
     fabric = fabric or one_device(device)
     rule = as_rule(rule, threat, box=train.box if isinstance(train, Splits) else (0.0, 1.0))
     batches = make_batches(train, batch_size, seed, fabric, augment=augment)
+    check_last_batch(train, batch_size, model)
     x, y = batches.first()
     if rule.defends_against is not None:
         check_batch(x, y, box=rule.defends_against.box)
@@ -244,7 +246,7 @@ def _record(loop: Loop, train: Training, started: str, kept: int) -> TrainRecord
         threat=threat if isinstance(threat, ThreatModel) else None,
         seed=s.seed,
         epochs=s.epochs,
-        batch_size=s.batch_size,
+        batch_size=batch_size_of(train, s.batch_size),
         optimizer=s.optimizer,
         lr=s.lr,
         weight_decay=s.weight_decay,
