@@ -9,7 +9,20 @@ from typing import Annotated
 import typer
 
 from holomorph._utils.versions import versions
-from holomorph.cli import audit, certify, check, compare, evaluate, explain, geometry, report, run, train, transfer
+from holomorph.cli import (
+    audit,
+    certify,
+    check,
+    compare,
+    evaluate,
+    explain,
+    export,
+    geometry,
+    report,
+    run,
+    train,
+    transfer,
+)
 from holomorph.cli.allocator import keep_memory
 from holomorph.cli.common import say, sentence
 from holomorph.cli.faults import catch_signals, users_fault
@@ -38,7 +51,7 @@ def options(
     """Train classifiers that withstand adversarial examples, attack them honestly, and see why they withstand."""
 
 
-for command in (run, train, evaluate, certify, compare, report, check, audit, explain, transfer, geometry):
+for command in (run, train, evaluate, certify, compare, report, check, export, audit, explain, transfer, geometry):
     name = command.__name__.rpartition(".")[2]
     app.command(name)(getattr(command, name))
 

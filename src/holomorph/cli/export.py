@@ -1,0 +1,37 @@
+"""``holomorph export``: a run's model as one file, checked, with its model card."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from holomorph.cli.common import check_output, percent, say
+
+
+class Target(StrEnum):
+    """What the model is written as."""
+
+    ONNX = "onnx"
+    PT2 = "pt2"
+    SAFETENSORS = "safetensors"
+
+
+def export(
+    run: Annotated[Path, typer.Argument(help="A run folder.")],
+    to: Annotated[Target, typer.Option("--to", help="onnx, pt2 (torch.export) or safetensors (the weights).")],
+    out: Annotated[Path | None, typer.Option("--out", help="Folder; export in the run's folder by default.")] = None,
+) -> None:
+    """Write a run's model as one file with a model card, and check it on test samples."""
+    from holomorph.integrations.export import export as write
+
+    if out is not None:
+        check_output(out)
+    done = write(run, to.value, out)
+    say(f"The model lies at {done.path}, its card at {done.card}")
+    say(
+        f"Read back: {percent(done.accuracy)} of {done.samples} test samples correct, as by the run's own model; "
+        f"the logits differ by {done.difference:.1g} of the largest."
+    )
