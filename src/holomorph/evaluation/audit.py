@@ -18,6 +18,7 @@ from holomorph.contract.guest import under_attack
 from holomorph.errors import DataError
 from holomorph.evaluation.results import SLACK
 from holomorph.records.evaluation import EvaluationRecord, ThreatResult
+from holomorph.threats.features import Features
 
 
 @dataclass(frozen=True)
@@ -88,14 +89,23 @@ class _Room:
     unit: Tensor
     low: Tensor
     high: Tensor
+    features: Features | None = None
 
     @classmethod
     def of(cls, record: EvaluationRecord, x: Tensor) -> _Room:
         """Read them off the record: one box for all, or the features' own."""
         if record.features is None:
-            return cls(*(torch.tensor(v, dtype=torch.float64) for v in (1.0, *record.threats[0].threat.box)))
+            one, low, high = (torch.tensor(v, dtype=torch.float64) for v in (1.0, *record.threats[0].threat.box))
+            return cls(one, low, high)
         f = record.features
-        return cls(*(torch.tensor(v, dtype=torch.float64).reshape(x.shape[1:]) for v in (f.eps, f.low, f.high)))
+        features = Features.recorded(f, tuple(x.shape[1:]))
+        return cls(features.eps, features.low, features.high, features)
+
+    def impossible(self, x: Tensor, near: Tensor) -> Tensor:
+        """Which inputs are no possible rows of their table."""
+        if self.features is None or not self.features.constrained:
+            return torch.zeros(len(x), dtype=torch.bool, device=x.device)
+        return ~self.features.possible(x, near)
 
     def distance(self, x: Tensor, near: Tensor, p: float) -> Tensor:
         """The size of the perturbation in units; infinite where a frozen feature moved."""
@@ -136,9 +146,12 @@ def _threat(
         problems.append(f"{threat}: {bad} inputs called adversarial are classified correctly.")
     if bad := int((claimed & outside).sum()):
         problems.append(f"{threat}: {bad} adversarial inputs lie outside the box.")
+    impossible = room.impossible(x, near)
+    if bad := int((claimed & impossible).sum()):
+        problems.append(f"{threat}: {bad} adversarial inputs break the constraints of their features.")
     if bad := int((claimed & ((distance - smallest.double()).abs() > room.slack(x))).sum()):
         problems.append(f"{threat}: {bad} recorded distances are not those of the saved inputs.")
-    hit = wrong | (fooled & ~outside & (distance <= threat.radius * (1 + SLACK) + 1e-12))
+    hit = wrong | (fooled & ~outside & ~impossible & (distance <= threat.radius * (1 + SLACK) + 1e-12))
     if int((~hit).sum()) != round(result.robust * len(y)):
         problems.append(f"{threat}: {int((~hit).sum())} samples are unbroken, not {round(result.robust * len(y))}.")
     return hit, problems

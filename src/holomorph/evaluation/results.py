@@ -11,7 +11,7 @@ from holomorph.attacks.base import Access
 from holomorph.calculus.norms import norm, per_sample
 from holomorph.contract.classifier import Classifier
 from holomorph.threats import ThreatModel
-from holomorph.threats.constraints import clip, into
+from holomorph.threats.constraints import clip, into, settle
 
 #: Rounding allowed when a distance is compared with eps: single precision at the scale of the box.
 SLACK = 1e-5
@@ -56,7 +56,8 @@ class Results:
         x = self.x[rows]
         finite = proposals.flatten(1).isfinite().all(1)
         proposals = clip(x, torch.where(per_sample(finite, x), proposals, x), self.threat)
-        inside = into(x, proposals, self.threat)
+        inside = settle(x, into(x, proposals, self.threat), self.threat, self.threat.radius)
+        proposals = settle(x, proposals, self.threat)
         before, names = self._count(), [name] * len(rows) if isinstance(name, str) else name
         for points in (inside, proposals):
             self._settle(names, access, rows, points)

@@ -94,6 +94,12 @@ class FeatureRanges(Part):
     eps: tuple[float, ...] = Field(description="0: frozen")
     low: tuple[float, ...]
     high: tuple[float, ...]
+    direction: tuple[float, ...] = Field(default=(), description="1: may only rise, -1: may only fall")
+    whole: tuple[bool, ...] = Field(default=(), description="which are whole numbers")
+    groups: tuple[int, ...] = Field(default=(), description="the one-hot group of each, 0 for none")
+    matrix: tuple[tuple[float, ...], ...] = Field(default=(), description="relations: matrix x <= bound")
+    bound: tuple[float, ...] = ()
+    equal: tuple[bool, ...] = Field(default=(), description="relations that are equalities")
 
 
 class PairedDifference(Part):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from pydantic import PrivateAttr
 from torch import Tensor
@@ -22,12 +24,28 @@ class FeatureThreat(ThreatModel):
     _low: Tensor = PrivateAttr()
     _high: Tensor = PrivateAttr()
     _free: Tensor = PrivateAttr()
+    _direction: Tensor | None = PrivateAttr(default=None)
+    _settle: Callable[[Tensor, Tensor, float], Tensor] | None = PrivateAttr(default=None)
 
     @classmethod
-    def within(cls, threat: ThreatModel, low: Tensor, high: Tensor, free: Tensor) -> FeatureThreat:
-        """The threat's norm and eps between these walls, each of the shape of a sample."""
+    def within(
+        cls,
+        threat: ThreatModel,
+        low: Tensor,
+        high: Tensor,
+        free: Tensor,
+        *,
+        direction: Tensor | None = None,
+        settle: Callable[[Tensor, Tensor, float], Tensor] | None = None,
+    ) -> FeatureThreat:
+        """The threat's norm and eps between these walls, each of the shape of a sample.
+
+        ``direction`` is 1 where a feature may only rise and -1 where it may only fall; ``settle`` makes of a sample, a
+        proposal and a radius a proposal that is a possible row of a table.
+        """
         made = cls(norm=threat.norm, eps=threat.eps, box=(float(low[free].min()), float(high[free].max())))
         made._low, made._high, made._free = low, high, free
+        made._direction, made._settle = direction, settle
         return made
 
     def plain(self) -> ThreatModel:
@@ -52,7 +70,11 @@ def clip(x0: Tensor, x: Tensor, threat: ThreatModel) -> Tensor:
     """Move x between the walls, with the frozen features of x0."""
     if not isinstance(threat, FeatureThreat):
         return x.clamp(*threat.box)
-    return torch.where(threat._free.to(x.device), x.clamp(*walls(threat, x)), x0)
+    inside = torch.where(threat._free.to(x.device), x.clamp(*walls(threat, x)), x0)
+    if threat._direction is None:
+        return inside
+    way = threat._direction.to(x.device)
+    return torch.where(way * (inside - x0) < 0, x0, inside)
 
 
 def into(x0: Tensor, x: Tensor, threat: ThreatModel) -> Tensor:
@@ -61,6 +83,13 @@ def into(x0: Tensor, x: Tensor, threat: ThreatModel) -> Tensor:
     Clipping to the walls never leaves the ball.
     """
     return clip(x0, x0 + project(movable(x - x0, threat), threat.p, threat.radius), threat)
+
+
+def settle(x0: Tensor, x: Tensor, threat: ThreatModel, radius: float = torch.inf) -> Tensor:
+    """Make possible rows of proposals, where rows of a table must be more than inside a ball and a box."""
+    if not isinstance(threat, FeatureThreat) or threat._settle is None:
+        return x
+    return threat._settle(x0, x, radius)
 
 
 def resized(threat: ThreatModel, radius: float) -> ThreatModel:
