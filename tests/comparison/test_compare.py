@@ -195,7 +195,7 @@ def test_time_budgets_are_noted_and_kept(blobs, tmp_path):
         ({"budget": "0.5epochs"}, "Cannot read the budget"),
         ({"seeds": 0}, "at least once"),
         ({"split": "train"}, "use 'val' for tuning"),
-        ({"threats": []}, "at least one threat"),
+        ({"threats": []}, "There is no threat"),
         ({"budget": "1s", "batch_size": 0}, "batch_size is 0; it must be at least 1."),
         ({"n": -1}, "n is -1; it must be at least 1."),
         ({"model": "cn"}, "Unknown model 'cn'"),

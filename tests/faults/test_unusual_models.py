@@ -289,6 +289,7 @@ class Checkpointed(nn.Module):
         return checkpoint(self.network, x, use_reentrant=self.reentrant)
 
 
+@pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad:UserWarning")  # torch's, without gradients
 def test_gradient_checkpointing_works_or_says_what_to_do() -> None:
     y = torch.arange(24) % 3
     for rule in RULES.values():
