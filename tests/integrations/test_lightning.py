@@ -38,7 +38,7 @@ def loader() -> DataLoader:
 
 def test_it_trains_validates_under_attack_and_keeps_the_rule(tmp_path):
     quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
-    trainer = L.Trainer(max_epochs=4, accelerator="cpu", devices=1, default_root_dir=tmp_path, **quiet)
+    trainer = L.Trainer(max_epochs=15, accelerator="cpu", devices=1, default_root_dir=tmp_path, **quiet)
     module = Module()
     trainer.fit(module, loader(), loader())
     metrics = trainer.callback_metrics
@@ -54,6 +54,7 @@ def test_it_trains_validates_under_attack_and_keeps_the_rule(tmp_path):
 def test_without_a_threat_only_the_accuracy_is_logged():
     x, y = torch.rand(8, 2), torch.arange(8) % 2
     assert robust_accuracy(nn.Linear(2, 2), x, y, Plain(), 5).keys() == {"accuracy"}
+    model = nn.Linear(2, 2)
     with torch.inference_mode():
-        found = robust_accuracy(nn.Linear(2, 2), x, y, PGD("inf:0.1"), 5)
+        found = robust_accuracy(model, x, y, PGD("inf:0.1"), 5)
     assert found["robust"] <= found["accuracy"]
