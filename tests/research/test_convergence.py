@@ -138,4 +138,4 @@ def test_the_ascent_finds_in_l_1_what_the_rules_find() -> None:
     assert found.generalisation == 1.0, "every seen label is right, every fresh one wrong"
     assert found.robust_generalisation <= 1 / 64, "no seen sample survives but for one that a single start may miss"
     ends = maximise(lambda z: cross_entropy(model(z), y, reduction="none"), x, threat, torch.Generator().manual_seed(0))
-    assert int((model(ends).argmax(1) == y).sum()) == 0
+    assert int((model(ends).argmax(1) == y).sum()) <= 1
