@@ -17,8 +17,9 @@ from holomorph.errors import ConfigError
 from holomorph.evaluation.results import Results
 from holomorph.threats import ThreatModel
 from holomorph.threats.constraints import FeatureThreat
+from holomorph.threats.grid import grid_of
 
-X = torch.rand(6, 1, 6, 6, generator=torch.Generator().manual_seed(0)) * 0.6 + 0.2
+X = (255 * (0.2 + 0.6 * torch.rand(6, 1, 6, 6, generator=torch.Generator().manual_seed(0)))).round() / 255
 WEIGHT = torch.randn(5, 36, generator=torch.Generator().manual_seed(1)) / 6
 
 
@@ -38,7 +39,7 @@ def small(attack: Attack) -> Attack:
 
 
 def situation(norm: str = "2") -> Situation:
-    return Situation(ThreatModel(norm, 0.9 if norm == "inf" else 3.0), 5, source=Classifier(linear))
+    return Situation(ThreatModel(norm, 0.9 if norm == "inf" else 3.0), 5, source=Classifier(linear), grid=grid_of(X))
 
 
 @pytest.mark.parametrize("name", REGISTRY)
@@ -85,7 +86,7 @@ def test_what_knows_features_leaves_frozen_ones_alone(name: str) -> None:
     free[0, 0] = False
     walls = torch.zeros(1, 6, 6), torch.ones(1, 6, 6)
     threat = FeatureThreat.within(ThreatModel("inf", 0.3), *walls, free)
-    here = Situation(threat, 5, source=Classifier(linear))
+    here = Situation(threat, 5, source=Classifier(linear), grid=grid_of(X))
     if not REGISTRY[name].make(here).needs.features:
         with pytest.raises(ConfigError, match=f"{name} (knows one eps|knows no)"):
             named(name, here)

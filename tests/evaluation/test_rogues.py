@@ -57,8 +57,8 @@ def tripped(record: EvaluationRecord) -> set[int]:
 def test_the_honest_network_trips_nothing(honest: EvaluationRecord) -> None:
     assert tripped(honest) == set()
     assert honest.trustworthy
-    assert len(honest.checks) == 23
-    assert [check.number for check in honest.checks] == list(range(1, 24))
+    assert len(honest.checks) == 26
+    assert [check.number for check in honest.checks] == list(range(1, 27))
     assert honest.robust < honest.clean
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from holomorph.contract.classifier import Classifier
 from holomorph.threats import ThreatModel
 from holomorph.threats.constraints import FeatureThreat
+from holomorph.threats.grid import Grid
 
 #: Whether an attack reads gradients.
 Access = Literal["white box", "black box"]
@@ -39,6 +40,8 @@ class Needs:
         Whether it averages over passes of a randomised model itself.
     source:
         Whether it needs another model to take examples from.
+    grid:
+        Whether it needs data that lie on a grid.
     everyone:
         Whether it runs on every correctly classified sample, or only on survivors.
     curve:
@@ -54,6 +57,7 @@ class Needs:
     features: bool = False
     averages: bool = False
     source: bool = False
+    grid: bool = False
     everyone: bool = False
     curve: bool = False
     package: str = "holomorph"
@@ -73,7 +77,9 @@ class Needs:
 class Situation:
     """What attacks are chosen for: the threat, the model as far as it is known, and how much is to be run.
 
-    ``source`` is another model of the task, to take examples from; ``samples`` how many are evaluated.
+    ``masked`` says that gradients exist but mislead. ``source`` is another model of the task, to take examples from;
+    ``samples`` how many are evaluated; ``pace`` the share of a quick plan's steps that the time allows;
+    ``grid`` that of the data.
     """
 
     threat: ThreatModel
@@ -84,6 +90,8 @@ class Situation:
     effort: Effort = "full"
     source: Classifier | None = None
     samples: int = 0
+    pace: float = 1.0
+    grid: Grid | None = None
 
     @property
     def features(self) -> bool:
@@ -106,6 +114,8 @@ class Situation:
             return "needs gradients, which the model does not give"
         if needs.source and self.source is None:
             return "needs another model to take examples from"
+        if needs.grid and self.grid is None:
+            return "needs data on a grid, such as 8-bit values"
         return ""
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from holomorph.attacks.base import Needs
 from holomorph.calculus.ascent import Around, climb
-from holomorph.calculus.norms import per_sample, random_in_ball
+from holomorph.calculus.norms import dual_direction, per_sample, random_in_ball
 from holomorph.contract.classifier import Classifier, margin
 from holomorph.threats import ThreatModel
 from holomorph.threats.constraints import into, resized
@@ -110,7 +110,8 @@ class Pgd:
     """The ascent as an attack: ``restarts`` starts, the first at the sample, the others uniform in the threat.
 
     With ``far`` the first half of every run may go three times as far as the threat allows, so that a plateau
-    around the sample is left behind before the threat is enforced.
+    around the sample is left behind before the threat is enforced. With ``corners`` the random starts lie on the
+    threat's edge, in l_inf in its corners.
     """
 
     threat: ThreatModel
@@ -118,6 +119,7 @@ class Pgd:
     steps: int = 100
     restarts: int = 1
     far: bool = False
+    corners: bool = False
     label: str = ""
 
     @property
@@ -132,7 +134,9 @@ class Pgd:
 
     def settings(self) -> dict[str, Any]:
         """The settings that matter to the strength."""
-        return {"steps": self.steps, "restarts": self.restarts, "loss": self.loss, "far_start": self.far}
+        return {"steps": self.steps, "restarts": self.restarts, "loss": self.loss, "far_start": self.far} | (
+            {"corners": True} if self.corners else {}
+        )
 
     def __call__(self, classifier: Classifier, x: Tensor, y: Tensor, seed: int) -> Tensor:
         """Run every restart and keep a misclassified point where one was met, else the best."""
@@ -147,7 +151,8 @@ class Pgd:
     def _run(self, classifier: Classifier, x: Tensor, y: Tensor, generator: torch.Generator | None) -> Found:
         threat, start, steps = self.threat, None, self.steps
         if generator is not None:
-            start = x + random_in_ball(x, threat.p, threat.radius, generator)
+            drawn = random_in_ball(x, threat.p, threat.radius, generator)
+            start = x + (threat.radius * dual_direction(drawn, threat.p) if self.corners else drawn)
         if self.far:
             far = resized(threat, 3 * threat.radius)
             start = attack_ascent(classifier, x, y, far, steps=steps // 2, loss=self.loss, start=start).best

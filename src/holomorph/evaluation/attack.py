@@ -12,9 +12,10 @@ from holomorph.contract import check_labels
 from holomorph.contract.classifier import Classifier
 from holomorph.contract.guest import receive, under_attack
 from holomorph.contract.threats import ThreatLike
+from holomorph.evaluation.features import Features, InUnits
 from holomorph.evaluation.results import Results
 from holomorph.evaluation.runner import Runner
-from holomorph.threats.features import Features, InUnits
+from holomorph.threats.grid import grid_of
 
 
 class Adversarial(NamedTuple):
@@ -77,7 +78,7 @@ def attack(
         check_labels(y, logits.shape[1])
         results = Results(classifier, x, y, threat, logits.argmax(1))
         rows = results.rows(everyone=True)
-        chosen = named(name, Situation(threat, logits.shape[1], masked=True))
+        chosen = named(name, Situation(threat, logits.shape[1], masked=True, grid=grid_of(x)))
         if len(rows):
             proposals = runner.propose(chosen, threat, classifier, x[rows], y[rows])
             results.submit(chosen.name, chosen.needs.access, rows, proposals)

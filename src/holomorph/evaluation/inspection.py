@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -11,6 +11,7 @@ from holomorph._utils.memory import halving
 from holomorph.contract import check_labels
 from holomorph.contract.classifier import Classifier
 from holomorph.errors import ModelError
+from holomorph.evaluation.behaviour import Behaviour
 
 #: Samples looked at.
 FEW = 128
@@ -21,12 +22,14 @@ class Inspection:
     """Number of classes, and how the model behaves on a few samples.
 
     ``spread`` is the largest relative change of a sample's logits between five passes, ``zero_gradients`` the
-    share of samples whose cross-entropy gradient is exactly zero in every coordinate (None: no gradient at all).
+    share of samples whose cross-entropy gradient is exactly zero in every coordinate (None: no gradient at all);
+    ``behaviour`` says whether earlier questions, or the rest of a batch, change the logits.
     """
 
     classes: int
     spread: float
     zero_gradients: float | None
+    behaviour: Behaviour = field(default_factory=Behaviour)
 
     @property
     def randomised(self) -> bool:

@@ -12,6 +12,7 @@ from holomorph.calculus.norms import norm, per_sample
 from holomorph.contract.classifier import Classifier
 from holomorph.threats import ThreatModel
 from holomorph.threats.constraints import clip, into, settle
+from holomorph.threats.grid import Grid
 
 #: Rounding allowed when a distance is compared with eps: single precision at the scale of the box.
 SLACK = 1e-5
@@ -21,14 +22,24 @@ class Results:
     """Which attack broke which sample, and the nearest adversarial input found for each.
 
     No attack is believed: a proposal that is not finite is dropped, one outside the box is clipped, one outside
-    the radius is tried as it is (for the smallest perturbation) and projected (for the robust accuracy).
+    the radius is tried as it is (for the smallest perturbation) and projected (for the robust accuracy). Where the
+    data lie on a grid, the grid's point near each proposal is tried too.
     """
 
-    def __init__(self, classifier: Classifier, x: Tensor, y: Tensor, threat: ThreatModel, predictions: Tensor) -> None:
+    def __init__(
+        self,
+        classifier: Classifier,
+        x: Tensor,
+        y: Tensor,
+        threat: ThreatModel,
+        predictions: Tensor,
+        grid: Grid | None = None,
+    ) -> None:
         self.classifier = classifier
         self.x = x
         self.y = y
         self.threat = threat
+        self.grid = grid
         wrong = predictions != y
         self.broken_by: list[str | None] = ["clean" if w else None for w in wrong.tolist()]
         self.found_by: list[str | None] = list(self.broken_by)
@@ -37,6 +48,7 @@ class Results:
         self.nearest = x.clone()
         self.white = torch.zeros_like(wrong)
         self.black = torch.zeros_like(wrong)
+        self.on_grid_only = torch.zeros_like(wrong)
 
     @property
     def robust(self) -> Tensor:
@@ -61,11 +73,16 @@ class Results:
         before, names = self._count(), [name] * len(rows) if isinstance(name, str) else name
         for points in (inside, proposals):
             self._settle(names, access, rows, points)
+        if self.grid is not None:
+            unbroken = self.robust[rows]
+            near = settle(x, self.grid.inside(x, inside, self.threat), self.threat, self.threat.radius)
+            self._settle(names, access, rows, near)
+            self.on_grid_only[rows] |= unbroken & ~self.robust[rows]
         return before - self._count()
 
     def _settle(self, names: Sequence[str], access: Access, rows: Tensor, points: Tensor) -> None:
         distance = norm(points - self.x[rows], self.threat.p)
-        wrong = self.classifier.predictions(points) != self.y[rows]
+        wrong = self._misclassified(points, self.y[rows])
         within = wrong & (distance <= self.threat.radius * (1 + SLACK))
         seen = self.white if access == "white box" else self.black
         seen[rows] |= within
@@ -78,12 +95,26 @@ class Results:
             if broke and self.broken_by[row] is None:
                 self.broken_by[row] = name
 
+    def _misclassified(self, points: Tensor, y: Tensor) -> Tensor:
+        """Wrong by more than the forward pass's own rounding at the point."""
+        wrong = self.classifier.predictions(points) != y
+        if bool(wrong.any()):
+            wrong[wrong.clone()] = self.classifier.margins(points[wrong], y[wrong]) < 0
+        return wrong
+
     def learn(self, other: Results) -> None:
         """Try what was found under another threat, under its attack's name and with that attack's access."""
         for access in ("white box", "black box"):
             rows = [row for row, how in enumerate(other.found_with) if how == access]
             names = [_elsewhere(str(other.found_by[row]), other.threat) for row in rows]
             self.submit(names, access, torch.tensor(rows, dtype=torch.long), other.nearest[rows])
+
+    def extend(self, other: Results) -> None:
+        """Add the account of further samples under the same threat."""
+        for name in ("x", "y", "smallest", "nearest", "white", "black", "on_grid_only"):
+            setattr(self, name, torch.cat([getattr(self, name), getattr(other, name)]))
+        for name in ("broken_by", "found_by", "found_with"):
+            getattr(self, name).extend(getattr(other, name))
 
     def _count(self) -> int:
         return self.broken_by.count(None)

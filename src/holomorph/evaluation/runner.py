@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+import logging
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -23,6 +24,8 @@ from holomorph.contract import at_least_one
 from holomorph.contract.classifier import Classifier
 from holomorph.contract.settings import check_seed
 from holomorph.threats import ThreatModel
+
+log = logging.getLogger("holomorph")
 
 
 class Processes(Protocol):
@@ -66,14 +69,38 @@ class Store:
         write_atomically(self.path(key), save_tensors({"found": found.detach().cpu().contiguous()}))
 
 
+class Watched(Classifier):
+    """A classifier that keeps a few of the points that an attack asks for, with its logits, to be asked again later.
+
+    Kept are two points of the first call, the second, the fourth, the eighth and so on.
+    """
+
+    def __init__(self, classifier: Classifier, kept: list[tuple[Tensor, Tensor]]) -> None:
+        super().__init__(classifier, differentiable=classifier.differentiable)
+        self.kept = kept
+        self.calls = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the logits."""
+        logits = super().forward(x)
+        self.calls += 1
+        if self.calls & (self.calls - 1) == 0 and len(x):
+            self.kept.append((x[-2:].detach().clone(), logits[-2:].detach().clone()))
+        return logits
+
+
 @dataclass(frozen=True)
 class Runner:
-    """How attacks are run: seed, batch size, where finished batches are kept, and among how many processes."""
+    """How attacks are run: seed, batch size, where finished batches are kept, and among how many processes.
+
+    ``queried`` are some of the points that the attacks asked for, with the logits that they got.
+    """
 
     seed: int = 0
     batch_size: int = 250
     store: Store | None = None
     fabric: Processes | None = None
+    queried: list[tuple[Tensor, Tensor]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         at_least_one(batch_size=self.batch_size)
@@ -83,6 +110,12 @@ class Runner:
     def first(self) -> bool:
         """Whether this process writes what all of them found."""
         return self.fabric is None or self.fabric.global_rank == 0
+
+    def highest(self, value: float) -> float:
+        """The highest of the processes' values: what one of them sees all must know."""
+        if self.fabric is None or self.fabric.world_size == 1:
+            return value
+        return float(self.fabric.all_reduce(torch.tensor(value, dtype=torch.float64), reduce_op="max"))
 
     def propose(self, attack: Attack, threat: ThreatModel, classifier: Classifier, x: Tensor, y: Tensor) -> Tensor:
         """Return one proposal a sample.
@@ -108,7 +141,14 @@ class Runner:
             key = json.dumps(what | {"settings": attack.settings(), "seed": self.seed}) + digest(x, y)
             if (kept := self.store.get(key)) is not None and kept.shape == x.shape:
                 return kept.to(x)
-        found = halving(lambda a, b: attack(classifier, a, b, self.seed), x, y)
+        watched = Watched(classifier, self.queried)
+        try:
+            found = halving(lambda a, b: attack(watched, a, b, self.seed), x, y)
+        except AssertionError as error:  # a package's own check of itself: it is left out, and said so
+            log.warning(
+                "The attack %s (%s) gave up: %s.", attack.name, attack.needs.version, error or "it says not why"
+            )
+            return x.clone()
         if self.store is not None:
             self.store.put(key, found)
         return found

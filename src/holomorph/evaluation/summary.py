@@ -22,13 +22,14 @@ from holomorph._utils.versions import versions
 from holomorph.evaluation.checks import ALL, Evidence
 from holomorph.evaluation.checks import run_checks as look
 from holomorph.evaluation.curves import accuracy_curve
+from holomorph.evaluation.features import Features
 from holomorph.evaluation.outcome import Outcome
 from holomorph.evaluation.paired import versus
 from holomorph.evaluation.plan import quick_samples
 from holomorph.evaluation.results import Results
+from holomorph.evaluation.sequential import anytime_interval
 from holomorph.records.evaluation import Check, ClassResult, EvaluationRecord, Example, ThreatResult
 from holomorph.threats.constraints import FeatureThreat
-from holomorph.threats.features import Features
 
 #: Pictures kept for the report.
 GALLERY = 8
@@ -58,11 +59,12 @@ def to_record(
     run_checks: bool,
     keep: Path | None,
     started: float,
+    stopped: str = "",
 ) -> EvaluationRecord:
     """Build the record, with the baseline's inside it, and run the checks."""
     checks: tuple[Check, ...] = ()
     if run_checks:  # before the account is closed: what a check breaks on the way counts
-        probe = max(8, quick_samples(len(found.per_threat)) // 5) if found.quick else 64
+        probe = max(4, quick_samples(len(found.per_threat)) // 5) if found.quick else 64
         evidence = Evidence(found, baseline, description.training_cost, size=probe)
         checks = look(ALL, evidence)
         found.share()
@@ -85,6 +87,10 @@ def to_record(
     return record.model_copy(
         update={
             "baseline": other,
+            "stopped": stopped,
+            "robust_interval": anytime_interval(int(found.robust.sum()), len(found.y))
+            if stopped
+            else record.robust_interval,
             "differences": versus(record, other, "the undefended baseline") if other is not None else (),
             "checks": checks,
             "gallery": _gallery(found, baseline, description),

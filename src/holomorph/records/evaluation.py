@@ -22,6 +22,7 @@ class AttackResult(Part):
     access: Literal["white box", "black box"]
     loss: str = Field(default="none", description="cross-entropy, margin, or none: what it climbs")
     curve: bool = Field(default=False, description="whether it looks for the nearest adversarial input")
+    round: int = Field(default=0, description="of the stronger rounds that follow where black-box attacks win")
     settings: dict[str, Any] = Field(default_factory=dict)
     tried: int = Field(description="samples that had survived all attacks before it")
     broken: int = Field(description="of these, the ones it broke inside the threat")
@@ -139,6 +140,7 @@ class EvaluationRecord(Record):
     thorough: bool = False
     upper_bound: bool = False
     upper_bound_reason: str = ""
+    stopped: str = Field(default="", description="why a sequential evaluation took no more samples; empty: it took all")
     clean: float
     clean_interval: Interval
     robust: float

@@ -12,6 +12,7 @@ from holomorph.evaluation.checks.accounting import (
     WhiteAgainstBlackBox,
 )
 from holomorph.evaluation.checks.base import Checker, Evidence, run_checks
+from holomorph.evaluation.checks.behaviour import DataGrid, GradientAgainstDifferences, Memory
 from holomorph.evaluation.checks.convergence import Restarts, SilentSuccess, Steps, Unfinished
 from holomorph.evaluation.checks.gradients import BrokenGraph, GradientAlignment, UnstableLoss, ZeroGradients
 from holomorph.evaluation.checks.outputs import ClassCount, Determinism, Logits, OptimisationAtInference
@@ -43,6 +44,9 @@ ALL: tuple[Checker, ...] = (
     GradientAlignment(),
     UndefendedBaseline(),
     ReportFields(),
+    GradientAgainstDifferences(),
+    Memory(),
+    DataGrid(),
 )
 
 __all__ = ["ALL", "Checker", "Evidence", "run_checks"]

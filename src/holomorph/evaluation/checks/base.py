@@ -104,7 +104,8 @@ class Evidence:
         self.need_gradients()
 
         def run(a: Tensor, b: Tensor, c: Tensor | None) -> Found:
-            return attack_ascent(self.classifier, a, b, threat or self.threat, steps=steps, loss=loss, start=c)
+            few = max(3, round(self.found.pace * steps)) if steps > 1 else 1
+            return attack_ascent(self.classifier, a, b, threat or self.threat, steps=few, loss=loss, start=c)
 
         return halving_with(Found.joined, run, x, y, start)
 

@@ -1,0 +1,210 @@
+"""Every planned attack under every threat on one model, and what is done where attacks turn out to be too weak."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from holomorph.attacks.base import Attack, Effort, Situation
+from holomorph.attacks.registry import named, plan, stronger
+from holomorph.contract import Differentiable
+from holomorph.contract.classifier import Classifier
+from holomorph.errors import DataError
+from holomorph.evaluation.behaviour import AGREES, gradient_agreement, observe, off_grid_jump, tolerance
+from holomorph.evaluation.inspection import examine, zero_gradient_share
+from holomorph.evaluation.outcome import Outcome
+from holomorph.evaluation.plan import quick_samples, quick_size, situation
+from holomorph.evaluation.pristine import Isolated, Snapshot
+from holomorph.evaluation.results import Results
+from holomorph.evaluation.runner import Runner, fingerprint
+from holomorph.evaluation.sequential import Stopping
+from holomorph.records.evaluation import AttackResult
+from holomorph.threats import ThreatModel
+from holomorph.threats.grid import Grid
+
+#: A share of the samples that is too small to go on for, and the rounds of an escalation at most.
+SLIGHT, ROUNDS = 0.002, 3
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is attacked, with what: the samples on the model's device, the threats, the effort and the grid of the data.
+
+    ``pace`` is the share of a quick plan's steps that a slow model leaves time for.
+    """
+
+    x: Tensor
+    y: Tensor
+    threats: Sequence[ThreatModel]
+    runner: Runner
+    effort: Effort = "full"
+    grid: Grid | None = None
+    pace: float = 1.0
+
+    def part(self, rows: Tensor) -> Task:
+        """The same for some of the samples."""
+        return replace(self, x=self.x[rows], y=self.y[rows])
+
+
+def attack_all(
+    model: Differentiable, task: Task, *, baseline: Differentiable | None = None, first: Snapshot | None = None
+) -> Outcome:
+    """Run every planned attack; a model that remembers, or depends on its batch, is asked from its first state.
+
+    Where the answers to some queries change afterwards, the model has hidden what it remembers: all is done again.
+    """
+    first = first or Snapshot(model)
+    behaviour = observe(model, first, task.x, task.threats[0])
+    asked: Differentiable = model
+    if behaviour.stateful or behaviour.batch_dependent:
+        asked = Isolated(model, first if behaviour.stateful else None, alone=behaviour.batch_dependent)
+    found = _attacked(asked, task, baseline)
+    found.changed = _changed(found, first)
+    if found.changed and not behaviour.stateful:
+        share, behaviour = found.changed, replace(behaviour, stateful=True)
+        found = _attacked(Isolated(model, first, alone=behaviour.batch_dependent), task, baseline)
+        found.changed = share
+    found.inspection = replace(found.inspection, behaviour=behaviour)
+    return found
+
+
+def attack_until(
+    model: Differentiable,
+    task: Task,
+    stopping: Stopping,
+    *,
+    baseline: Differentiable | None = None,
+    first: Snapshot | None = None,
+) -> tuple[Outcome, str]:
+    """Attack all samples, or chunks of them in a random order until what was asked is answered; say the answer."""
+    if not stopping.asked:
+        return attack_all(model, task, baseline=baseline, first=first), ""
+    done: Outcome | None = None
+    total, size = len(task.y), min(64, task.runner.batch_size)
+    for rows in stopping.chunks(total, size, task.runner.seed):
+        part = attack_all(model, task.part(rows.to(task.y.device)), baseline=baseline, first=first)
+        part.rows = rows
+        done = part if done is None else done.joined(part)
+        answer = stopping.answer(int(done.robust.sum()), len(done.y), total)
+        if answer:
+            return done, answer
+    if done is None:
+        raise DataError("There are no samples. Give at least one.")
+    return done, f"All {total} samples were needed, or did not suffice."
+
+
+def quickened(model: Differentiable, task: Task) -> Task:
+    """As many samples, and steps, as a minute allows at the speed that the model shows."""
+    classifier = Classifier(model, differentiable=getattr(model, "differentiable", True))
+
+    def once(x: Tensor, y: Tensor) -> float:
+        wall, own = time.perf_counter(), time.process_time()
+        zero_gradient_share(classifier, x, y)
+        classifier.predictions(x)
+        taken = time.perf_counter() - wall
+        return min(taken, time.process_time() - own) if x.device.type == "cpu" else taken  # others may share the cores
+
+    def seconds(n: int) -> float:
+        return task.runner.highest(min(once(task.x[:n], task.y[:n]) for _ in range(2)))
+
+    n, pace = quick_size(len(task.threats), len(task.y), seconds)
+    return replace(task, x=task.x[:n], y=task.y[:n], pace=pace)
+
+
+def _attacked(model: Differentiable, task: Task, baseline: Differentiable | None) -> Outcome:
+    white, before = getattr(model, "differentiable", True), fingerprint(model)
+    x, y, runner = task.x, task.y, task.runner
+    inspection = examine(Classifier(model, differentiable=white), x, y)
+    classifier = Classifier(model, differentiable=inspection.differentiable, draws=8 if inspection.randomised else 1)
+    source = Classifier(baseline) if baseline is not None and getattr(baseline, "differentiable", True) else None
+    predictions = classifier.predictions(x)
+    per_threat = [Results(classifier, x, y, threat, predictions, task.grid) for threat in task.threats]
+    found = Outcome(classifier, inspection, x, y, predictions, per_threat, runner, before, task.effort, task.pace)
+    if task.grid is not None:
+        found.jump = off_grid_jump(classifier, task.grid, x[:64], torch.Generator().manual_seed(runner.seed))
+    for results in per_threat:
+        here = situation(
+            results.threat, inspection, effort=task.effort, source=source, samples=quick_samples(len(per_threat))
+        )
+        agreement = _agreement(classifier, results, runner)
+        found.agreement.append(agreement)
+        masked = here.masked or (agreement is not None and agreement < AGREES)
+        _under_one_threat(found, results, replace(here, masked=masked, pace=task.pace, grid=task.grid))
+    found.share()
+    return found
+
+
+def _agreement(classifier: Classifier, results: Results, runner: Runner) -> float | None:
+    rows = results.rows()
+    if not classifier.differentiable or classifier.draws > 1 or len(rows) == 0:
+        return None
+    draws = torch.Generator().manual_seed(runner.seed)
+    return gradient_agreement(classifier, results.x[rows], results.y[rows], results.threat, draws)
+
+
+def _under_one_threat(found: Outcome, results: Results, here: Situation) -> None:
+    """The plan, what a few samples show asked of all, and stronger rounds while black-box attacks win."""
+    classifier, runner = found.classifier, found.runner
+    raw = Classifier(classifier.model, differentiable=classifier.differentiable)
+    for attack in plan(here):
+        result = run_attack(attack, results, raw if attack.needs.averages else classifier, runner)
+        found.attacks.append(result)
+        if result.broken > 0.05 * attack.settings().get("limit", math.inf):
+            found.attacks.append(
+                run_attack(named(attack.name, replace(here, masked=True)), results, classifier, runner)
+            )
+    for level in range(1, ROUNDS + 1):
+        alone = int((results.black & ~results.white).sum())
+        if alone <= max(1, SLIGHT * len(results.y)) or len(results.rows()) == 0:
+            return
+        before = results.accuracy
+        for attack in stronger(here, level):
+            target = raw if attack.needs.averages else classifier
+            found.attacks.append(run_attack(attack, results, target, runner).model_copy(update={"round": level}))
+        if before - results.accuracy < max(SLIGHT, 1 / len(results.y)):
+            return
+
+
+@torch.no_grad()
+def _changed(found: Outcome, first: Snapshot) -> float | None:
+    """The share of queried points whose logits are others when asked again: first state, other order, other batches."""
+    queried = found.runner.queried
+    share = 0.0
+    if queried and not found.inspection.randomised:
+        points, logits = (torch.cat(parts) for parts in zip(*queried, strict=True))
+        order = torch.randperm(len(points), generator=torch.Generator().manual_seed(found.runner.seed))
+        first.restore()
+        again = found.classifier.logits(points[order], batch_size=5)
+        apart = (again - logits[order]).abs().amax(1)
+        slack = 16 * tolerance(logits)
+        share = float((~(apart <= slack)).double().mean())
+    queried.clear()
+    share = found.runner.highest(share)
+    return None if found.inspection.randomised else share
+
+
+def run_attack(attack: Attack, results: Results, classifier: Classifier, runner: Runner) -> AttackResult:
+    """Run one attack on the samples it is for, and account for what it proposes."""
+    rows, alive, clock = results.rows(everyone=attack.needs.everyone), len(results.rows()), time.perf_counter()
+    broken = 0
+    if len(rows):
+        proposals = runner.propose(attack, results.threat, classifier, results.x[rows], results.y[rows])
+        broken = results.submit(attack.name, attack.needs.access, rows, proposals)
+    return AttackResult(
+        name=attack.name,
+        package=attack.needs.version,
+        threat=str(results.threat),
+        access=attack.needs.access,
+        loss=attack.needs.loss,
+        curve=attack.needs.curve,
+        settings=attack.settings() | {"seed": runner.seed},
+        tried=alive,
+        broken=broken,
+        accuracy=results.accuracy,
+        seconds=time.perf_counter() - clock,
+    )
