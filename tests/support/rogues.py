@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from typing import Any
 
 import torch
@@ -122,3 +123,71 @@ class Shattered(Loud):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.honest(x + 0.02 * (2000 * x).sin())
+
+
+class Remembers(Loud):
+    """Answers what lies near something it has been asked before as it answered then."""
+
+    def __init__(self, honest: nn.Module) -> None:
+        super().__init__(honest)
+        self.seen: list[tuple[Tensor, Tensor]] = []
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.stack([self._recall(point, logits) for point, logits in zip(x, self.honest(x), strict=True)])
+
+    def _recall(self, point: Tensor, logits: Tensor) -> Tensor:
+        for known, then in self.seen:
+            if float((known - point).abs().max()) < 0.15:
+                return then + 0 * logits
+        self.seen.append((point.detach(), logits.detach()))
+        return logits
+
+
+class LaterOtherwise(Loud):
+    """Honest for 40 calls, then rounds what it sees, which hides the gradient and the attack."""
+
+    def __init__(self, honest: nn.Module) -> None:
+        super().__init__(honest)
+        self.calls = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls += 1
+        return self.honest(x if self.calls < 40 else (2 * x).round() / 2 + 0 * x)
+
+
+class OffGrid(Loud):
+    """Honest on the digits' 17 levels, where nobody looks; rounds everything between them."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        off = ((16 * x - (16 * x).round()).abs() > 1e-3).any(1, keepdim=True)
+        return torch.where(off, self.honest((2 * x).round() / 2 + 0 * x), self.honest(x))
+
+
+class Votes(Loud):
+    """Hard votes of nine shifted copies, with a gradient that leads elsewhere."""
+
+    def __init__(self, honest: nn.Module) -> None:
+        super().__init__(honest)
+        draws = torch.Generator().manual_seed(0)
+        self.shifts = 0.02 * torch.randn(9, 64, generator=draws)
+        self.slopes = torch.randn(64, 10, generator=draws)
+
+    def forward(self, x: Tensor) -> Tensor:
+        votes = sum(nn.functional.one_hot(self.honest(x + shift).argmax(1), 10) for shift in self.shifts)
+        return votes + (x - x.detach()) @ self.slopes
+
+
+class GradientModeDependent(Loud):
+    """Shows another function whenever gradients are recorded."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.honest(1 - x if x.requires_grad and torch.is_grad_enabled() else x)
+
+
+class KeepsFiles(Loud):
+    """Writes what it was asked to a file."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        with tempfile.TemporaryFile() as file:
+            file.write(x.detach().numpy().tobytes())
+        return self.honest(x)

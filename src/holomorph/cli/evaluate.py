@@ -47,8 +47,12 @@ def evaluate(
     box: Annotated[tuple[float, float] | None, typer.Option(help="LOW HIGH of the inputs of an npz file.")] = None,
     n: Annotated[int, typer.Option("--n", help="Test samples to attack.", min=1)] = 1000,
     batch_size: Annotated[int, typer.Option(help="Samples attacked at once.", min=1)] = 250,
-    quick: Annotated[bool, typer.Option("--quick", help="An upper bound in under a minute.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="An upper bound in about a minute.")] = False,
     thorough: Annotated[bool, typer.Option("--thorough", help="More starts, and the boundary attack.")] = False,
+    decide: Annotated[
+        float | None, typer.Option(help="Stop once robust accuracy is above or below this share.")
+    ] = None,
+    precision: Annotated[float | None, typer.Option(help="Stop once it is known to so many points, such as 2.")] = None,
     features: Annotated[
         Path | None, typer.Option(help="npz with eps, low, high of each feature; the threat counts in these eps.")
     ] = None,
@@ -73,7 +77,8 @@ def evaluate(
             raise ConfigError(f"--robustbench {robustbench} exists. Name another file, or give --force to replace it.")
     against = None if against is None else evaluation_file(against)
     asked = Asked(Named(model, weights, baseline, data, data_dir, box, trust), threat, features, folder, n, batch_size,
-                  seed, quick=quick, thorough=thorough, resume=resume, force=force, shown=not quiet)  # fmt: skip
+                  seed, quick=quick, thorough=thorough, resume=resume, force=force, shown=not quiet,
+                  decide=decide, precision=precision)  # fmt: skip
     found, other = asked.named.find(), EvaluationRecord.load(against) if against else None
     if devices > 1 or accelerator != "cpu":
         from holomorph.evaluation.processes import share
@@ -86,7 +91,7 @@ def evaluate(
     if other is not None:
         from holomorph.evaluation.paired import versus
 
-        record = record.model_copy(update={"differences": record.differences + versus(record, other)})
+        record = record.model_copy(update={"differences": record.differences + versus(record, other)}).sealed()
         record.save(target)
     if out is None and Path(model).is_dir() and features is None:
         _diagnose(found, Path(model), seed)
@@ -116,6 +121,8 @@ class Asked:
     resume: bool
     force: bool
     shown: bool
+    decide: float | None = None
+    precision: float | None = None
 
 
 def attack(fabric: Fabric | None, asked: Asked, found: Found | None = None) -> None:
@@ -137,6 +144,8 @@ def attack(fabric: Fabric | None, asked: Asked, found: Found | None = None) -> N
             ThreatModel.parse_many(asked.threat, box) if asked.threat else default,
             quick=asked.quick,
             thorough=asked.thorough,
+            decide=asked.decide,
+            precision=asked.precision,
             baseline=None if found.baseline is None else move(found.baseline),
             features=features,
             seed=asked.seed,
@@ -274,6 +283,8 @@ def summary(record: EvaluationRecord, total: int, asked: int) -> list[str]:
     for result in record.threats:
         low, high = percent(result.interval.low), percent(result.interval.high)
         lines.append(f"Robust accuracy at {result.threat}: {percent(result.robust)} ({low} to {high}).")
+        if not record.quick and (alone := record.autoattack(result)) is not None:
+            lines.append(f"AutoAttack alone leaves {percent(alone)}, all attacks together {percent(result.robust)}.")
     if len(record.threats) > 1:
         lines.append(f"Robust accuracy under all of them at once: {percent(record.robust)}.")
     if record.baseline is not None:
@@ -284,6 +295,8 @@ def summary(record: EvaluationRecord, total: int, asked: int) -> list[str]:
         quantity, v = gap.quantity if gap.quantity == "clean" else f"robust at {gap.quantity}", gap.interval
         rest = f"{points(v.value)} points ({points(v.low)} to {points(v.high)})."
         lines.append(f"Difference to {gap.against}, {quantity}: {rest}")
+    if record.stopped:
+        lines.append(record.stopped)
     if record.upper_bound:
         lines.append(f"This is an upper bound. {record.upper_bound_reason}")
     for check in record.checks:

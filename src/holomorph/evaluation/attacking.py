@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Sequence
@@ -26,6 +27,8 @@ from holomorph.evaluation.sequential import Stopping
 from holomorph.records.evaluation import AttackResult
 from holomorph.threats import ThreatModel
 from holomorph.threats.grid import Grid
+
+log = logging.getLogger("holomorph")
 
 #: A share of the samples that is too small to go on for, and the rounds of an escalation at most.
 SLIGHT, ROUNDS = 0.002, 3
@@ -195,6 +198,8 @@ def run_attack(attack: Attack, results: Results, classifier: Classifier, runner:
     if len(rows):
         proposals = runner.propose(attack, results.threat, classifier, results.x[rows], results.y[rows])
         broken = results.submit(attack.name, attack.needs.access, rows, proposals)
+    seconds = time.perf_counter() - clock
+    log.info("%s at %s broke %d of %d in %.1f s.", attack.name, results.threat, broken, alive, seconds)
     return AttackResult(
         name=attack.name,
         package=attack.needs.version,
@@ -206,5 +211,5 @@ def run_attack(attack: Attack, results: Results, classifier: Classifier, runner:
         tried=alive,
         broken=broken,
         accuracy=results.accuracy,
-        seconds=time.perf_counter() - clock,
+        seconds=seconds,
     )

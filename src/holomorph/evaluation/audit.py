@@ -11,11 +11,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from holomorph._utils.fingerprint import digest
 from holomorph.calculus.norms import norm
 from holomorph.contract import Differentiable
 from holomorph.contract.classifier import Classifier
 from holomorph.contract.guest import under_attack
+from holomorph.contract.outputs import are_probabilities
 from holomorph.errors import DataError
+from holomorph.evaluation.behaviour import AGREES, Behaviour, gradient_agreement, observe
+from holomorph.evaluation.consistency import inconsistencies
+from holomorph.evaluation.pristine import Isolated, Snapshot
 from holomorph.evaluation.results import SLACK
 from holomorph.records.evaluation import EvaluationRecord, ThreatResult
 from holomorph.threats.features import Features
@@ -60,11 +65,21 @@ def audit(record: EvaluationRecord, model: Differentiable, folder: str | Path = 
     arrays = _read(record, Path(folder))
     x, y = torch.from_numpy(arrays["x"]), torch.from_numpy(arrays["y"])
     room = _Room.of(record, x)
-    found: list[str] = []
+    found: list[str] = inconsistencies(record)
+    if (len(x), tuple(y.tolist())) != (record.samples, record.labels):
+        found.append("The saved samples are not those of the record.")
+        return AuditResult(len(y), 0, math.nan, math.nan, tuple(found))
+    if digest(x, y) != record.samples_hash:
+        found.append("The hash of the saved samples is another than the recorded one.")
     broken = torch.zeros(len(y), dtype=torch.bool)
     count = 0
     with under_attack(model), torch.no_grad():
         classifier = Classifier(model, draws=8 if any(a.settings.get("draws") for a in record.attacks) else 1)
+        first = Snapshot(model)
+        behaviour = observe(model, first, x, record.threats[0].threat) if len(x) else Behaviour()
+        if behaviour.stateful or behaviour.batch_dependent:
+            asked = Isolated(model, first if behaviour.stateful else None, alone=behaviour.batch_dependent)
+            classifier = Classifier(asked, draws=classifier.draws)
         predictions = classifier.predictions(x)
         wrong = predictions != y
         for k, result in enumerate(record.threats):
@@ -79,7 +94,32 @@ def audit(record: EvaluationRecord, model: Differentiable, folder: str | Path = 
             found.append(f"The {what} accuracy is {mine:.4f}, not {theirs:.4f}.")
     if tuple(predictions.tolist()) != record.predictions:
         found.append("The model's predictions on the clean samples differ from the recorded ones.")
+    found += _verdicts(record, behaviour, classifier, x, y)
     return AuditResult(len(y), count, clean, robust, tuple(found))
+
+
+def _verdicts(
+    record: EvaluationRecord, behaviour: Behaviour, classifier: Classifier, x: Tensor, y: Tensor
+) -> list[str]:
+    """Checks that are said to pass and do not, of those that the model alone decides."""
+    said = {check.name: check.verdict for check in record.checks}
+    passes = [classifier.logits(x[:64]) for _ in range(5)]
+    spread = max(float((other - passes[0]).abs().max()) for other in passes) / float(passes[0].abs().max() + 1e-30)
+    fails = {
+        "memory": behaviour.stateful or behaviour.batch_dependent,
+        "determinism": classifier.draws == 1 and spread > 1e-4,
+        "logits": are_probabilities(passes[0]),
+    }
+    if record.features is None and said.get("gradient against differences") == "pass":
+        threat, draws = record.threats[0].threat, torch.Generator().manual_seed(record.seed)
+        right = classifier.predictions(x) == y
+        agreement = gradient_agreement(classifier, x[right], y[right], threat, draws) if right.any() else None
+        fails["gradient against differences"] = agreement is not None and agreement < AGREES
+    return [
+        f"The check {name} is said to be {said[name]}; the model fails it."
+        for name, failed in fails.items()
+        if failed and said.get(name) in ("pass", "warn")
+    ]
 
 
 @dataclass(frozen=True)
@@ -152,6 +192,12 @@ def _threat(
     if bad := int((claimed & ((distance - smallest.double()).abs() > room.slack(x))).sum()):
         problems.append(f"{threat}: {bad} recorded distances are not those of the saved inputs.")
     hit = wrong | (fooled & ~outside & ~impossible & (distance <= threat.radius * (1 + SLACK) + 1e-12))
+    counted = torch.tensor([by is not None for by in result.broken_by])
+    if differ := int((counted != hit).sum()):
+        problems.append(f"{threat}: {differ} samples are counted otherwise than the saved inputs show.")
+    recorded = torch.tensor([math.inf if d is None else d for d in result.smallest], dtype=torch.float64)
+    if not torch.allclose(recorded, smallest.double(), rtol=1e-6, atol=1e-12):
+        problems.append(f"{threat}: the recorded distances are not the saved ones.")
     if int((~hit).sum()) != round(result.robust * len(y)):
         problems.append(f"{threat}: {int((~hit).sum())} samples are unbroken, not {round(result.robust * len(y))}.")
     return hit, problems

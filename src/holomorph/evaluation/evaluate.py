@@ -150,9 +150,7 @@ def evaluate(
         found, answer = attack_until(model, task, stopping, baseline=baseline, first=first)
         other = attack_all(baseline, task.part(found.rows)) if baseline is not None else None
         keep = None if place is None else place.file("evaluation.npz")
-        record = to_record(
-            found, other, description, run_checks=checks, keep=keep, started=started, stopped=answer
-        )
+        record = to_record(found, other, description, run_checks=checks, keep=keep, started=started, stopped=answer)
         if place is not None and runner.first:
             record.save(place.file("evaluation.json"))
             place.clear_work()

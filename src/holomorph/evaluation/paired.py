@@ -9,6 +9,9 @@ from holomorph.records.evaluation import EvaluationRecord, PairedDifference
 #: The quantity that counts all threats at once.
 UNION = "union"
 
+#: How the baseline inside a record is called.
+BASELINE = "the undefended baseline"
+
 
 def versus(first: EvaluationRecord, second: EvaluationRecord, against: str = "") -> tuple[PairedDifference, ...]:
     """Subtract the second model's accuracies from the first's: clean, under every threat that both know, and union.

@@ -39,8 +39,8 @@ def anytime_interval(successes: int, samples: int, level: float = 0.95) -> Inter
 
     tiny = 1e-12
     best = min(max(k / n, tiny), 1 - tiny) if n else 0.5
-    low = brentq(excess, tiny, best) if k and excess(tiny) > 0 > excess(best) else 0.0
-    high = brentq(excess, best, 1 - tiny) if k < n and excess(1 - tiny) > 0 > excess(best) else 1.0
+    low = brentq(excess, tiny, best, xtol=1e-15) if k and excess(tiny) > 0 > excess(best) else 0.0
+    high = brentq(excess, best, 1 - tiny, xtol=1e-15) if k < n and excess(1 - tiny) > 0 > excess(best) else 1.0
     return Interval(value=k / n if n else 0.0, low=low, high=high, level=level)
 
 

@@ -24,7 +24,7 @@ from holomorph.evaluation.checks import run_checks as look
 from holomorph.evaluation.curves import accuracy_curve
 from holomorph.evaluation.features import Features
 from holomorph.evaluation.outcome import Outcome
-from holomorph.evaluation.paired import versus
+from holomorph.evaluation.paired import BASELINE, versus
 from holomorph.evaluation.plan import quick_samples
 from holomorph.evaluation.results import Results
 from holomorph.evaluation.sequential import anytime_interval
@@ -84,20 +84,20 @@ def to_record(
         )
     if keep is not None and found.runner.first:
         save_adversarial(found, description, keep)
+    interval = anytime_interval(int(found.robust.sum()), len(found.y)) if stopped else record.robust_interval
     return record.model_copy(
         update={
             "baseline": other,
             "stopped": stopped,
-            "robust_interval": anytime_interval(int(found.robust.sum()), len(found.y))
-            if stopped
-            else record.robust_interval,
-            "differences": versus(record, other, "the undefended baseline") if other is not None else (),
+            "robust_interval": interval,
+            "differences": versus(record, other, BASELINE) if other is not None else (),
             "checks": checks,
+            "unchecked": not run_checks,
             "gallery": _gallery(found, baseline, description),
             "adversarial_file": keep.name if keep else None,
             "seconds": time.perf_counter() - started,
         }
-    )
+    ).sealed()
 
 
 def _bare(found: Outcome, description: Description) -> EvaluationRecord:

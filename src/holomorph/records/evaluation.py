@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+import hashlib
+import itertools
+import os
+import zipfile
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
 
+import numpy as np
 from pydantic import Field
 
 from holomorph.records.base import Interval, Part, Record
@@ -81,8 +87,8 @@ class Example(Part):
     attack: str
     distance: float
     shape: tuple[int, ...]
-    input: tuple[float, ...] = Field(description="flattened, in input units")
-    adversarial: tuple[float, ...]
+    input: tuple[float, ...] = Field(default=(), exclude=True, description="flattened, in input units; not in the JSON")
+    adversarial: tuple[float, ...] = Field(default=(), exclude=True, description="the same of the adversarial input")
     prediction: int
     prediction_adversarial: int
     baseline_prediction: int | None = None
@@ -149,6 +155,7 @@ class EvaluationRecord(Record):
     features: FeatureRanges | None = None
     attacks: tuple[AttackResult, ...]
     checks: tuple[Check, ...] = ()
+    unchecked: bool = Field(default=False, description="whether the checks were switched off")
     per_class: tuple[ClassResult, ...] = ()
     class_names: tuple[str, ...] = Field(default=(), description="of the classes in their order; empty: their numbers")
     labels: tuple[int, ...] = Field(default=(), description="the true label of each sample")
@@ -165,6 +172,45 @@ class EvaluationRecord(Record):
     command: str = ""
     finished: str = Field(default="", description="UTC, ISO 8601")
     seconds: float = 0.0
+    digest: str = Field(default="", description="sha256 of everything else in the record")
+
+    def sealed(self) -> EvaluationRecord:
+        """The record with its digest."""
+        text = self.model_dump_json(exclude={"digest"})
+        return self.model_copy(update={"digest": hashlib.sha256(text.encode()).hexdigest()})
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the record, sealed anew."""
+        return super(EvaluationRecord, self.sealed()).save(path)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """Read a record; its pictures come from the npz file beside it, where there is one."""
+        record = super().load(path)
+        beside = Path(path).parent / Path(record.adversarial_file or "").name
+        if not record.gallery or record.adversarial_file is None or not beside.is_file():
+            return record
+        try:
+            with np.load(beside, allow_pickle=False) as arrays:
+                x, near = arrays["x"], arrays["adversarial_0"]
+                shown = tuple(
+                    example.model_copy(
+                        update={
+                            "input": tuple(x[example.index].ravel().tolist()),
+                            "adversarial": tuple(near[example.index].ravel().tolist()),
+                        }
+                    )
+                    for example in record.gallery
+                )
+        except (zipfile.BadZipFile, KeyError, ValueError, OSError, IndexError):  # the audit says what is wrong with it
+            return record
+        return record.model_copy(update={"gallery": shown})
+
+    def autoattack(self, result: ThreatResult) -> float | None:
+        """The accuracy that AutoAttack's own attacks left under a threat, before any other was run."""
+        mine = [attack for attack in self.attacks if attack.threat == str(result.threat)]
+        own = list(itertools.takewhile(lambda attack: attack.package.startswith("pyautoattack"), mine))
+        return own[-1].accuracy if own else None
 
     @property
     def failed(self) -> tuple[Check, ...]:

@@ -11,6 +11,7 @@ from typing import ClassVar, Protocol
 import torch
 from torch import Tensor
 
+from holomorph._utils import progress
 from holomorph._utils.memory import halving_with
 from holomorph._utils.seeding import generator
 from holomorph.attacks.pgd import Found, Loss, attack_ascent
@@ -156,7 +157,7 @@ class Checker(Protocol):
 def run_checks(checks: Iterable[Checker], evidence: Evidence) -> tuple[Check, ...]:
     """Run every check; one that does not apply is recorded as not run, with the reason."""
     done = []
-    for check in checks:
+    for check in progress.track(checks, "checks"):
         try:
             finding = _worst(check, evidence) if check.per_threat else check.look(evidence)
         except NotApplicableError as error:

@@ -54,7 +54,8 @@ def build(records: Sequence[Record]) -> Context:
 
 def _cards(found: EvaluationRecord, named: EvaluationRecord, threats: dict[str, ThreatModel]) -> list[Card]:
     """Successful attacks first, at most ``LIMIT`` cards; ``named`` knows the names of the classes."""
-    cards = [_card(example, threats[example.threat], named) for example in found.gallery if example.threat in threats]
+    shown = [example for example in found.gallery if example.threat in threats and example.input]
+    cards = [_card(example, threats[example.threat], named) for example in shown]
     return sorted(cards, key=lambda card: not card.inside)[:LIMIT]
 
 

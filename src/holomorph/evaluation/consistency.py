@@ -1,0 +1,140 @@
+"""Whether a record agrees with itself: everything that follows from its lists of samples is worked out again."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+
+import torch
+
+from holomorph._utils.interval import Interval
+from holomorph._utils.statistics import proportion_interval
+from holomorph.evaluation.checks import ALL
+from holomorph.evaluation.curves import accuracy_curve
+from holomorph.evaluation.paired import BASELINE, versus
+from holomorph.evaluation.results import SLACK
+from holomorph.evaluation.sequential import anytime_interval
+from holomorph.records.evaluation import EvaluationRecord, ThreatResult
+
+
+def inconsistencies(record: EvaluationRecord) -> list[str]:
+    """Every contradiction inside a record, and between it and the baseline inside it, in a sentence each."""
+    if not record.threats or not record.samples:
+        return ["The record holds no threat or no sample."]
+    found = [] if record.digest == record.sealed().digest else ["The record was changed after it was sealed."]
+    found += _lists(record) or [*_numbers(record), *_attacks(record), *_checks(record), *_flags(record)]
+    if found:
+        return found
+    if record.baseline is not None:
+        found += [f"Baseline: {text}" for text in _lists(record.baseline) or _numbers(record.baseline)]
+        if record.baseline.samples_hash != record.samples_hash:
+            found.append("The baseline was attacked on other samples.")
+        else:
+            expected = versus(record, record.baseline, BASELINE)
+            if record.differences[: len(expected)] != expected:
+                found.append("The differences to the baseline are not those of the records.")
+    elif record.differences and any(gap.against == BASELINE for gap in record.differences):
+        found.append("The record holds differences to a baseline, but no baseline.")
+    return found
+
+
+def _lists(record: EvaluationRecord) -> list[str]:
+    n, found = record.samples, []
+    lengths = {"labels": len(record.labels), "predictions": len(record.predictions)}
+    for result in record.threats:
+        lengths |= {f"attacks at {result.threat}": len(result.broken_by)}
+        lengths |= {f"distances at {result.threat}": len(result.smallest)}
+    found += [f"There are {length} {what} for {n} samples." for what, length in lengths.items() if length != n]
+    return found
+
+
+def _numbers(record: EvaluationRecord) -> list[str]:
+    right = [p == y for p, y in zip(record.predictions, record.labels, strict=True)]
+    alive = [all(r.broken_by[i] is None for r in record.threats) for i in range(record.samples)]
+    union = anytime_interval(sum(alive), len(alive)) if record.stopped else proportion_interval(sum(alive), len(alive))
+    clean = proportion_interval(sum(right), len(right))
+    found = _interval("clean accuracy", record.clean, record.clean_interval, clean)
+    found += _interval("robust accuracy", record.robust, record.robust_interval, union)
+    for result in record.threats:
+        found += _threat(result, right)
+    for part in record.per_class:
+        mine = [i for i, label in enumerate(record.labels) if label == part.label]
+        shares = [sum(what[i] for i in mine) / max(1, len(mine)) for what in (right, alive)]
+        off = max(abs(a - b) for a, b in zip(shares, (part.clean, part.robust), strict=True))
+        if part.samples != len(mine) or off > 1e-9:
+            found.append(f"The accuracies of class {part.label} are not those of its samples.")
+    if {part.label for part in record.per_class} != set(record.labels):
+        found.append("The classes of the record are not those of its labels.")
+    return found
+
+
+def _threat(result: ThreatResult, right: list[bool]) -> list[str]:
+    t, n = result.threat, len(right)
+    kept = [by is None for by in result.broken_by]
+    found = _interval(f"robust accuracy at {t}", result.robust, result.interval, proportion_interval(sum(kept), n))
+    limit = t.radius * (1 + SLACK)
+    for i, (by, distance) in enumerate(zip(result.broken_by, result.smallest, strict=True)):
+        if (by == "clean") == right[i] or (by == "clean" and distance != 0):
+            found.append(f"{t}: whether sample {i} was wrong before any attack does not fit its prediction.")
+        elif (by is None) != (distance is None or distance > limit):
+            found.append(f"{t}: sample {i} is counted otherwise by its distance.")
+    if result.curve is not None:
+        distances = torch.tensor([math.inf if d is None else d for d in result.smallest], dtype=torch.float64)
+        again = accuracy_curve(distances, t, result.curve.attacks, len(result.curve.eps))
+        off = [abs(a - b) for a, b in zip(again.accuracy, result.curve.accuracy, strict=False)]
+        same = (again.norm, again.samples, len(again.accuracy)) == (
+            result.curve.norm, result.curve.samples, len(result.curve.accuracy))  # fmt: skip
+        # a distance is kept in the model's precision: a sample on a point of the curve may fall on either side
+        if not same or again.eps != result.curve.eps or max(off, default=0.0) > 1.5 / n:
+            found.append(f"{t}: the curve is not that of the distances.")
+    return found
+
+
+def _interval(what: str, value: float, interval: Interval, expected: Interval) -> list[str]:
+    pairs = ((value, expected.value), (interval.value, expected.value), (interval.low, expected.low),
+             (interval.high, expected.high), (interval.level, expected.level))  # fmt: skip
+    if all(math.isclose(a, b, abs_tol=1e-9) for a, b in pairs):
+        return []
+    return [f"The {what} is {expected.value:.4f} ({expected.low:.4f} to {expected.high:.4f}), not as recorded."]
+
+
+def _attacks(record: EvaluationRecord) -> list[str]:
+    found = []
+    for result in record.threats:
+        mine = [attack for attack in record.attacks if attack.threat == str(result.threat)]
+        broke, said = Counter(by for by in result.broken_by if by not in (None, "clean")), Counter[str]()
+        wrong = sum(by == "clean" for by in result.broken_by)
+        left = record.samples - wrong
+        for attack in mine:
+            said[attack.name] += attack.broken
+            left -= attack.broken
+            whole = not record.stopped
+            if attack.broken > attack.tried or (whole and abs(attack.accuracy - left / record.samples) > 1e-9):
+                found.append(f"{result.threat}: what {attack.name} broke and what it left do not fit.")
+        found += [
+            f"{result.threat}: {name} is said to have broken {count} samples, not {broke[name]}."
+            for name, count in said.items()
+            if count != broke[name]
+        ]
+        if not mine:
+            found.append(f"{result.threat}: no attack is recorded.")
+    return found
+
+
+def _checks(record: EvaluationRecord) -> list[str]:
+    if record.unchecked and not record.checks:
+        return []
+    known = [(check.number, check.name, check.guards, check.source) for check in ALL]
+    if [(c.number, c.name, c.guards, c.source) for c in record.checks] != known:
+        return [f"The record holds {len(record.checks)} checks that are not the {len(known)} of this version."]
+    silent = [c.name for c in record.checks if (c.verdict == "not run") != (c.value is None)]
+    return [f"The check {name} has a value but was not run, or the reverse." for name in silent]
+
+
+def _flags(record: EvaluationRecord) -> list[str]:
+    found = []
+    full = any(a.package.startswith("pyautoattack") and a.access == "white box" for a in record.attacks)
+    bound = record.quick or record.features is not None or not full
+    if bound != record.upper_bound or record.upper_bound != bool(record.upper_bound_reason):
+        found.append("Whether the robust accuracy is an upper bound does not fit the attacks.")
+    return found
