@@ -68,7 +68,7 @@ def test_another_model_does_not_pass_for_the_recorded_one(kept: tuple[Evaluation
         ("adversarial_0", lambda a: a * 0 + 0.5, "classified correctly|distances"),
         ("adversarial_0", lambda a: a * 3 - 1, "outside the box"),
         ("smallest_1", lambda a: a / 2, "distances are not"),
-        ("y", lambda y: (y + 1) % 10, "clean accuracy"),
+        ("y", lambda y: (y + 1) % 10, "saved samples are not"),
     ],
 )
 def test_tampering_is_found(
@@ -79,7 +79,7 @@ def test_tampering_is_found(
     assert any(re.search(words, line) for line in result.discrepancies)
 
 
-@pytest.mark.parametrize(("units", "stands"), [(4, True), (4000, False)])
+@pytest.mark.parametrize(("units", "stands"), [(1, True), (4000, False)])
 def test_rounding_is_forgiven_and_nothing_more(
     units: int, stands: bool, kept: tuple[EvaluationRecord, Path], scene: Scene
 ) -> None:
@@ -88,11 +88,11 @@ def test_rounding_is_forgiven_and_nothing_more(
     class Lifted(nn.Module):
         def forward(self, z: Tensor) -> Tensor:
             out: Tensor = scene.honest(z)
-            if torch.equal(z, scene.x[:16]):
-                return out
+            near = (z[:, None] - scene.x[None, :16]).abs().amax(2).min(1)
             top = out.amax(1, keepdim=True)
             lifted = top + units * torch.finfo(out.dtype).eps * out.abs().amax(1, keepdim=True)
-            return out.scatter(1, scene.y[:16, None], lifted)
+            fooled = (near.values > 0) & (out.argmax(1) != scene.y[near.indices])
+            return torch.where(fooled[:, None], out.scatter(1, scene.y[near.indices, None], lifted), out)
 
     assert audit(kept[0], Lifted(), kept[1]).passed is stands
 

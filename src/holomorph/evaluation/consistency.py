@@ -5,16 +5,13 @@ from __future__ import annotations
 import math
 from collections import Counter
 
-import torch
-
 from holomorph._utils.interval import Interval
 from holomorph._utils.statistics import proportion_interval
 from holomorph.evaluation.checks import ALL
-from holomorph.evaluation.curves import accuracy_curve
 from holomorph.evaluation.paired import BASELINE, versus
 from holomorph.evaluation.results import SLACK
 from holomorph.evaluation.sequential import anytime_interval
-from holomorph.records.evaluation import EvaluationRecord, ThreatResult
+from holomorph.records.evaluation import Curve, EvaluationRecord, ThreatResult
 
 
 def inconsistencies(record: EvaluationRecord) -> list[str]:
@@ -78,16 +75,23 @@ def _threat(result: ThreatResult, right: list[bool]) -> list[str]:
             found.append(f"{t}: whether sample {i} was wrong before any attack does not fit its prediction.")
         elif (by is None) != (distance is None or distance > limit):
             found.append(f"{t}: sample {i} is counted otherwise by its distance.")
-    if result.curve is not None:
-        distances = torch.tensor([math.inf if d is None else d for d in result.smallest], dtype=torch.float64)
-        again = accuracy_curve(distances, t, result.curve.attacks, len(result.curve.eps))
-        off = [abs(a - b) for a, b in zip(again.accuracy, result.curve.accuracy, strict=False)]
-        same = (again.norm, again.samples, len(again.accuracy)) == (
-            result.curve.norm, result.curve.samples, len(result.curve.accuracy))  # fmt: skip
-        # a distance is kept in the model's precision: a sample on a point of the curve may fall on either side
-        if not same or again.eps != result.curve.eps or max(off, default=0.0) > 1.5 / n:
-            found.append(f"{t}: the curve is not that of the distances.")
+    if result.curve is not None and not _fits(result.curve, result):
+        found.append(f"{t}: the curve is not that of the distances.")
     return found
+
+
+def _fits(curve: Curve, result: ThreatResult) -> bool:
+    """Whether the curve is the share of samples beyond each eps, up to the rounding of the distances."""
+    distances = [math.inf if d is None else d for d in result.smallest]
+    n, eps = len(distances), curve.eps
+    whole = (curve.norm, curve.samples, len(curve.accuracy)) == (result.threat.norm, n, len(eps))
+    if not whole or list(eps) != sorted(eps) or result.threat.radius not in eps or eps[0] != 0:
+        return False
+    for radius, accuracy in zip(eps, curve.accuracy, strict=True):
+        beyond = [sum(d > radius * (1 + slack) for d in distances) / n for slack in (3 * SLACK, -SLACK)]
+        if not beyond[0] - 1e-9 <= accuracy <= beyond[1] + 1e-9:
+            return False
+    return True
 
 
 def _interval(what: str, value: float, interval: Interval, expected: Interval) -> list[str]:
