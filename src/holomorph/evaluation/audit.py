@@ -94,6 +94,8 @@ def audit(record: EvaluationRecord, model: Differentiable, folder: str | Path = 
             found.append(f"The {what} accuracy is {mine:.4f}, not {theirs:.4f}.")
     if tuple(predictions.tolist()) != record.predictions:
         found.append("The model's predictions on the clean samples differ from the recorded ones.")
+    if (classes := classifier.classes) is not None and classes != record.classes:
+        found.append(f"The model has {classes} classes, not {record.classes}.")
     found += _verdicts(record, behaviour, classifier, x, y)
     return AuditResult(len(y), count, clean, robust, tuple(found))
 
