@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from holomorph.errors import ConfigError, DataError, HolomorphWarning, ModelError
 from holomorph.evaluation.attack import attack
 from holomorph.evaluation.evaluate import evaluate
+from holomorph.explanation.explain import explain
 from holomorph.rules import CURE, LLR, PGD, TRADES, Dirichlet, FiniteEnergy, GradAlign, Hardy, JacobianPenalty, Plain
 from holomorph.threats import ThreatModel
 from holomorph.training.fit import fit
@@ -156,7 +157,7 @@ def test_callers_that_have_switched_gradients_off(mode: Callable[[], Any]) -> No
         for rule in RULES.values():
             assert not rule()(model, X, y).requires_grad
         assert evaluate(model, X, y, THREAT, quick=True, checks=False).clean == 1
-        attack(model, X, y, threat=THREAT)
+        attack(model, X.double().numpy(), y.numpy(), threat=THREAT)
         fit(model, (X, y), FiniteEnergy(THREAT), epochs=1)
         assert torch.is_grad_enabled() is False
 
@@ -349,3 +350,16 @@ def test_what_lies_before_the_model_learns_by_a_plain_loss() -> None:
     embedding = nn.Linear(6, 6)
     Plain()(network(), embedding(X), torch.arange(24) % 3).backward()
     assert embedding.weight.grad.abs().sum() > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU])
+def test_recurrent_networks_are_explained(kind: type[nn.RNNBase]) -> None:
+    torch.manual_seed(0)
+    model, x = Recurrent(kind), torch.rand(20, 3, 6)
+    with torch.no_grad():
+        model.read.weight *= 30
+        model.read.bias -= model(x).mean(0)
+    record = explain(model, x, model(x).detach().argmax(1), threat="inf:0.1", steps=5, only=["harmonicity", "energies"])
+    assert record.harmonicity is not None
+    assert record.energies is not None

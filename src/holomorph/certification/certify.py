@@ -24,7 +24,7 @@ from holomorph._utils.versions import versions
 from holomorph.certification.bounds import Bounds
 from holomorph.certification.exact import adapter_for
 from holomorph.certification.smoothing import Smoothed
-from holomorph.contract import Differentiable, at_least_one, check_labels
+from holomorph.contract import Differentiable, at_least_one, check_labels, gradients
 from holomorph.contract.classifier import Classifier
 from holomorph.contract.guest import receive, under_attack
 from holomorph.contract.threats import ThreatsLike
@@ -47,6 +47,7 @@ class _Found:
     smoothing: Smoothing | None = None
 
 
+@gradients()
 def certify(
     model: Any,
     x: Any,

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from holomorph.attacks.base import Situation
 from holomorph.attacks.registry import named
-from holomorph.contract import check_labels
+from holomorph.contract import check_labels, gradients
 from holomorph.contract.classifier import Classifier
 from holomorph.contract.guest import receive, under_attack
 from holomorph.contract.threats import ThreatLike
@@ -30,6 +30,7 @@ class Adversarial(NamedTuple):
     distance: Tensor
 
 
+@gradients()
 def attack(
     model: Any,
     x: Any,

@@ -11,7 +11,7 @@ import torch
 
 from holomorph._utils.output import output
 from holomorph.attacks.base import Effort
-from holomorph.contract import Differentiable
+from holomorph.contract import Differentiable, gradients
 from holomorph.contract.classifier import Classifier
 from holomorph.contract.guest import receive, under_attack
 from holomorph.contract.threats import ThreatsLike
@@ -30,6 +30,7 @@ WRITES = ("evaluation", ("evaluation.json", "evaluation.npz"))
 WORK = "evaluation.state"
 
 
+@gradients()
 def evaluate(
     model: Any,
     x: Any,

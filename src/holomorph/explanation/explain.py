@@ -14,7 +14,7 @@ from holomorph._utils.fingerprint import fingerprint
 from holomorph._utils.output import output
 from holomorph._utils.progress import track
 from holomorph._utils.versions import versions
-from holomorph.contract import at_least_one, check_labels
+from holomorph.contract import at_least_one, check_labels, gradients
 from holomorph.contract.classifier import Classifier
 from holomorph.contract.guest import receive, suited, under_attack
 from holomorph.contract.model import twice_differentiable
@@ -27,6 +27,7 @@ from holomorph.records.explanation import ExplanationRecord
 from holomorph.research.spikes import spikes
 
 
+@gradients()
 def explain(
     model: Any,
     x: Any,

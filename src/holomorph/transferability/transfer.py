@@ -23,7 +23,7 @@ from holomorph._utils.cache import Shelf
 from holomorph._utils.fingerprint import fingerprint
 from holomorph._utils.output import output
 from holomorph._utils.versions import versions
-from holomorph.contract import as_threat, at_least_one, check_labels, gather
+from holomorph.contract import as_threat, at_least_one, check_labels, gather, gradients
 from holomorph.contract.classifier import Classifier
 from holomorph.contract.guest import receive, under_attack
 from holomorph.contract.threats import ThreatLike
@@ -51,6 +51,7 @@ _ENOUGH = 4
 _ORDERS: tuple[Literal[1, 2], ...] = (1, 2)
 
 
+@gradients()
 def transfer(
     models: Mapping[str, Any],
     x: Any,
