@@ -126,6 +126,19 @@ class PretendAccelerator(Accelerator):
         return TYPE
 
 
+class Event:
+    """A mark in the device's queue, which is always empty."""
+
+    def record(self) -> None:
+        """Nothing is queued."""
+
+    def query(self) -> bool:
+        return True
+
+    def synchronize(self) -> None:
+        PretendDevice.current.waits[f"an event @ {place()}"] += 1
+
+
 class PretendDevice:
     """The device while it is there: ``waits`` and ``copies`` count by place in the code.
 
@@ -133,6 +146,7 @@ class PretendDevice:
     """
 
     current: PretendDevice
+    Event = Event
 
     def __init__(self, doubles: bool = True) -> None:
         self.device = DEVICE
@@ -165,6 +179,7 @@ class PretendDevice:
         for target, name, value in (
             (torch, "Generator", Generator),
             (torch, TYPE, self),
+            (torch, "manual_seed", self._seed_all),
             (torch.accelerator, "is_available", lambda: True),
             (torch.accelerator, "current_accelerator", lambda *_, **__: torch.device(TYPE)),
         ):
@@ -194,6 +209,10 @@ class PretendDevice:
 
     def manual_seed_all(self, seed: int) -> None:
         self._stream = _HOST_GENERATOR().manual_seed(seed).get_state()
+
+    def _seed_all(self, seed: int) -> torch.Generator:
+        self.manual_seed_all(seed)
+        return torch.random.manual_seed(seed)
 
     def run(self, operation: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         """Carry an operation out as a device would."""
@@ -246,7 +265,7 @@ class PretendDevice:
         if name in ("_to_copy", "copy_"):
             source = args[1] if name == "copy_" else args[0]
             target_here = isinstance(args[0], Held) if name == "copy_" else here
-            if isinstance(source, Held) and not target_here:
+            if isinstance(source, Held) and not target_here and not kwargs.get("non_blocking"):
                 self.waits[f"to the host {tuple(source.shape)} @ {place()}"] += 1
             elif target_here and not isinstance(source, Held) and id(source) not in self._pinned:
                 self.copies[f"to the device {tuple(source.shape)} @ {place()}"] += 1

@@ -15,11 +15,17 @@ from torch import Tensor
 
 from holomorph.calculus.norms import per_sample, random_in_ball
 from holomorph.contract import check_batch
+from holomorph.contract.data import check_kind
 from holomorph.errors import ConfigError, DataError
 from holomorph.threats import ThreatModel
 
 #: A loss of each sample: (batch, ...) -> (batch,).
 SampleLoss = Callable[[Tensor], Tensor]
+
+
+def _check(x: Tensor) -> None:
+    """Look at the samples; at their values only where nobody has to wait for them."""
+    (check_batch if x.device.type == "cpu" else check_kind)(x)
 
 
 class Measure(Protocol):
@@ -63,7 +69,7 @@ class Ball:
         self, x: Tensor, generator: torch.Generator, y: Tensor | None = None, loss: SampleLoss | None = None
     ) -> Tensor:
         """Draw x + u with u uniform in the ball."""
-        check_batch(x)
+        _check(x)
         drawn = x + random_in_ball(x, self.threat.p, self.threat.radius * self.scale, generator)
         return drawn.clamp(*self.threat.box) if self.clip else drawn
 
@@ -88,7 +94,7 @@ class Segments:
         self, x: Tensor, generator: torch.Generator, y: Tensor | None = None, loss: SampleLoss | None = None
     ) -> Tensor:
         """Draw x + t (x' - x) with t uniform in [0, reach] and x' of another class."""
-        check_batch(x)
+        _check(x)
         if y is None:
             raise ConfigError("Segments join samples of different classes; give the labels y.")
         other = (y[:, None] != y[None, :]).to(torch.get_default_dtype())
@@ -115,5 +121,5 @@ class Noise:
         self, x: Tensor, generator: torch.Generator, y: Tensor | None = None, loss: SampleLoss | None = None
     ) -> Tensor:
         """Draw x + sigma times a standard normal vector."""
-        check_batch(x)
+        _check(x)
         return x + self.sigma * torch.randn(x.shape, generator=generator, dtype=x.dtype, device=generator.device).to(x)

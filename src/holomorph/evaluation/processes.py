@@ -12,10 +12,8 @@ from lightning_fabric import Fabric
 from lightning_fabric.strategies.ddp import DDPStrategy
 from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException
 
+from holomorph._utils.processes import is_loss_of_a_process
 from holomorph.errors import HolomorphError, WorkerError
-
-#: What the survivors' transport says when the connection to a lost process breaks.
-_BROKEN = ("Connection closed by peer", "Connection reset by peer", "Connection refused", "Broken pipe")
 
 
 def share(
@@ -43,7 +41,7 @@ def share(
     except ProcessExitedException as error:
         raise _lost(error.signal_name or f"exit status {error.exit_code}") from None
     except ProcessRaisedException as error:
-        if not any(words in str(error) for words in _BROKEN):
+        if not is_loss_of_a_process(error):
             raise
         raise _lost("its connection broke") from None
     if complaint:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple
@@ -88,10 +89,11 @@ class Rule(ABC):
         ------
         DataError
             For samples outside the threat's box, labels that are neither indices nor probabilities of classes, NaN. On
-            an accelerator values are judged one call later, so that no step waits for them.
+            an accelerator values are judged some calls later, so that no step waits for them.
         ModelError
             For outputs that are no logits.
         """
+        self._draw_on(x.device)
         if isinstance(model, Guest):  # a rule inside a rule
             return self._differentiable_loss(model, x, y)
         wanted = torch.is_grad_enabled()
@@ -173,16 +175,27 @@ class Rule(ABC):
         """Every setting with its value, as JSON can hold it."""
         return {f.name: _plain(getattr(self, f.name)) for f in dataclasses.fields(self) if f.init}
 
+    def _draw_on(self, device: torch.device) -> None:
+        """Draw random numbers on the device of the samples: none is copied there, and no step waits."""
+        if self.generator.device != device:
+            self.generator = torch.Generator(device).manual_seed(self.generator.initial_seed())
+
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint must keep so that a resumed run draws the same points."""
-        return {"generator": self.generator.get_state().tolist(), "doublings": self.doublings}
+        """What a checkpoint must keep so that a resumed run draws the same points: numbers, texts and tensors."""
+        state, kind = self.generator.get_state(), self.generator.device.type
+        return {"generator": state, "device": kind, "doublings": self.doublings}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what :meth:`state_dict` returned."""
-        self.generator.set_state(torch.tensor(state["generator"], dtype=torch.uint8))
+        """Restore what :meth:`state_dict` returned; on another kind of device the rule draws anew from its seed."""
+        if state.get("device", "cpu") == self.generator.device.type:
+            self.generator.set_state(torch.as_tensor(state["generator"], dtype=torch.uint8))
         while self.doublings < state["doublings"]:
             self.doublings += 1
             self._double()
+
+    def resume(self, states: Sequence[dict[str, Any]], process: int, processes: int) -> None:
+        """Restore this process's part of a run from the states of all processes that it had."""
+        self.load_state_dict(states[process] if len(states) == processes else states[0])
 
 
 def _plain(value: Any) -> Any:

@@ -98,6 +98,12 @@ class Sum(Rule):
         """Return the states of all rules."""
         return {**super().state_dict(), "rules": [rule.state_dict() for rule in self.rules]}
 
+    def resume(self, states: Sequence[dict[str, Any]], process: int, processes: int) -> None:
+        """Restore from the states of all processes."""
+        super().resume(states, process, processes)
+        for number, rule in enumerate(self.rules):
+            rule.resume([state["rules"][number] for state in states], process, processes)
+
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what :meth:`state_dict` returned."""
         super().load_state_dict(state)
@@ -200,6 +206,11 @@ class Growing(Rule):
     def state_dict(self) -> dict[str, Any]:
         """Return the state of the rule."""
         return {**super().state_dict(), "rule": self.rule.state_dict()}
+
+    def resume(self, states: Sequence[dict[str, Any]], process: int, processes: int) -> None:
+        """Restore from the states of all processes."""
+        super().resume(states, process, processes)
+        self.rule.resume([state["rule"] for state in states], process, processes)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what :meth:`state_dict` returned."""

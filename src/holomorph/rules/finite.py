@@ -155,7 +155,7 @@ class FiniteEnergy(Rule):
 
     def loss(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
         """Risk at the drawn points plus the weighted rise along the path from there."""
-        share = self._pace.share(self.progress, self.ramp)
+        share = self._pace.share(self.progress, self.ramp, x)
         threat = scaled(self.threat, share)
         measure = self.measure or Ball(threat, scale=self._scale(x))
         near = measure.draw(x, self.generator, y, self.sample_loss(model, y)).detach().requires_grad_()
@@ -172,8 +172,8 @@ class FiniteEnergy(Rule):
         far = (model if self._cancels else passes.again)(end)
         there = self.risk(far, y)
         if self.progress < self.ramp:
-            self._pace.follow(float(there.detach().mean()), y)
-        self.measured = _seen(here.detach(), there.detach(), gradient, end - near) | {"radius": torch.tensor(share)}
+            self._pace.follow(there.detach().mean(), y, far.shape[1])
+        self.measured = _seen(here.detach(), there.detach(), gradient, end - near) | {"radius": torch.as_tensor(share)}
         if self._cancels:
             return there.mean()
         if self.observable == "logits":

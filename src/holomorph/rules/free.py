@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 
@@ -82,9 +83,16 @@ class FreeAT(Rule):
 
     def state_dict(self) -> dict[str, Any]:
         """Return the generator's state and δ."""
-        return {**super().state_dict(), "delta": None if self.delta is None else self.delta.tolist()}
+        return {**super().state_dict(), "delta": self.delta}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what :meth:`state_dict` returned."""
         super().load_state_dict(state)
-        self.delta = None if state["delta"] is None else torch.tensor(state["delta"], dtype=torch.float64)
+        self.delta = None if state["delta"] is None else torch.as_tensor(state["delta"])
+
+    def resume(self, states: Sequence[dict[str, Any]], process: int, processes: int) -> None:
+        """Restore this process's δ; among another number of processes the whole batch's is dealt out anew."""
+        super().resume(states, process, processes)
+        parts = [state["delta"] for state in states]
+        if len(parts) != processes and all(part is not None for part in parts):
+            self.delta = torch.stack(parts, 1).flatten(0, 1)[process::processes].clone()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
+from pydantic import PrivateAttr
 from torch import Tensor
 
 from holomorph.contract.labels import are_soft
@@ -28,44 +30,80 @@ def ramped(weight: float, progress: float, ramp: float) -> float:
     return weight * min(1.0, progress / ramp) if ramp > 0 else weight
 
 
-def scaled(threat: ThreatModel, share: float) -> ThreatModel:
+def scaled(threat: ThreatModel, share: float | Tensor) -> ThreatModel:
     r"""The same threat with the radius $a\varepsilon$, but for a millionth of $\varepsilon$ at least.
+
+    A share that lies on a device stays there: nobody waits to learn it.
 
     >>> scaled(ThreatModel(2, 1.5), 0.5).radius
     0.75
+    >>> scaled(ThreatModel(2, 1.5), torch.tensor(0.5)).radius
+    tensor(0.7500)
     """
+    if isinstance(share, Tensor):
+        return _Scaled.of(threat, threat.radius * share.clamp_min(1e-6))
     return threat if share == 1 else ThreatModel(threat.norm, threat.radius * max(share, 1e-6), threat.box)
+
+
+class _Scaled(ThreatModel):
+    """A threat whose radius is a scalar on a device."""
+
+    _radius: Tensor | None = PrivateAttr(default=None)
+
+    @classmethod
+    def of(cls, threat: ThreatModel, radius: Tensor) -> _Scaled:
+        made = cls(norm=threat.norm, eps=threat.eps, box=threat.box)
+        made._radius = radius
+        return made
+
+    @property
+    def radius(self) -> Any:
+        return super().radius if self._radius is None else self._radius
 
 
 @dataclass
 class Pace:
     r"""The share of a radius that is asked for: continuation from plain training, as fast as the network follows.
 
-    It rises by $dt/.02$ while the loss of the last batch was below .6 of what the best constant prediction loses, the
+    It rises by $dt/.02$ while the loss of the last batch was below .6 of what the best constant answer loses, the
     entropy of the batch's labels, and falls as fast otherwise, but never below $t/\rho$: easy data are trained at the
-    whole radius almost at once, hard ones from the share $\rho$ of training on. Our own.
+    whole radius almost at once, hard ones from the share $\rho$ of training on. While it grows it is a scalar on the
+    samples' device, which the host never reads. Our own.
 
-    >>> pace, y = Pace(), torch.tensor([0, 1])
-    >>> pace.share(progress=0.02, ramp=0.5), pace.follow(0.1, y)
-    (0.04, None)
-    >>> round(pace.share(progress=0.03, ramp=0.5), 3)
-    0.54
+    >>> pace, y, x = Pace(), torch.tensor([0, 1]), torch.zeros(2, 1)
+    >>> pace.share(0.02, 0.5, x), pace.follow(torch.tensor(0.1), y, classes=2)
+    (tensor(0.0400), None)
+    >>> pace.share(0.03, 0.5, x), pace.share(0.5, 0.5, x)
+    (tensor(0.5400), 1.0)
     """
 
-    now: float = 0.0
+    now: float | Tensor = 0.0
     at: float = 0.0
-    follows: bool = False
+    follows: bool | Tensor = False
 
-    def share(self, progress: float, ramp: float) -> float:
+    def share(self, progress: float, ramp: float, like: Tensor) -> float | Tensor:
         """Move on to the progress and return the share there; going back begins another training."""
         if progress < self.at:
             self.now, self.follows = 0.0, False
         change = max(0.0, progress - self.at) / _FASTEST
         self.at = progress
-        self.now = min(1.0, max(self.now + (change if self.follows else -change), ramped(1.0, progress, ramp)))
+        least = ramped(1.0, progress, ramp)
+        if least == 1:
+            self.now = 1.0
+        else:
+            now, follows = (_on(part, like) for part in (self.now, self.follows))
+            self.now = (now + change * (2 * follows - 1)).clamp(least, 1.0)
         return self.now
 
-    def follow(self, loss: float, y: Tensor) -> None:
-        """See whether the network follows, by its loss at the points that were asked for."""
-        frequency = y.mean(0) if are_soft(y) else torch.bincount(y) / len(y)
-        self.follows = loss < _FOLLOWS * float(torch.special.entr(frequency).sum())
+    def follow(self, loss: Tensor, y: Tensor, classes: int) -> None:
+        """See whether the network follows, by its mean loss at the points that were asked for."""
+        if are_soft(y):
+            frequency = y.mean(0)
+        else:
+            ones = torch.ones_like(y, dtype=loss.dtype)
+            frequency = torch.zeros(classes, dtype=loss.dtype, device=y.device).scatter_add(0, y, ones) / len(y)
+        self.follows = loss < _FOLLOWS * torch.special.entr(frequency).sum()
+
+
+def _on(value: float | Tensor, like: Tensor) -> Tensor:
+    return value.to(like) if isinstance(value, Tensor) else like.new_full((), value)

@@ -58,7 +58,7 @@ def walls(threat: ThreatModel, like: Tensor) -> tuple[Tensor, Tensor]:
     if isinstance(threat, FeatureThreat):
         return threat._low.to(like), threat._high.to(like)
     low, high = threat.box
-    return like.new_tensor(low), like.new_tensor(high)
+    return like.new_full((), low), like.new_full((), high)
 
 
 def movable(v: Tensor, threat: ThreatModel) -> Tensor:

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sized
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset
 
-from holomorph._utils.seeding import generator, seed_for
+from holomorph._utils.devices import reads_pinned_memory, to_device
+from holomorph._utils.seeding import generator
 from holomorph.contract import as_long, check_batch, check_labels
 from holomorph.contract.data import as_tensor
 from holomorph.contract.model import plain
 from holomorph.data import Splits, as_input
 from holomorph.data.augmentation import Augment
 from holomorph.errors import DataError
+from holomorph.training.loaders import LoaderBatches
 
 #: What ``fit`` takes: tensors (x, y), splits (their training part), a data set, or a loader.
 Training = tuple[Tensor, Tensor] | Splits | Dataset[Any] | DataLoader[Any]
@@ -37,8 +38,8 @@ class Batches(Protocol):
         """Count the batches of one epoch."""
         ...
 
-    def epoch(self, number: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield the batches of an epoch."""
+    def epoch(self, number: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the batches of an epoch, from the one with the index ``start`` on."""
         ...
 
     def first(self) -> tuple[Tensor, Tensor]:
@@ -83,16 +84,17 @@ class TensorBatches:
             *parts, last = *parts[:-1], torch.cat([parts[-1], last])
         return [*parts, last]
 
-    def epoch(self, number: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield the batches of an epoch, on the fabric's device."""
+    def epoch(self, number: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the batches of an epoch from the one with the index ``start`` on, on the fabric's device."""
         rank, world = self.fabric.global_rank, self.fabric.world_size
         order = torch.randperm(len(self.x), generator=generator(self.seed, f"shuffle/{number}"))
-        drawn = generator(self.seed, f"augment/{number}/{rank}")
-        for indices in self._parts(order):
+        for place, indices in enumerate(self._parts(to_device(order, self.x.device))):
             share = indices[rank : len(indices) - len(indices) % world : world]
-            if len(share):
-                x = self.x[share] if self.augment is None else self.augment(self.x[share], drawn)
-                yield as_input(self.fabric.to_device(x), self.box), self.fabric.to_device(self.y[share])
+            if place >= start and len(share):
+                x, y = self.x[share], self.y[share]
+                if self.augment is not None:
+                    x = self.augment(x, generator(self.seed, f"augment/{number}/{place}/{rank}"))
+                yield as_input(to_device(x, self.fabric.device), self.box), to_device(y, self.fabric.device)
 
     def first(self) -> tuple[Tensor, Tensor]:
         """Return all samples: they lie in memory. Of uint8 a few: they cannot be out of range."""
@@ -108,61 +110,16 @@ class TensorBatches:
         return found.hexdigest()
 
 
-class LoaderBatches:
-    """The user's loader, distributed by Fabric."""
-
-    def __init__(self, loader: DataLoader[Any], seed: int, fabric: Fabric) -> None:
-        if not isinstance(loader.dataset, Sized):
-            raise DataError("The loader's data set has no length, which the schedule needs. Give one with __len__.")
-        self.samples = len(loader.dataset)
-        own = (loader.generator, getattr(loader.sampler, "generator", None))
-        self._generators = [one for one in own if isinstance(one, torch.Generator)]
-        self.seed = seed
-        with torch.random.fork_rng(devices=[]), self._seeded("first"):
-            torch.manual_seed(seed_for(seed, "first"))
-            self._first = next(iter(loader), None)
-        self.loader: Any = fabric.setup_dataloaders(loader)
-
-    def __len__(self) -> int:
-        return len(self.loader)
-
-    def epoch(self, number: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield the loader's batches; its own shuffling is seeded by the epoch, its generator restored afterwards."""
-        self.loader._num_iter_calls = number - 1  # by its own count the engine sets the epoch of distributed samplers
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed_for(self.seed, f"shuffle/{number}"))
-            batches = iter(self.loader)  # draws the seed of its order here, and leaves the global stream alone
-        with self._seeded(f"shuffle/{number}"):
-            yield from batches
-
-    @contextmanager
-    def _seeded(self, purpose: str) -> Iterator[None]:
-        states = [one.get_state() for one in self._generators]
-        try:
-            for one in self._generators:
-                one.manual_seed(seed_for(self.seed, purpose))
-            yield
-        finally:
-            for one, state in zip(self._generators, states, strict=True):
-                one.set_state(state)
-
-    def first(self) -> tuple[Tensor, Tensor]:
-        """Return the first batch."""
-        if self._first is None:
-            raise DataError("The loader yields no batch. Give it at least one sample.")
-        try:
-            x, y = self._first
-        except (TypeError, ValueError):
-            raise DataError("The loader must yield pairs (samples, labels).") from None
-        return x, as_long(y) if isinstance(y, Tensor) else y
-
-    def digest(self) -> str:
-        """Return the number of samples: a loader may draw others each time."""
-        return f"{self.samples} samples"
-
-
-def make_batches(train: Training, batch_size: int, seed: int, fabric: Fabric, *, augment: bool = True) -> Batches:
-    """Bring whatever the user has into one form, checked.
+def make_batches(
+    train: Training,
+    batch_size: int,
+    seed: int,
+    fabric: Fabric,
+    *,
+    augment: bool = True,
+    steps: int | None = None,
+) -> Batches:
+    """Bring whatever the user has into one form, checked; ``steps`` make an epoch of a stream without a length.
 
     Raises
     ------
@@ -176,14 +133,14 @@ def make_batches(train: Training, batch_size: int, seed: int, fabric: Fabric, *,
         chosen = train.augment if augment else None
         batches = TensorBatches(train.x_train, train.y_train, batch_size, seed, fabric, train.box, chosen)
     elif isinstance(train, DataLoader):
-        batches = LoaderBatches(train, seed, fabric)
+        batches = LoaderBatches(train, seed, fabric, steps)
     elif isinstance(train, tuple | list):
         if len(train) != 2:
             raise DataError(f"Give the training data as (samples, labels), not {len(train)} things.")
         x, y = as_tensor(train[0], "samples"), as_tensor(train[1], "labels")
         batches = TensorBatches(plain(x), plain(y), batch_size, seed, fabric)
     elif isinstance(train, Dataset):
-        batches = LoaderBatches(DataLoader(train, batch_size, shuffle=True), seed, fabric)
+        batches = LoaderBatches(_loader(train, batch_size, fabric), seed, fabric, steps)
     else:
         raise DataError(
             f"Cannot train on {type(train).__name__}. Give tensors or arrays (x, y), a Dataset or a DataLoader."
@@ -193,3 +150,8 @@ def make_batches(train: Training, batch_size: int, seed: int, fabric: Fabric, *,
         check_labels(batches.y, soft=True)
         batches.y = as_long(batches.y)
     return batches
+
+
+def _loader(data: Dataset[Any], batch_size: int, fabric: Fabric) -> DataLoader[Any]:
+    pinned = reads_pinned_memory(fabric.device)
+    return DataLoader(data, batch_size, shuffle=not isinstance(data, IterableDataset), pin_memory=pinned)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from lightning_fabric import Fabric
 from safetensors import SafetensorError
 from safetensors.torch import load, save
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 
 from holomorph._utils.io import write_atomically
 from holomorph.errors import CheckpointError, HolomorphWarning
@@ -97,9 +100,18 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     return load_tensors(path.with_suffix(".safetensors"), digest), state
 
 
+def name(epochs: int, batch: int) -> str:
+    """Name the checkpoint after so many epochs and batches of the next one; later ones come later in the alphabet.
+
+    >>> name(3, 0), name(3, 20)
+    ('epoch-0003', 'epoch-0003-batch-00000020')
+    """
+    return f"epoch-{epochs:04d}" + (f"-batch-{batch:08d}" if batch else "")
+
+
 def latest(folder: Path) -> Path | None:
     """Return the newest checkpoint's JSON, or None."""
-    return max(folder.glob("epoch-*.json"), key=_epoch, default=None)
+    return next(reversed(_all(folder)), None)
 
 
 def newest_whole(folder: Path) -> Path | None:
@@ -111,7 +123,7 @@ def newest_whole(folder: Path) -> Path | None:
         If there are checkpoints and all of them are damaged.
     """
     damaged: CheckpointError | None = None
-    for path in sorted(folder.glob("epoch-*.json"), key=_epoch, reverse=True):
+    for path in reversed(_all(folder)):
         try:
             load_checkpoint(path)
         except CheckpointError as error:
@@ -126,18 +138,69 @@ def newest_whole(folder: Path) -> Path | None:
 
 
 def prune(folder: Path, keep: int = 2) -> None:
-    """Delete all but the newest checkpoints, JSON first, and tensors whose JSON a kill has left out."""
-    kept = sorted(folder.glob("epoch-*.json"), key=_epoch)[-keep:]
+    """Delete all but the newest checkpoints at the end of an epoch and the newest of all.
+
+    JSON goes first, and tensors whose JSON a kill has left out go, too.
+    """
+    every = _all(folder)
+    kept = [path for path in every if not _moment(path)[1]][-keep:] + every[-1:]
     for pattern in ("epoch-*.json", "epoch-*.safetensors"):
         for path in folder.glob(pattern):
             if path.with_suffix(".json") not in kept and path.is_file() and not path.is_symlink():
                 path.unlink()
 
 
-def _epoch(path: Path) -> int:
-    """The number in a checkpoint's name: names are not in order beyond 9,999."""
-    digits = path.stem.removeprefix("epoch-")
-    return int(digits) if digits.isdecimal() else -1
+def _all(folder: Path) -> list[Path]:
+    return sorted(folder.glob("epoch-*.json"), key=_moment)
+
+
+def _moment(path: Path) -> tuple[int, int]:
+    """Epochs and batches in a checkpoint's name: names are not in order beyond 9,999."""
+    found = re.fullmatch(r"epoch-(\d+)(?:-batch-(\d+))?", path.stem)
+    return (int(found[1]), int(found[2] or 0)) if found else (-1, 0)
+
+
+def gathered(state: dict[str, Any], fabric: Fabric) -> list[dict[str, Any]]:
+    """Return the states of all processes, in their order."""
+    if fabric.world_size == 1:
+        return [state]
+    states: list[Any] = [None] * fabric.world_size
+    distributed.all_gather_object(states, _on_host(state))
+    return states
+
+
+def _on_host(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _on_host(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_on_host(part) for part in value]
+    return value.detach().cpu() if isinstance(value, Tensor) else value
+
+
+def without_tensors(value: Any, path: str, found: dict[str, Tensor]) -> Any:
+    """Put the tensors of a nested state into ``found``, each under its path, which stays in its place.
+
+    >>> found = {}
+    >>> without_tensors({"delta": torch.ones(2), "calls": 3}, "rule", found), sorted(found)
+    ({'delta': {'tensor': 'rule.delta'}, 'calls': 3}, ['rule.delta'])
+    """
+    if isinstance(value, dict):
+        return {key: without_tensors(part, f"{path}.{key}", found) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_tensors(part, f"{path}.{index}", found) for index, part in enumerate(value)]
+    if isinstance(value, Tensor):
+        found[path] = value
+        return {"tensor": path}
+    return value
+
+
+def with_tensors(value: Any, tensors: Mapping[str, Tensor]) -> Any:
+    """Undo :func:`without_tensors`."""
+    if isinstance(value, dict):
+        if value.keys() == {"tensor"}:
+            return tensors[value["tensor"]]
+        return {key: with_tensors(part, tensors) for key, part in value.items()}
+    return [with_tensors(part, tensors) for part in value] if isinstance(value, list) else value
 
 
 def flatten_optimizer(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], list[dict[str, Any]]]:

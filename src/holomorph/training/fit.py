@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning_fabric import Fabric
-from torch import Tensor, nn
+from torch import nn
 
 from holomorph._utils import progress
 from holomorph._utils.io import write_atomically
@@ -32,7 +32,9 @@ from holomorph.training.folder import check_same, holding
 from holomorph.training.guard import make_guard
 from holomorph.training.last_batch import batch_size_of, check_last_batch
 from holomorph.training.loop import Loop
-from holomorph.training.settings import Settings
+from holomorph.training.pause import Pause, naming_the_lost
+from holomorph.training.settings import MakeScheduler, Settings
+from holomorph.training.validation import Validation
 
 
 @gradients()
@@ -44,15 +46,21 @@ def fit(
     threat: ThreatLike | None = None,
     epochs: int = 6,
     out: str | Path | None = None,
-    validation: tuple[Tensor, Tensor] | None = None,
+    validation: Validation | None = None,
     batch_size: int = 64,
     lr: float = 4e-3,
     optimizer: str = "adam",
     weight_decay: float = 0.0,
     ema: float | None = None,
+    schedule: str | MakeScheduler = "one-cycle",
+    accumulate: int = 1,
+    clip: float | None = None,
     guard: bool = True,
     augment: bool = True,
     seed: int = 0,
+    steps_per_epoch: int | None = None,
+    checkpoint_steps: int | None = None,
+    checkpoint_minutes: float | None = None,
     resume: bool = False,
     force: bool = False,
     device: str = "auto",
@@ -77,13 +85,26 @@ def fit(
     out:
         Folder for checkpoints, logs, ``model.safetensors`` and ``train.json``; nothing is written without it.
     validation:
-        Samples and labels whose accuracy is logged each epoch; those of ``Splits`` are used by themselves.
+        Samples and labels, or a loader of them, whose accuracy is logged each epoch; those of ``Splits`` are used by
+        themselves. Several processes share its batches.
+    batch_size:
+        Samples of one step, of all processes together: eight of them take 8 each of a batch of 64. The same holds for
+        the batch size of a loader, unless a ``DistributedSampler`` of your own has sharded it.
     lr:
         Peak of the one-cycle schedule.
     optimizer:
         ``"adam"``, ``"adamw"`` or ``"sgd"``.
+    weight_decay:
+        Decay of the weights; biases and the scales of normalising layers, which have one dimension, are spared.
     ema:
         Decay of an exponential moving average of the weights, for instance 0.99.
+    schedule:
+        ``"one-cycle"``, ``"constant"``, or a function of the optimizer and the total number of steps that returns a
+        scheduler of torch, for instance one with a warm-up of your own. It is stepped after every step.
+    accumulate:
+        Batches whose gradients are added up for one step; processes exchange them once a step.
+    clip:
+        The largest norm of the gradients of all parameters together.
     guard:
         After each epoch the alignment of the gradients and the robust accuracy on a few hundred validation samples
         are measured (ten steps of ascent) and logged. When they collapse (catastrophic overfitting), go back to the
@@ -93,6 +114,11 @@ def fit(
     augment:
         Whether the batches of ``Splits`` are changed as the data set asks: crops and mirror images of ``cifar10`` and
         of folders. Your own loader changes its batches itself.
+    steps_per_epoch:
+        Batches that count as an epoch, for a stream that does not know its length.
+    checkpoint_steps, checkpoint_minutes:
+        How often a checkpoint is written within an epoch, too. In any case one is written at SIGTERM, by which
+        clusters announce the end of a job; the run then stops with a TrainingError.
     resume:
         Go on from the last checkpoint in ``out``; the numbers are those of a run that was never stopped. Other
         settings, data or layers than those it was started with are refused.
@@ -121,14 +147,15 @@ def fit(
     ('plain', 2)
     """
     settings = Settings(
-        epochs=epochs, batch_size=batch_size, lr=lr, optimizer=optimizer, weight_decay=weight_decay, ema=ema, seed=seed
-    )
+        epochs=epochs, batch_size=batch_size, lr=lr, optimizer=optimizer, weight_decay=weight_decay, ema=ema, seed=seed,
+        schedule=schedule, accumulate=accumulate, clip=clip,
+    )  # fmt: skip
     if not isinstance(model, nn.Module):
         raise ModelError(f"fit trains a torch.nn.Module, not {type(model).__name__}. Give the module.")
     folder = Path(out) if out is not None else None
     fabric = fabric or one_device(device)
     rule = as_rule(rule, threat, box=train.box if isinstance(train, Splits) else (0.0, 1.0))
-    batches = make_batches(train, batch_size, seed, fabric, augment=augment)
+    batches = make_batches(train, batch_size, seed, fabric, augment=augment, steps=steps_per_epoch)
     check_last_batch(train, batch_size, model)
     x, y = batches.first()
     if rule.defends_against is not None:
@@ -143,9 +170,10 @@ def fit(
     writes = folder is not None and fabric.is_global_zero
     with holding(folder, resume=resume, force=force) if folder is not None and writes else nullcontext():
         loop = Loop(fabric, model, rule, batches, settings, folder / "checkpoints" if folder else None)
-        watched = validation or (x, y)
-        loop.guard = make_guard(rule, (fabric.to_device(watched[0]), fabric.to_device(watched[1])), restore=guard)
-        with training_modes(model):
+        watched = validation if isinstance(validation, tuple) else (x, y)
+        loop.guard = make_guard(rule, watched, restore=guard, device=fabric.device)
+        loop.pause = Pause(fabric, steps=checkpoint_steps, minutes=checkpoint_minutes, listen=folder is not None)
+        with training_modes(model), loop.pause, naming_the_lost(fabric):
             run(loop, validation, folder)
         rule.settle()
         record = _record(loop, train, started, loop.finish())
@@ -155,7 +183,7 @@ def fit(
     return record
 
 
-def run(loop: Loop, validation: tuple[Tensor, Tensor] | None, folder: Path | None) -> None:
+def run(loop: Loop, validation: Validation | None, folder: Path | None) -> None:
     """Bring a loop to its last epoch, from its newest checkpoint if there is one."""
     if loop.folder is not None:
         check_same_run(loop)
@@ -167,7 +195,7 @@ def run(loop: Loop, validation: tuple[Tensor, Tensor] | None, folder: Path | Non
     loggers = _loggers(folder, loop.history) if folder is not None and loop.fabric.is_global_zero else []
     epochs = loop.settings.epochs
     with progress.bar(f"training, {loop.rule.name}", total=epochs * len(loop.batches)) as bar:
-        bar.advance(len(loop.history) * len(loop.batches))
+        bar.advance(len(loop.history) * len(loop.batches) + loop.batch)
         while len(loop.history) < epochs:
             epoch = loop.run_epoch(validation, bar)
             loop.mend()
@@ -188,7 +216,7 @@ def check_same_run(loop: Loop) -> None:
     """
     if loop.folder is None or not loop.fabric.is_global_zero:
         return
-    settings = {**vars(loop.settings), "rule": loop.rule.name, **loop.rule.settings()}
+    settings = {**loop.settings.noted(), "rule": loop.rule.name, **loop.rule.settings()}
     settings |= {"training data": loop.batches.digest(), "layers": _layers(loop.module)}
     text = json.dumps(settings, sort_keys=True, indent=1)
     path = loop.folder / "settings.json"

@@ -180,11 +180,11 @@ def _at_whole_radius(epoch: Epoch) -> bool:
     return all(share == 1 for name, share in epoch.measured.items() if name.split("_")[-1] == "radius")
 
 
-def make_guard(rule: Rule, sample: tuple[Tensor, Tensor], *, restore: bool) -> Guard | None:
+def make_guard(rule: Rule, sample: tuple[Tensor, Tensor], *, restore: bool, device: torch.device) -> Guard | None:
     """Set up the guard of a run on evenly spaced samples; rules without a threat have none."""
     if rule.defends_against is None:
         return None
     x, y = sample
     chosen = torch.linspace(0, len(x) - 1, min(len(x), SAMPLES), device=x.device).long()
     labels = y[chosen] if y.ndim == 1 else y[chosen].argmax(1)
-    return Guard(rule.defends_against, x[chosen], labels, restore)
+    return Guard(rule.defends_against, x[chosen].to(device), labels.to(device), restore)

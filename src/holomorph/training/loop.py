@@ -1,11 +1,10 @@
-"""The loop itself: one optimizer, one schedule, one rule; epochs that can be saved and taken up again."""
+"""The loop itself: one optimizer, one schedule, one rule; a run that can be saved after any step and taken up again."""
 
 from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,19 +12,22 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
-from torch.optim.lr_scheduler import OneCycleLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from holomorph._utils import progress
-from holomorph._utils.seeding import seed_for
-from holomorph.contract.model import Guest, evaluating
+from holomorph._utils.seeding import random_states, replaying, seed_for
 from holomorph.errors import ConfigError, TrainingError
 from holomorph.records.training import Epoch
 from holomorph.rules.base import Rule
 from holomorph.training import checkpoint
 from holomorph.training.batches import Batches
+from holomorph.training.course import Course
 from holomorph.training.guard import Guard
-from holomorph.training.settings import OPTIMIZERS, Settings
+from holomorph.training.pause import Pause
+from holomorph.training.precision import Measured, Mixed, for_rules
+from holomorph.training.settings import Settings
+from holomorph.training.statistics import join_statistics
+from holomorph.training.validation import Validation, accuracy
 
 #: What a run needs to go on: tensors by name, and what JSON can hold.
 State = tuple[dict[str, Tensor], dict[str, Any]]
@@ -43,44 +45,9 @@ class Best:
     weights: dict[str, Tensor] = field(default_factory=dict)
 
 
-class Mixed(nn.Module):
-    """A module in mixed precision that a rule may differentiate by its input: Fabric's own wrapper forbids that."""
-
-    def __init__(self, module: nn.Module, fabric: Fabric) -> None:
-        super().__init__()
-        self.module, self.autocast = module, fabric.autocast
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Low precision inside, the input's outside."""
-        with self.autocast():
-            return self.module(x).to(x.dtype)
-
-
-class Measured(nn.Module):
-    """A module in the fabric's precision that takes and gives tensors in the precision of the data."""
-
-    def __init__(self, module: nn.Module, fabric: Fabric) -> None:
-        super().__init__()
-        self.module, self.convert = module, fabric.strategy.precision.convert_input
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Convert inside; in single precision nothing is converted."""
-        outputs: Tensor = self.module(self.convert(x))
-        return outputs.to(x.dtype)
-
-
-def is_mixed(fabric: Fabric) -> bool:
-    """Whether the fabric computes in mixed precision; refused with several devices."""
-    if "mixed" not in str(fabric.strategy.precision.precision):
-        return False
-    if fabric.world_size > 1:
-        raise ConfigError("Mixed precision works on one device only. Use precision 32-true or bf16-true with several.")
-    return True
-
-
 @dataclass
 class Loop:
-    """The state of a training run between two epochs.
+    """The state of a training run between two steps.
 
     Attributes
     ----------
@@ -92,8 +59,12 @@ class Loop:
         The moving average of the weights, if one is kept.
     history:
         The epochs done.
+    batch, step:
+        Batches done in the epoch that is going on, and optimizer steps done in all.
     guard:
         What watches the network after each epoch, if the rule has a threat.
+    pause:
+        When checkpoints are written within an epoch.
     """
 
     fabric: Fabric
@@ -104,19 +75,22 @@ class Loop:
     folder: Path | None = None
     history: list[Epoch] = field(default_factory=list)
     guard: Guard | None = None
+    pause: Pause | None = None
 
     def __post_init__(self) -> None:
         s = self.settings
         trained = [p for p in self.module.parameters() if p.requires_grad]
         if not trained:
             raise ConfigError("The model has no parameter to train. Unfreeze some with requires_grad_(True).")
-        extra = {"momentum": 0.9} if s.optimizer == "sgd" else {}
-        optimizer = OPTIMIZERS[s.optimizer](trained, lr=s.lr, weight_decay=s.weight_decay, **extra)
-        self.total = max(2, s.epochs * len(self.batches) * self.rule.replays)
-        self.scheduler = OneCycleLR(optimizer, max_lr=s.lr, total_steps=self.total + 1)
+        optimizer = s.make_optimizer(trained)
+        self.batch = self.step = 0
+        self.course = Course()
+        self.total = max(2, s.epochs * -(-len(self.batches) * self.rule.replays // s.accumulate))
+        self.scheduler = s.make_scheduler(optimizer, self.total)
+        self.wrapped: Any
         self.optimizer: Any
-        wrapped, self.optimizer = self.fabric.setup(self.module, optimizer)
-        self.model: nn.Module = Mixed(self.module, self.fabric) if is_mixed(self.fabric) else wrapped
+        self.wrapped, self.optimizer = self.fabric.setup(self.module, optimizer)
+        self.model = for_rules(self.module, self.wrapped, self.fabric)
         self._before: State | None = None
         self.best = Best()
         self.averaged: AveragedModel | None = None
@@ -124,31 +98,25 @@ class Loop:
             average = get_ema_multi_avg_fn(s.ema)  # type: ignore[no-untyped-call]
             self.averaged = AveragedModel(self.module, multi_avg_fn=average, use_buffers=True)
 
-    @property
-    def step(self) -> int:
-        """Optimizer steps done."""
-        return int(self.scheduler.last_epoch)
-
-    def run_epoch(self, validation: tuple[Tensor, Tensor] | None, bar: progress.Bar) -> Epoch:
-        """Train for one more epoch, then measure the validation accuracy."""
-        number = len(self.history) + 1
-        start = time.perf_counter()
-        with self._own_randomness(number):
-            loss, measured = self._train(number, bar)
-        seconds = time.perf_counter() - start
+    def run_epoch(self, validation: Validation | None, bar: progress.Bar) -> Epoch:
+        """Train to the end of the epoch, then measure the validation accuracy."""
+        with replaying(random_states(self.fabric.device), self.fabric.device):  # the caller's streams are left alone
+            self._train(len(self.history) + 1, bar)
+        join_statistics(self.fabric, self.module, self.averaged)
+        loss, measured = self.course.means(self.fabric)
         if self.guard is not None:
-            measured |= self.guard.measure(self._measured(self.ending))
-        accuracy = self.accuracy(*validation, self.settings.batch_size) if validation else None
+            measured |= self.fabric.broadcast(self.guard.measure(self._measured(self.ending)))
         epoch = Epoch(
-            number=number,
+            number=len(self.history) + 1,
             loss=loss,
             lr=float(self.scheduler.get_last_lr()[0]),
-            seconds=seconds,
-            validation_accuracy=accuracy,
+            seconds=self.course.seconds,
+            validation_accuracy=self.accuracy(validation) if validation is not None else None,
             robust_accuracy=measured.pop("robust_accuracy", None),
             measured=measured,
         )
         self.history.append(epoch)
+        self.batch, self.course = 0, Course()
         return epoch
 
     @property
@@ -156,65 +124,89 @@ class Loop:
         """The module that the run would end with now."""
         return self.averaged.module if self.averaged is not None else self.module
 
-    def _train(self, number: int, bar: progress.Bar) -> tuple[float, dict[str, float]]:
-        sums: dict[str, Tensor] = {}
-        counts: dict[str, int] = {}
-        for x, y in self.batches.epoch(number):
-            for _ in range(self.rule.replays):
-                seen = {"loss": self._update(x, y), **self.rule.measured}
-                for key, value in seen.items():
-                    sums[key] = sums.get(key, torch.zeros(())) + value.detach().float()
-                    counts[key] = counts.get(key, 0) + 1
-            bar.advance()
-        means = {key: float(value) / counts[key] for key, value in sums.items()}
-        return means.pop("loss"), means
-
-    def _update(self, x: Tensor, y: Tensor) -> Tensor:
-        self.rule.progress = self.step / self.total
-        self.rule.measured = {}
-        loss = self.rule(self.model, x, y)
-        if not torch.isfinite(loss):
-            raise TrainingError(
-                f"The loss became {loss.item()} at step {self.step} (learning rate "
-                f"{self.scheduler.get_last_lr()[0]:.3g}). Lower the learning rate or the rule's weight."
-                + self._last_good()
-            )
+    def _train(self, number: int, bar: progress.Bar) -> None:
+        start, before = time.perf_counter(), self.course.seconds
+        count, micro = self.settings.accumulate, self.batch * self.rule.replays
+        last = len(self.batches) * self.rule.replays
         self.optimizer.zero_grad()
-        self.fabric.backward(loss)
+        for x, y in self.batches.epoch(number, self.batch):
+            for _ in range(self.rule.replays):
+                self._seed(f"{number}/{micro}")
+                micro += 1
+                self._update(x, y, ends=micro % count == 0 or micro == last)
+            self.batch += 1
+            bar.advance()
+            self.course.seconds = before + time.perf_counter() - start
+            if micro % count == 0 and self.pause is not None and self.pause.due(self.step):
+                self._stop_or_go_on()
+        self.course.check(self._last_good)
+
+    def _update(self, x: Tensor, y: Tensor, *, ends: bool) -> None:
+        """One batch; ``ends`` says that the optimizer takes its step now."""
+        self.rule.progress = min(1.0, self.step / self.total)
+        self.rule.measured = {}
+        with self._exchange(ends):
+            loss = self.rule(self.model, x, y)
+            self.course.see(loss, self.rule.measured, self.step, self.scheduler, self._last_good)
+            self.fabric.backward(loss / self.settings.accumulate)
+        if not ends:
+            return
+        if self.settings.clip is not None:
+            self.fabric.clip_gradients(
+                self.wrapped, self.optimizer, max_norm=self.settings.clip, error_if_nonfinite=False
+            )
+        scaler = getattr(self.fabric.strategy.precision, "scaler", None)
+        scale = scaler.get_scale() if scaler is not None else 0.0
         self.optimizer.step()
-        self.scheduler.step()
-        if self.averaged is not None:
-            self.averaged.update_parameters(self.module)
-        return loss
+        self.optimizer.zero_grad()
+        self.step += 1
+        if scaler is None or scaler.get_scale() >= scale:  # else the scaled loss overflowed, and no step was taken
+            self.scheduler.step()
+            if self.averaged is not None:
+                self.averaged.update_parameters(self.module)
+
+    def _exchange(self, ends: bool) -> AbstractContextManager[Any]:
+        """Between two steps of the optimizer processes need not exchange their gradients."""
+        if ends or self.fabric.world_size == 1:
+            return nullcontext()
+        return self.fabric.no_backward_sync(self.wrapped)
+
+    def _seed(self, moment: str) -> None:
+        """Let dropout and the rule draw by seed, moment and process alone: a run taken up draws what it would have."""
+        moment = f"{moment}/{self.fabric.global_rank}"
+        torch.manual_seed(seed_for(self.settings.seed, f"noise/{moment}"))
+        self.rule.reseed(seed_for(self.rule.seed, f"rule/{moment}"))
+
+    def _stop_or_go_on(self) -> None:
+        """Write a checkpoint within the epoch; end the run if it was told to stop.
+
+        Raises
+        ------
+        TrainingError
+            When it was told to.
+        """
+        self.course.check(self._last_good)
+        self.save()
+        if self.pause is not None and self.pause.told:
+            raise TrainingError(
+                f"The training was told to stop at step {self.step}. It goes on from there with resume=True (--resume)."
+            )
 
     def _last_good(self) -> str:
         kept = checkpoint.latest(self.folder) if self.folder is not None else None
         return f" The last good checkpoint is {kept}." if kept else ""
 
-    @contextmanager
-    def _own_randomness(self, number: int) -> Iterator[None]:
-        """Seed the global stream, which dropout draws from, for this epoch; the caller's own is left as it was."""
-        with torch.random.fork_rng():
-            torch.manual_seed(seed_for(self.settings.seed, f"noise/{number}/{self.fabric.global_rank}"))
-            if self.fabric.world_size > 1:
-                self.rule.reseed(seed_for(self.rule.seed, f"rule/{number}/{self.fabric.global_rank}"))
-            yield
-
-    def accuracy(self, x: Tensor, y: Tensor, batch_size: int) -> float:
+    def accuracy(self, validation: Validation) -> float:
         """Share of correct predictions of the model that the run would end with now."""
-        model = self._measured(self.ending)
-        right = 0
-        with evaluating(Guest(model)) as guest, torch.no_grad():
-            for inputs, labels in zip(torch.split(x, batch_size), torch.split(y, batch_size), strict=True):
-                predictions = guest(self.fabric.to_device(inputs)).argmax(1)
-                right += int((predictions == self.fabric.to_device(labels)).sum())
-        return right / len(y)
+        return accuracy(self._measured(self.ending), validation, self.settings.batch_size, self.fabric)
 
     def _measured(self, module: nn.Module) -> nn.Module:
-        return module if isinstance(self.model, Mixed) else Measured(module, self.fabric)
+        return Mixed(module, self.fabric) if isinstance(self.model, Mixed) else Measured(module, self.fabric)
 
     def state(self) -> State:
-        """Everything that the run needs to go on from here."""
+        """Everything that the run needs to go on from here; all processes ask together."""
+        join_statistics(self.fabric, self.module, self.averaged)
+        rules = checkpoint.gathered(self.rule.state_dict(), self.fabric)
         state, groups = checkpoint.flatten_optimizer(self.optimizer.optimizer)
         tensors = {f"model.{key}": value for key, value in self.module.state_dict().items()}
         tensors |= {f"optimizer.{key}": value for key, value in state.items()}
@@ -222,22 +214,31 @@ class Loop:
             tensors |= {f"ema.{key}": value for key, value in self.averaged.state_dict().items()}
         rest = {
             "epoch": len(self.history),
+            "batch": self.batch,
+            "step": self.step,
             "groups": groups,
             "scheduler": {k: v for k, v in self.scheduler.state_dict().items() if not callable(v)},
-            "rule": self.rule.state_dict(),
+            "precision": self.fabric.strategy.precision.state_dict(),
+            "rules": checkpoint.without_tensors(rules, "rules", tensors),
+            "course": checkpoint.without_tensors(self.course.state_dict(), "course", tensors),
             "history": [epoch.model_dump() for epoch in self.history],
         }
         return tensors, rest
 
     def save(self) -> None:
         """Keep this moment: in a checkpoint, of which two are left on the disk, and in memory for the guard."""
-        self._keep_best()
-        if self.guard is not None and self.guard.restore and self.rule.can_strengthen:
-            self._before = copy.deepcopy(self.state())
-        if self.folder is None or not self.fabric.is_global_zero:
+        mends = self.guard is not None and self.guard.restore and self.rule.can_strengthen
+        if self.folder is None and not mends:
+            self._keep_best()
             return
-        checkpoint.save_checkpoint(self.folder, f"epoch-{len(self.history):04d}", *self.state())
-        checkpoint.prune(self.folder)
+        tensors, rest = self.state()
+        if self.batch == 0:
+            self._keep_best()
+            self._before = copy.deepcopy((tensors, rest)) if mends else None
+        if self.folder is not None and self.fabric.is_global_zero:
+            name = checkpoint.name(len(self.history), self.batch)
+            checkpoint.save_checkpoint(self.folder, name, tensors, rest)
+            checkpoint.prune(self.folder)
 
     def _keep_best(self) -> None:
         """Keep the weights of the epoch with the largest robust accuracy so far."""
@@ -284,7 +285,7 @@ class Loop:
             self.best = Best(found["robust"], found["epoch"], weights)
 
     def _load(self, tensors: dict[str, Tensor], state: dict[str, Any], origin: str) -> None:
-        parts: dict[str, dict[str, Tensor]] = {"model": {}, "optimizer": {}, "ema": {}}
+        parts: dict[str, dict[str, Tensor]] = {"model": {}, "optimizer": {}, "ema": {}, "rules": {}, "course": {}}
         for name, value in tensors.items():
             part, _, key = name.partition(".")
             parts[part][key] = value
@@ -293,7 +294,11 @@ class Loop:
         if self.averaged is not None:
             checkpoint.load_into(self.averaged, parts["ema"], origin)
         self.scheduler.load_state_dict(state["scheduler"])
-        self.rule.load_state_dict(state["rule"])
+        self.fabric.strategy.precision.load_state_dict(state["precision"])
+        rules = checkpoint.with_tensors(state["rules"], tensors)
+        self.rule.resume(rules, self.fabric.global_rank, self.fabric.world_size)
+        self.course = Course(**checkpoint.with_tensors(state["course"], tensors))
+        self.batch, self.step = state["batch"], state["step"]
         self.history = [Epoch(**epoch) for epoch in state["history"]]
-        if self.guard is not None and self.guard.restore and self.rule.can_strengthen:
+        if self.batch == 0 and self.guard is not None and self.guard.restore and self.rule.can_strengthen:
             self._before = copy.deepcopy((tensors, state))

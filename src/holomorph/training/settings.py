@@ -3,18 +3,32 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
 
 from holomorph.contract.settings import check_seed
 from holomorph.errors import ConfigError, unknown_name
 
-OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
+OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
     "adam": torch.optim.Adam,
     "adamw": torch.optim.AdamW,
     "sgd": torch.optim.SGD,
+}
+
+#: A schedule of the user's own: optimizer and total steps to a scheduler, which is stepped after every step.
+MakeScheduler = Callable[[Optimizer, int], LRScheduler]
+
+SCHEDULES: dict[str, MakeScheduler] = {
+    "one-cycle": lambda optimizer, total: OneCycleLR(
+        optimizer, max_lr=[group["lr"] for group in optimizer.param_groups], total_steps=total + 1
+    ),
+    "constant": lambda optimizer, total: LambdaLR(optimizer, lambda step: 1.0),
 }
 
 
@@ -29,17 +43,47 @@ class Settings:
     weight_decay: float = 0.0
     ema: float | None = None
     seed: int = 0
+    schedule: str | MakeScheduler = "one-cycle"
+    accumulate: int = 1
+    clip: float | None = None
 
     def __post_init__(self) -> None:
         check_seed(self.seed)
         if self.optimizer not in OPTIMIZERS:
             raise unknown_name("optimizer", self.optimizer, OPTIMIZERS)
-        for name, value in (("epochs", self.epochs), ("batch_size", self.batch_size)):
-            if value < 1:
-                raise ConfigError(f"{name} is {value}; it must be at least 1.")
+        if isinstance(self.schedule, str) and self.schedule not in SCHEDULES:
+            raise unknown_name("schedule", self.schedule, SCHEDULES)
+        for name in ("epochs", "batch_size", "accumulate"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least 1.")
         if not 0 < self.lr < math.inf:
             raise ConfigError(f"The learning rate is {self.lr}; it must be positive.")
         if not 0 <= self.weight_decay < math.inf:
             raise ConfigError(f"weight_decay is {self.weight_decay}; it must be 0 or more, and finite.")
         if self.ema is not None and not 0 < self.ema < 1:
             raise ConfigError(f"ema is {self.ema}; the decay of the averaged weights must lie between 0 and 1.")
+        if self.clip is not None and not self.clip > 0:
+            raise ConfigError(f"clip is {self.clip}; the largest norm of the gradients must be positive.")
+
+    def make_optimizer(self, parameters: Sequence[Tensor]) -> Optimizer:
+        """The optimizer; weights of one dimension, which are biases and scales of norms, do not decay."""
+        extra = {"momentum": 0.9} if self.optimizer == "sgd" else {}
+        groups: list[dict[str, Any]] = [{"params": list(parameters), "weight_decay": self.weight_decay}]
+        if self.weight_decay > 0:
+            decaying = [p for p in parameters if p.ndim > 1]
+            spared = [p for p in parameters if p.ndim <= 1]
+            groups = [{"params": part, "weight_decay": decay}
+                      for part, decay in ((decaying, self.weight_decay), (spared, 0.0)) if part]  # fmt: skip
+        return OPTIMIZERS[self.optimizer](groups, lr=self.lr, **extra)
+
+    def make_scheduler(self, optimizer: Optimizer, total: int) -> LRScheduler:
+        """The schedule of the learning rate over so many steps."""
+        make = SCHEDULES[self.schedule] if isinstance(self.schedule, str) else self.schedule
+        return make(optimizer, total)
+
+    def noted(self) -> dict[str, Any]:
+        """What must be the same when a run is taken up again; what has its default is left out if it is new."""
+        made = self.schedule if isinstance(self.schedule, str) else getattr(self.schedule, "__qualname__", "own")
+        found = {**vars(self), "schedule": None if made == "one-cycle" else made}
+        found["accumulate"] = None if self.accumulate == 1 else self.accumulate
+        return {key: value for key, value in found.items() if value is not None or key == "ema"}

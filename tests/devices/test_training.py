@@ -1,0 +1,55 @@
+"""``fit`` on a pretend accelerator: what waits belongs to an epoch or to a log, not to a step."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from lightning_fabric import Fabric
+from torch import nn
+
+from holomorph.rules import parse
+from holomorph.training.fit import fit
+from pretend_device import PretendAccelerator, PretendDevice
+
+
+def fabric() -> Fabric:
+    """An engine on the pretend device."""
+    return Fabric(accelerator=PretendAccelerator(), devices=1)
+
+
+def network() -> nn.Module:
+    """A small network with masks and statistics."""
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.GELU(), nn.Dropout(0.2), nn.Linear(8, 2))
+
+
+def task(samples: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Samples of two classes."""
+    x = torch.rand(samples, 4, generator=torch.Generator().manual_seed(0))
+    return x, (x[:, 0] > x[:, 1]).long()
+
+
+@pytest.mark.parametrize("name", ["finite", "pgd", "plain", "free(repeats=2)"])
+def test_a_step_neither_waits_nor_copies(pretend: PretendDevice, name: str) -> None:
+    counts = []
+    for batches in (3, 9):
+        pretend.reset()
+        data = task(16 * batches)
+        fit(network(), data, parse(name, "inf:0.1"), epochs=2, batch_size=16, fabric=fabric())
+        counts.append((pretend.waits.total(), pretend.copies.total()))
+    assert counts[0] == counts[1]
+
+
+def test_a_run_with_everything_is_taken_up_again_on_the_device(pretend: PretendDevice, tmp_path: Path) -> None:
+    data, rule = task(64), "finite + 0.1*gradalign"
+    settings = {"batch_size": 16, "ema": 0.9, "clip": 1.0, "weight_decay": 0.01, "validation": task(16), "guard": False}
+    whole = fit(network(), data, parse(rule, "inf:0.1"), epochs=2, fabric=fabric(), **settings)
+    rounds = {"out": tmp_path / "run", "fabric": fabric(), "checkpoint_steps": 3}
+    again = fit(network(), data, parse(rule, "inf:0.1"), epochs=2, **settings, **rounds)
+    assert [e.loss for e in again.history] == [e.loss for e in whole.history]
+    (tmp_path / "run/checkpoints/epoch-0002.json").unlink()
+    resumed = fit(network(), data, parse(rule, "inf:0.1"), epochs=2, resume=True, **settings, **rounds)
+    assert [e.loss for e in resumed.history] == [e.loss for e in whole.history]
+    assert resumed.device == str(pretend.device)

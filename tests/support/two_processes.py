@@ -1,0 +1,105 @@
+"""Trainings of one or two processes on gloo, run as a program: FOLDER TASK [slowly] [resume].
+
+Each process leaves what it ended with in FOLDER/rankN.pt, and its number in FOLDER/rankN.pid.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from lightning_fabric.strategies.ddp import DDPStrategy
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, IterableDataset, TensorDataset
+
+from holomorph.errors import HolomorphError
+from holomorph.rules import FreeAT, Plain
+from holomorph.training.fit import fit
+
+FORMS = ("tensors", "dataset", "loader", "stream")
+
+
+class Stream(IterableDataset):
+    """Samples one after another, of a number that is not told."""
+
+    def __init__(self, x: Tensor, y: Tensor) -> None:
+        self.x, self.y = x, y
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        return iter(zip(self.x, self.y, strict=True))
+
+
+class Slowly(Plain):
+    """Leaves time for a signal."""
+
+    def loss(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+        time.sleep(0.05)
+        return super().loss(model, x, y)
+
+
+def data(form: str) -> Any:
+    """The same samples in several forms."""
+    draws = torch.Generator().manual_seed(0)
+    x = torch.rand(96, 4, generator=draws, dtype=torch.float64)
+    y = (x[:, 0] > x[:, 1]).long()
+    if form == "dataset":
+        return TensorDataset(x, y)
+    if form == "loader":
+        return DataLoader(TensorDataset(x, y), 16, shuffle=True, drop_last=True)
+    return DataLoader(Stream(x, y), 16) if form == "stream" else (x, y)
+
+
+def network(norm: nn.Module) -> nn.Sequential:
+    """A small network in double precision."""
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(4, 8), norm, nn.Tanh(), nn.Linear(8, 2)).double()
+
+
+def train(fabric: Fabric, folder: Path, form: str, *, slowly: bool = False, resume: bool = False) -> dict[str, Any]:
+    """Train three epochs with most of what several processes must agree on."""
+    model = network(nn.Identity())
+    record = fit(
+        model, data(form), Slowly() if slowly else Plain(), epochs=3, batch_size=16, weight_decay=0.01,
+        accumulate=2, clip=1.0, steps_per_epoch=6 if form == "stream" else None, checkpoint_steps=1,
+        out=folder / form, validation=DataLoader(TensorDataset(*data("tensors")), 16), resume=resume,
+        optimizer="adamw", fabric=fabric,
+    )  # fmt: skip
+    losses = [epoch.loss for epoch in record.history]
+    return {"weights": model.state_dict(), "losses": losses, "accuracy": record.history[-1].validation_accuracy}
+
+
+def norms(fabric: Fabric) -> dict[str, Any]:
+    """Train a network with BatchNorm by a rule that keeps a perturbation of each sample."""
+    model, rule = network(nn.BatchNorm1d(8)), FreeAT("inf:0.1", repeats=2)
+    fit(model, data("tensors"), rule, epochs=2, batch_size=16, fabric=fabric)
+    return {"weights": model.state_dict(), "delta": rule.delta}
+
+
+def work(fabric: Fabric, folder: Path, task: str, words: list[str]) -> None:
+    """Carry out a task, and leave what came out; a sentence where it fails."""
+    (folder / f"rank{fabric.global_rank}.pid").write_text(str(os.getpid()))
+    try:
+        if task == "all":
+            found = {form: train(fabric, folder, form) for form in FORMS} | {"norms": norms(fabric)}
+        else:
+            found = train(fabric, folder, "tensors", slowly="slowly" in words, resume="resume" in words)
+    except HolomorphError as error:
+        print(error, flush=True)
+        os._exit(2)
+    torch.save(found, folder / f"rank{fabric.global_rank}.pt")
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    fabric = Fabric(accelerator="cpu", devices=2, strategy=DDPStrategy(start_method="spawn"))
+    try:
+        fabric.launch(work, Path(sys.argv[1]), sys.argv[2], sys.argv[3:])
+    except Exception as error:  # what the launcher says of a lost process, in one line
+        print(type(error).__name__)
+        sys.exit(1)

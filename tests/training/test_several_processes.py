@@ -1,0 +1,94 @@
+"""Two processes on gloo train one network: the numbers of one, the same statistics, one sentence at a loss."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lightning_fabric import Fabric
+
+import two_processes
+
+pytestmark = pytest.mark.slow
+
+
+def start(folder: Path, *words: str) -> subprocess.Popen[str]:
+    """Start a task in two processes."""
+    command = [sys.executable, two_processes.__file__, str(folder), *words]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def finished(folder: Path, *words: str) -> list[dict[str, Any]]:
+    """Carry a task out and return what each process ended with."""
+    process = start(folder, *words)
+    output, _ = process.communicate(timeout=400)
+    assert process.returncode == 0, output
+    return [torch.load(folder / f"rank{rank}.pt") for rank in range(2)]
+
+
+def stopped(folder: Path, number: int) -> tuple[str, float]:
+    """Send one of two training processes a signal within an epoch; return what was said, and after how long."""
+    process = start(folder, "tensors", "slowly")
+    pid, deadline = folder / "rank1.pid", time.monotonic() + 400
+    while not list((folder / "tensors" / "checkpoints").glob("epoch-*batch*.json")):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    os.kill(int(pid.read_text()), number)
+    told = time.monotonic()
+    output, _ = process.communicate(timeout=60)
+    return output, time.monotonic() - told
+
+
+def close(one: dict[str, Any], other: dict[str, Any]) -> None:
+    """The same weights up to the order of sums."""
+    for key, value in one["weights"].items():
+        torch.testing.assert_close(value, other["weights"][key], rtol=0, atol=1e-10)
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What one process trains, on tensors."""
+    fabric = Fabric(accelerator="cpu", devices=1)
+    return two_processes.train(fabric, tmp_path_factory.mktemp("alone"), "tensors")
+
+
+def test_two_processes_train_what_one_trains(tmp_path: Path, alone: dict[str, Any]) -> None:
+    first, second = finished(tmp_path, "all")
+    one = {form: two_processes.train(Fabric(accelerator="cpu", devices=1), tmp_path / "one", form)
+           for form in two_processes.FORMS}  # fmt: skip
+    for form in two_processes.FORMS:
+        close(first[form], one[form])
+        close(second[form], one[form])
+        assert first[form]["losses"] == second[form]["losses"] == pytest.approx(one[form]["losses"], abs=1e-6)
+        assert first[form]["accuracy"] == second[form]["accuracy"] == one[form]["accuracy"]
+    for key, value in first["norms"]["weights"].items():
+        assert torch.equal(value, second["norms"]["weights"][key]), key
+    assert not torch.equal(first["norms"]["delta"], second["norms"]["delta"])
+
+
+def test_a_lost_process_ends_the_other_with_one_sentence_and_one_process_goes_on(
+    tmp_path: Path, alone: dict[str, Any]
+) -> None:
+    output, seconds = stopped(tmp_path, signal.SIGKILL)
+    assert seconds < 30
+    assert output.count("Another process of the training was lost (this is number 0 of 2)") == 1
+    assert "Traceback" not in output
+    close(two_processes.train(Fabric(accelerator="cpu", devices=1), tmp_path, "tensors", resume=True), alone)
+
+
+def test_sigterm_to_one_stops_both_at_a_checkpoint_from_which_they_go_on(tmp_path: Path, alone: dict[str, Any]) -> None:
+    output, _ = stopped(tmp_path, signal.SIGTERM)
+    assert "The training was told to stop at step" in output
+    assert "Traceback" not in output
+    first, second = finished(tmp_path, "tensors", "resume")
+    close(first, alone)
+    close(second, alone)
