@@ -16,7 +16,12 @@ def is_compiled(model: nn.Module) -> bool:
 
 def compiled_parts(modules: Iterable[nn.Module]) -> list[nn.Module]:
     """Those that went through ``torch.compile``, wrapped or in place."""
-    return [m for m in modules if "_orig_mod" in m._modules or m._compiled_call_impl is not None]
+    # A module that was compiled in place shows it in one attribute only; without it such a module counts as any other.
+    return [
+        m
+        for m in modules
+        if "_orig_mod" in dict(m.named_children()) or getattr(m, "_compiled_call_impl", None) is not None
+    ]
 
 
 def require_double_backward(model: nn.Module) -> None:
