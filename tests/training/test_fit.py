@@ -488,5 +488,5 @@ def test_half_precision_with_a_scaler_trains_and_its_scale_is_kept(task, make_mo
         fabric=fabric,
     )
     assert record.history[-1].loss < record.history[0].loss
-    state = json.loads((tmp_path / "r/checkpoints/epoch-0040.json").read_text())
+    state = json.loads((tmp_path / "run/checkpoints/epoch-0040.json").read_text())
     assert state["precision"]["scale"] == scaler.get_scale() < 2.0**40
