@@ -363,3 +363,29 @@ def test_recurrent_networks_are_explained(kind: type[nn.RNNBase]) -> None:
     record = explain(model, x, model(x).detach().argmax(1), threat="inf:0.1", steps=5, only=["harmonicity", "energies"])
     assert record.harmonicity is not None
     assert record.energies is not None
+
+
+def test_an_optimizer_of_ones_own() -> None:
+    y, model = torch.arange(24) % 3, network()
+    before = model[0].weight.clone()
+    record = fit(model, (X, y), "plain", epochs=1, optimizer=torch.optim.RMSprop(model.parameters(), lr=1e-3))
+    assert record.optimizer == "RMSprop"
+    assert not torch.equal(model[0].weight, before)
+    same, other = network(), network()
+    fit(same, (X, y), "plain", epochs=2, lr=1e-2)
+    fit(other, (X, y), "plain", epochs=2, optimizer=lambda parameters: torch.optim.Adam(parameters, lr=1e-2))
+    torch.testing.assert_close(same[0].weight, other[0].weight)
+    with pytest.raises(ConfigError, match="The optimizer holds no parameter of the model"):
+        fit(network(), (X, y), "plain", epochs=1, optimizer=torch.optim.Adam(model.parameters()))
+    with pytest.raises(ConfigError, match="The optimizer's factory returned NoneType"):
+        fit(network(), (X, y), "plain", epochs=1, optimizer=lambda parameters: None)
+
+
+@pytest.mark.parametrize("kind", [*OUTPUTS, *IN_PLACE])
+def test_fit_trains_guards_and_validates_them(kind: str) -> None:
+    model = Around(after=OUTPUTS[kind]) if kind in OUTPUTS else Around(IN_PLACE[kind])
+    x, y = X.clone(), torch.arange(24) % 3
+    record = fit(model, (x, y), FiniteEnergy(THREAT), validation=(x, y), epochs=1)
+    assert record.history[0].validation_accuracy is not None
+    assert "alignment" in record.history[0].measured
+    assert torch.equal(x, X)

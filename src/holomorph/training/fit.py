@@ -12,6 +12,7 @@ from typing import Any
 
 from lightning_fabric import Fabric
 from torch import nn
+from torch.optim import Optimizer
 
 from holomorph._utils import progress
 from holomorph._utils.io import write_atomically
@@ -33,7 +34,7 @@ from holomorph.training.guard import make_guard
 from holomorph.training.last_batch import batch_size_of, check_last_batch
 from holomorph.training.loop import Loop
 from holomorph.training.pause import Pause, naming_the_lost
-from holomorph.training.settings import MakeScheduler, Settings
+from holomorph.training.settings import MakeOptimizer, MakeScheduler, Settings
 from holomorph.training.validation import Validation
 
 
@@ -49,7 +50,7 @@ def fit(
     validation: Validation | None = None,
     batch_size: int = 64,
     lr: float = 4e-3,
-    optimizer: str = "adam",
+    optimizer: str | Optimizer | MakeOptimizer = "adam",
     weight_decay: float = 0.0,
     ema: float | None = None,
     schedule: str | MakeScheduler = "one-cycle",
@@ -93,7 +94,8 @@ def fit(
     lr:
         Peak of the one-cycle schedule.
     optimizer:
-        ``"adam"``, ``"adamw"`` or ``"sgd"``.
+        ``"adam"``, ``"adamw"`` or ``"sgd"``; or an optimizer of torch that holds the model's parameters, or a function
+        that makes one of them, whose own learning rates are then the peaks of the schedule.
     weight_decay:
         Decay of the weights; biases and the scales of normalising layers, which have one dimension, are spared.
     ema:
@@ -275,7 +277,7 @@ def _record(loop: Loop, train: Training, started: str, kept: int) -> TrainRecord
         seed=s.seed,
         epochs=s.epochs,
         batch_size=batch_size_of(train, s.batch_size),
-        optimizer=s.optimizer,
+        optimizer=s.optimizer_name,
         lr=s.lr,
         weight_decay=s.weight_decay,
         ema=s.ema,

@@ -6,6 +6,8 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from holomorph.contract import logits_of
+
 
 class Mixed(nn.Module):
     """A module in mixed precision that a rule may differentiate by its input: Fabric's own wrapper forbids that."""
@@ -17,7 +19,7 @@ class Mixed(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Low precision inside, the input's outside."""
         with self.autocast():
-            return self.module(x).to(x.dtype)
+            return logits_of(self.module(x), len(x)).to(x.dtype)
 
 
 class Measured(nn.Module):
@@ -29,8 +31,7 @@ class Measured(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Convert inside; in single precision nothing is converted."""
-        outputs: Tensor = self.module(self.convert(x))
-        return outputs.to(x.dtype)
+        return logits_of(self.module(self.convert(x)), len(x)).to(x.dtype)
 
 
 def is_mixed(fabric: Fabric) -> bool:

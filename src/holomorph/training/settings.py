@@ -21,6 +21,9 @@ OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
     "sgd": torch.optim.SGD,
 }
 
+#: An optimizer of the user's own: the parameters to train to an optimizer of torch.
+MakeOptimizer = Callable[[Sequence[Tensor]], Optimizer]
+
 #: A schedule of the user's own: optimizer and total steps to a scheduler, which is stepped after every step.
 MakeScheduler = Callable[[Optimizer, int], LRScheduler]
 
@@ -39,7 +42,7 @@ class Settings:
     epochs: int = 6
     batch_size: int = 64
     lr: float = 4e-3
-    optimizer: str = "adam"
+    optimizer: str | Optimizer | MakeOptimizer = "adam"
     weight_decay: float = 0.0
     ema: float | None = None
     seed: int = 0
@@ -49,8 +52,10 @@ class Settings:
 
     def __post_init__(self) -> None:
         check_seed(self.seed)
-        if self.optimizer not in OPTIMIZERS:
+        if isinstance(self.optimizer, str) and self.optimizer not in OPTIMIZERS:
             raise unknown_name("optimizer", self.optimizer, OPTIMIZERS)
+        if not isinstance(self.optimizer, str | Optimizer) and not callable(self.optimizer):
+            raise ConfigError(f"The optimizer is {type(self.optimizer).__name__}. Name one, or give one of torch.")
         if isinstance(self.schedule, str) and self.schedule not in SCHEDULES:
             raise unknown_name("schedule", self.schedule, SCHEDULES)
         for name in ("epochs", "batch_size", "accumulate"):
@@ -67,6 +72,8 @@ class Settings:
 
     def make_optimizer(self, parameters: Sequence[Tensor]) -> Optimizer:
         """The optimizer; weights of one dimension, which are biases and scales of norms, do not decay."""
+        if not isinstance(self.optimizer, str):
+            return self._own_optimizer(parameters)
         extra = {"momentum": 0.9} if self.optimizer == "sgd" else {}
         groups: list[dict[str, Any]] = [{"params": list(parameters), "weight_decay": self.weight_decay}]
         if self.weight_decay > 0:
@@ -76,6 +83,25 @@ class Settings:
                       for part, decay in ((decaying, self.weight_decay), (spared, 0.0)) if part]  # fmt: skip
         return OPTIMIZERS[self.optimizer](groups, lr=self.lr, **extra)
 
+    def _own_optimizer(self, parameters: Sequence[Tensor]) -> Optimizer:
+        """The optimizer that was given or is made by the factory, if it trains this model."""
+        given = self.optimizer
+        made = given if isinstance(given, Optimizer | str) else given(parameters)
+        if not isinstance(made, Optimizer):
+            raise ConfigError(f"The optimizer's factory returned {type(made).__name__}. Return a torch optimizer.")
+        held = {id(p) for group in made.param_groups for p in group["params"]}
+        if not any(id(p) in held for p in parameters):
+            raise ConfigError("The optimizer holds no parameter of the model. Make it from model.parameters().")
+        return made
+
+    @property
+    def optimizer_name(self) -> str:
+        """The optimizer's name, or its class or factory."""
+        given = self.optimizer
+        if isinstance(given, str):
+            return given
+        return type(given).__name__ if isinstance(given, Optimizer) else getattr(given, "__qualname__", "own")
+
     def make_scheduler(self, optimizer: Optimizer, total: int) -> LRScheduler:
         """The schedule of the learning rate over so many steps."""
         make = SCHEDULES[self.schedule] if isinstance(self.schedule, str) else self.schedule
@@ -84,6 +110,6 @@ class Settings:
     def noted(self) -> dict[str, Any]:
         """What must be the same when a run is taken up again; what has its default is left out if it is new."""
         made = self.schedule if isinstance(self.schedule, str) else getattr(self.schedule, "__qualname__", "own")
-        found = {**vars(self), "schedule": None if made == "one-cycle" else made}
+        found = {**vars(self), "optimizer": self.optimizer_name, "schedule": None if made == "one-cycle" else made}
         found["accumulate"] = None if self.accumulate == 1 else self.accumulate
         return {key: value for key, value in found.items() if value is not None or key == "ema"}

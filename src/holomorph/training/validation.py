@@ -11,8 +11,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from holomorph._utils.devices import to_device
-from holomorph.contract import evaluating
-from holomorph.contract.outputs import logits_of
+from holomorph.contract import Guest, class_indices, evaluating
 
 #: Samples and labels, or a loader of pairs.
 Validation = tuple[Tensor, Tensor] | DataLoader[Any]
@@ -21,11 +20,11 @@ Validation = tuple[Tensor, Tensor] | DataLoader[Any]
 def accuracy(model: nn.Module, validation: Validation, batch_size: int, fabric: Fabric) -> float:
     """Share of correct predictions; process r of w looks at every w-th batch."""
     counts = torch.zeros(2, device=fabric.device)
-    with evaluating(model), torch.no_grad():
+    with evaluating(Guest(model)) as guest, torch.no_grad():
         for number, (x, y) in enumerate(_batches(validation, batch_size)):
             if number % fabric.world_size == fabric.global_rank:
                 x, y = to_device(x, fabric.device), to_device(y, fabric.device)
-                correct = (logits_of(model(x), len(x)).argmax(1) == y).sum()
+                correct = (guest(x).argmax(1) == class_indices(y)).sum()
                 counts = counts + torch.stack([correct, torch.full_like(correct, len(y))])
     if fabric.world_size > 1:
         counts = fabric.all_reduce(counts, reduce_op="sum")  # type: ignore[assignment]
