@@ -173,3 +173,26 @@ def test_many_activations_are_bounded_by_intervals_alone(monkeypatch):
     cheap = certify(model, x, y, threat=threat).threats[0]
     assert all(a <= b for a, b in zip(cheap.radii, tight.radii, strict=True))
     assert sum(cheap.radii) < sum(tight.radii)
+
+
+@pytest.mark.parametrize("norm", ["inf", 2, 1])
+def test_features_have_an_eps_and_walls_of_their_own(norm):
+    """On a linear classifier: what moves a rising, a free and a frozen feature can take from the margin, in units."""
+    from holomorph.threats.features import Features
+
+    model = nn.Linear(3, 2).double()
+    model.weight.data = torch.tensor([[1.0, -2.0, 5.0], [0.0, 0.0, 0.0]], dtype=D)
+    model.bias.data.zero_()
+    eps, wide = torch.tensor([0.5, 2.0, 0.0], dtype=D), torch.full((3,), 50.0, dtype=D)
+    features = Features(eps, -wide, wide, direction=torch.tensor([1, 0, 0]))
+    x = torch.tensor([[1.0, -2.0, 0.5], [0.5, -1.0, 0.1]], dtype=D)
+    y = torch.zeros(2, dtype=torch.long)
+    record = certify(model, x, y, threat=ThreatModel(norm, 1, features.hull), features=features, steps=10)
+    margin = model(x)[:, 0].detach()
+    exact = margin / 4  # the first feature may only rise, which helps; the second takes 2 * 2 a unit
+    radii = torch.tensor(record.threats[0].radii, dtype=D)
+    assert (radii <= exact.clamp(max=2) * (1 + 1e-9)).all()
+    assert (radii >= exact.clamp(max=2) - 2 / 2**10 - 1e-6).all()
+    assert record.features == features.record()
+    with pytest.raises(ConfigError, match="knows one eps for all features"):
+        certify(model, x, y, threat=ThreatModel(norm, 1, features.hull), features=features, method="smoothing")

@@ -19,6 +19,7 @@ from holomorph.enclosures.rounding import unit_roundoff
 from holomorph.enclosures.values import enclose
 from holomorph.errors import ModelError
 from holomorph.threats import ThreatModel
+from holomorph.threats.features import Features
 
 #: Up to how many activations ``auto`` bounds each by lines: the work grows with their number times a backward pass.
 TIGHT = 10_000
@@ -51,9 +52,12 @@ class Bounds:
     unit: float
     stages: tuple[Stage, ...]
     branching: Branching | None
+    features: Features | None = None
 
     @classmethod
-    def of(cls, model: Differentiable, x: Tensor, logits: Tensor, method: str) -> Bounds:
+    def of(
+        cls, model: Differentiable, x: Tensor, logits: Tensor, method: str, features: Features | None = None
+    ) -> Bounds:
         """Read the network, and see that its outputs on some samples are those of its layers.
 
         Raises
@@ -67,7 +71,7 @@ class Bounds:
         if method == "auto" and _activations(program, x[:1]) > TIGHT:
             stages = stages[:1]
         few = method == "branching" or (method == "auto" and x[0].numel() <= FEW)
-        return cls(program, unit, stages, Branching(program, unit) if few else None)
+        return cls(program, unit, stages, Branching(program, unit) if few else None, features)
 
     def radii(
         self, x: Tensor, y: Tensor, right: Tensor, threat: ThreatModel, steps: int
@@ -76,7 +80,11 @@ class Bounds:
         by: list[str | None] = [None] * len(x)
 
         def trial(rows: Tensor, radius: Tensor) -> Tensor:
-            names = self._prove(Region.around(x[rows], threat, radius), y[rows])
+            if self.features is None:
+                region = Region.around(x[rows], threat, radius)
+            else:
+                region = Region.within(x[rows], threat, radius, self.features)
+            names = self._prove(region, y[rows])
             for row, name in zip(rows.tolist(), names, strict=True):
                 by[row] = name or by[row]
             return torch.tensor([name is not None for name in names], device=x.device)

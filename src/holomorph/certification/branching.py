@@ -102,4 +102,6 @@ def _halves(parts: Region, slope: Tensor) -> tuple[Tensor, Tensor]:
 def _distance(whole: Region, low: Tensor, high: Tensor) -> Tensor:
     """How far the nearest point of each box is from the ball's centre, rounded down a little: (boxes,)."""
     nearest = whole.centre.clamp(low, high) - whole.centre
+    if whole.unit is not None:
+        nearest = torch.where(whole.unit > 0, nearest / whole.unit.clamp_min(1e-300), 0.0)
     return torch.linalg.vector_norm(nearest.flatten(1), ord=whole.p, dim=1) * (1 - 1e-12)

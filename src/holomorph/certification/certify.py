@@ -32,6 +32,7 @@ from holomorph.errors import ConfigError, unknown_name
 from holomorph.records.base import Interval
 from holomorph.records.certificate import CertificateRecord, Smoothing, ThreatCertificate
 from holomorph.threats import ThreatModel
+from holomorph.threats.features import Features
 
 Method = Literal["auto", "exact", "intervals", "slopes", "lines", "branching", "smoothing"]
 
@@ -55,6 +56,7 @@ def certify(
     threat: ThreatsLike = (),
     *,
     method: Method = "auto",
+    features: Features | None = None,
     n: int | None = None,
     steps: int = 5,
     batch_size: int = 50,
@@ -88,6 +90,9 @@ def certify(
         over the whole ball), ``"lines"`` (linear bounds backwards), ``"branching"`` (the ball in parts, for few
         features), ``"smoothing"``, or ``"auto"``: exact where it exists, else slopes and lines, first from cheap
         enclosures, then from tight ones, then by branching up to four features.
+    features:
+        Eps and range of each feature of a table, in which the threats then count; as in :func:`holomorph.evaluate`.
+        What is proved holds for every row between the walls, possible or not.
     n:
         Use the first n samples.
     steps:
@@ -131,7 +136,11 @@ def certify(
         raise unknown_name("method", method, get_args(Method))
     at_least_one(steps=steps, batch_size=batch_size)
     name = name or type(model).__name__
-    model, x, y, threats = receive(model, x, y, threat, n=n, batch_size=batch_size)
+    model, x, y, threats = receive(model, x, y, threat, n=n, batch_size=batch_size, boxed=features is None)
+    if features is not None:
+        features.check(x)
+        if method in ("smoothing", "exact"):
+            raise ConfigError(f"method={method!r} knows one eps for all features. Use method='auto'.")
     own = output(out, "certificate", ("certificate.json",), work="certificate.parts", resume=resume, force=force)
     with own as place, under_attack(model):
         parts = None if place is None else place.work_folder
@@ -140,8 +149,9 @@ def certify(
             smoothed = Smoothed(model, wide if sigma is None else sigma, draws, failure, 20 * batch_size, seed)
             found = _smoothed(model, x, y, threats, smoothed, parts)
         else:
-            found = _bounded(model, x, y, threats, method, steps, batch_size, parts)
-        facts = {"model": name, "data": data, "method": method, "seed": seed}
+            found = _bounded(model, x, y, threats, method, steps, batch_size, parts, features)
+        facts: dict[str, Any] = {"model": name, "data": data, "method": method, "seed": seed}
+        facts["features"] = None if features is None else features.record()
         record = _record(found, x, y, threats, facts | {"seconds": time.perf_counter() - started})
         if place is not None:
             record.save(place.file("certificate.json"))
@@ -151,20 +161,21 @@ def certify(
 
 def _bounded(
     model: Differentiable, x: Tensor, y: Tensor, threats: Sequence[ThreatModel], method: str, steps: int,
-    batch_size: int, parts: Path | None,
+    batch_size: int, parts: Path | None, features: Features | None,
 ) -> _Found:  # fmt: skip
     logits = Classifier(model).logits(x)
     predictions = logits.argmax(1)
     check_labels(y, logits.shape[1])
     right = (predictions == y) & logits.isfinite().all(1)
-    adapter = adapter_for(model) if method in ("auto", "exact") else None
+    adapter = adapter_for(model) if method in ("auto", "exact") and features is None else None
     if adapter is not None:
         exact = [adapter(model, x, threat).double() * right for threat in threats]
         return _Found(predictions, logits.shape[1], exact, [["exact" if r > 0 else None for r in row] for row in exact])
     if method == "exact":
         raise ConfigError(f"{type(model).__name__} has no exact certificate. Use method='auto'.")
-    bounds = Bounds.of(model, x, logits, method)
-    shelf = _shelf(model, x, y, parts, f"{method} {steps} {batch_size} {[t.model_dump() for t in threats]}")
+    bounds = Bounds.of(model, x, logits, method, features)
+    asked = f"{method} {steps} {batch_size} {[t.model_dump() for t in threats]} {features and features.record()}"
+    shelf = _shelf(model, x, y, parts, asked)
     found = _Found(predictions, logits.shape[1], [], [])
     with progress.bar("certifying", total=len(threats) * len(x)) as bar:
         for number, threat in enumerate(threats):

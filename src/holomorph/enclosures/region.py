@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -11,6 +12,9 @@ from torch import Tensor
 from holomorph.calculus.norms import per_sample
 from holomorph.enclosures.rounding import DOUBLE, SUM, gamma
 from holomorph.threats import ThreatModel
+
+if TYPE_CHECKING:
+    from holomorph.threats.features import Features
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,8 @@ class Region:
         1, 2 or infinity.
     radius:
         r, (batch,).
+    unit:
+        The length that counts as 1 along each feature, 0 where it is frozen; None for 1 everywhere.
 
     Examples
     --------
@@ -41,6 +47,23 @@ class Region:
     high: Tensor
     p: float
     radius: Tensor
+    unit: Tensor | None = None
+
+    @classmethod
+    def within(cls, x: Tensor, threat: ThreatModel, radius: Tensor, features: Features) -> Region:
+        """The same in units of each feature's own eps, between the features' walls.
+
+        Whole numbers, categories and relations are left out: the region holds every row that keeps them, and more.
+        """
+        x, radius = x.detach().double(), radius.to(x.device).double()
+        eps, low, high = (part.to(x.device) for part in (features.eps, features.low, features.high))
+        way = features.rows.direction.reshape(eps.shape).to(x.device)
+        reach = per_sample(radius, x) * eps
+        ends = torch.full_like(x, math.inf)
+        down = torch.where(way > 0, x, torch.nextafter(x - reach, -ends).maximum(low))
+        up = torch.where(way < 0, x, torch.nextafter(x + reach, ends).minimum(high))
+        down, up = (torch.where(features.free.to(x.device), part, x) for part in (down, up))
+        return cls(x, torch.minimum(down, x), torch.maximum(up, x), threat.p, radius, eps)
 
     @classmethod
     def around(cls, x: Tensor, threat: ThreatModel, radius: Tensor, dtype: torch.dtype = torch.float64) -> Region:
@@ -60,7 +83,7 @@ class Region:
 
     def rows(self, chosen: Tensor) -> Region:
         """Those of some samples, by number or by mask."""
-        return Region(self.centre[chosen], self.low[chosen], self.high[chosen], self.p, self.radius[chosen])
+        return Region(self.centre[chosen], self.low[chosen], self.high[chosen], self.p, self.radius[chosen], self.unit)
 
     @property
     def is_box(self) -> bool:
@@ -95,6 +118,7 @@ class Region:
         return torch.minimum(by_walls, self.radius * self.dual(torch.maximum(rise, descent)))
 
     def dual(self, rows: Tensor) -> Tensor:
-        """The dual norm of each row, rounded up: (rows, batch)."""
+        """The dual norm of each row, in units where there are any, rounded up: (rows, batch)."""
+        rows = rows if self.unit is None else rows * self.unit
         order = {1.0: math.inf, 2.0: 2.0, math.inf: 1.0}[self.p]
         return torch.linalg.vector_norm(rows.flatten(2), ord=order, dim=2) * SUM

@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from holomorph.records.base import Interval, Part, Record
+from holomorph.records.evaluation import FeatureRanges
 from holomorph.threats import ThreatModel
 
 
@@ -55,6 +56,7 @@ class CertificateRecord(Record):
     clean_interval: Interval
     threats: tuple[ThreatCertificate, ...]
     smoothing: Smoothing | None = None
+    features: FeatureRanges | None = Field(default=None, description="in whose eps the threats count")
     labels: tuple[int, ...] = ()
     predictions: tuple[int, ...] = Field(default=(), description="of the clean samples; -1 where smoothing abstained")
     seed: int = 0

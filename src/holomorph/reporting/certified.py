@@ -15,7 +15,8 @@ def beside(records: Sequence[Record]) -> CertificateRecord | None:
     found, proved = one(records, EvaluationRecord), one(records, CertificateRecord)
     if found is None or proved is None or proved.smoothing is not None:
         return None
-    return proved if found.samples_hash == proved.samples_hash else None
+    same = found.samples_hash == proved.samples_hash and found.features == proved.features
+    return proved if same else None
 
 
 def under(proved: CertificateRecord | None, result: ThreatResult) -> ThreatCertificate | None:
