@@ -13,8 +13,8 @@ from holomorph.errors import ConfigError, DataError
 from holomorph.evaluation.attack import attack
 from holomorph.evaluation.audit import audit
 from holomorph.evaluation.evaluate import evaluate
-from holomorph.evaluation.features import Features
 from holomorph.threats import ThreatModel
+from holomorph.threats.features import Features
 
 SCALE = torch.tensor([1.0, 100.0, 0.01, 10.0], dtype=torch.float64)
 ONCE = ThreatModel("inf", 1)

@@ -8,9 +8,9 @@ import torch
 from holomorph.errors import DataError
 from holomorph.evaluation.curves import accuracy_curve
 from holomorph.evaluation.evaluate import evaluate
-from holomorph.evaluation.features import Features
 from holomorph.evaluation.paired import versus
 from holomorph.threats import ThreatModel
+from holomorph.threats.features import Features
 from scenes import X, Y, halves
 
 

@@ -10,9 +10,9 @@ from holomorph.errors import DataError
 from holomorph.evaluation.attack import attack
 from holomorph.evaluation.audit import audit
 from holomorph.evaluation.evaluate import evaluate
-from holomorph.evaluation.features import Features
 from holomorph.threats import ThreatModel
 from holomorph.threats.constraints import clip, into, settle
+from holomorph.threats.features import Features
 
 D = torch.float64
 

@@ -128,7 +128,7 @@ class Asked:
 def attack(fabric: Fabric | None, asked: Asked, found: Found | None = None) -> None:
     """Evaluate on the first n test samples, or all there are; the first process writes the record."""
     from holomorph.evaluation.evaluate import evaluate as run
-    from holomorph.evaluation.features import Features
+    from holomorph.threats.features import Features
 
     found = found or asked.named.find()
     first, (x, y) = fabric is None or fabric.global_rank == 0, found.splits.part("test")

@@ -12,9 +12,10 @@ from holomorph.contract import check_labels, gradients
 from holomorph.contract.classifier import Classifier
 from holomorph.contract.guest import receive, under_attack
 from holomorph.contract.threats import ThreatLike
-from holomorph.evaluation.features import Features, InUnits
 from holomorph.evaluation.results import Results
 from holomorph.evaluation.runner import Runner
+from holomorph.evaluation.units import InUnits
+from holomorph.threats.features import Features
 from holomorph.threats.grid import grid_of
 
 

@@ -20,10 +20,10 @@ from holomorph.contract.outputs import are_probabilities
 from holomorph.errors import DataError
 from holomorph.evaluation.behaviour import AGREES, Behaviour, gradient_agreement, observe
 from holomorph.evaluation.consistency import inconsistencies
-from holomorph.evaluation.features import Features
 from holomorph.evaluation.pristine import Isolated, Snapshot
 from holomorph.evaluation.results import SLACK
 from holomorph.records.evaluation import EvaluationRecord, ThreatResult
+from holomorph.threats.features import Features
 
 
 @dataclass(frozen=True)

@@ -17,12 +17,13 @@ from holomorph.contract.guest import receive, under_attack
 from holomorph.contract.threats import ThreatsLike
 from holomorph.errors import ConfigError
 from holomorph.evaluation.attacking import Task, attack_all, attack_until, quickened
-from holomorph.evaluation.features import Features, InUnits
 from holomorph.evaluation.pristine import Snapshot
 from holomorph.evaluation.runner import Processes, Runner, Store, fingerprint
 from holomorph.evaluation.sequential import Stopping
 from holomorph.evaluation.summary import Description, to_record
+from holomorph.evaluation.units import InUnits
 from holomorph.records.evaluation import EvaluationRecord
+from holomorph.threats.features import Features
 from holomorph.threats.grid import grid_of, grid_of_columns
 
 #: What an evaluation leaves in its folder, and where its finished batches lie meanwhile.

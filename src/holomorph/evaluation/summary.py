@@ -22,7 +22,6 @@ from holomorph._utils.versions import versions
 from holomorph.evaluation.checks import ALL, Evidence
 from holomorph.evaluation.checks import run_checks as look
 from holomorph.evaluation.curves import accuracy_curve
-from holomorph.evaluation.features import Features
 from holomorph.evaluation.outcome import Outcome
 from holomorph.evaluation.paired import BASELINE, versus
 from holomorph.evaluation.plan import quick_samples
@@ -30,6 +29,7 @@ from holomorph.evaluation.results import Results
 from holomorph.evaluation.sequential import anytime_interval
 from holomorph.records.evaluation import Check, ClassResult, EvaluationRecord, Example, ThreatResult
 from holomorph.threats.constraints import FeatureThreat
+from holomorph.threats.features import Features
 
 #: Pictures kept for the report.
 GALLERY = 8

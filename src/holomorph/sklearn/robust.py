@@ -10,11 +10,11 @@ from torch import Tensor, nn
 from holomorph._utils.seeding import seed_for
 from holomorph.contract import check_batch
 from holomorph.errors import unknown_name
-from holomorph.evaluation.features import Features
 from holomorph.nn.classifiers import MLP, Normalise
 from holomorph.rules import parse
 from holomorph.sklearn.common import TorchClassifier, learned_threat, train
 from holomorph.threats import ThreatModel
+from holomorph.threats.features import Features
 
 UNITS = ("spread", "feature")
 

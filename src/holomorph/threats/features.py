@@ -9,11 +9,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from holomorph.contract import Differentiable
 from holomorph.errors import DataError
-from holomorph.evaluation.runner import fingerprint
 from holomorph.records.evaluation import FeatureRanges
 from holomorph.threats import ThreatModel
 from holomorph.threats.constraints import FeatureThreat
@@ -205,26 +203,3 @@ def _listed(values: Tensor) -> tuple[Any, ...]:
     """A tensor as nested tuples."""
     parts = torch.as_tensor(values)
     return tuple(_listed(part) for part in parts) if parts.ndim > 1 else tuple(parts.tolist())
-
-
-class InUnits(nn.Module):
-    """A model of samples in units: frozen features give no gradient, and what rounding puts past a wall comes back."""
-
-    def __init__(self, model: Differentiable, features: Features, dtype: torch.dtype) -> None:
-        super().__init__()
-        self.model = model
-        self.features = features
-        self.dtype = dtype
-        self.differentiable = getattr(model, "differentiable", True)
-
-    def forward(self, u: Tensor) -> Tensor:
-        """Return the model's outputs."""
-        f = self.features
-        x = f.decode(torch.where(f.free.to(u.device), u, u.detach()))
-        inside = x.detach().clamp(f.low.to(x.device), f.high.to(x.device))
-        return self.model((x + (inside - x.detach())).to(self.dtype))
-
-    def extra_repr(self) -> str:
-        """Say which units, and of which model: kept batches must not be mixed."""
-        f = self.features
-        return f"{fingerprint(self.model)}, {f.record()}"
