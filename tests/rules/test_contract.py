@@ -11,9 +11,8 @@ import torch
 from holomorph.errors import ConfigError, DataError, HolomorphWarning, ModelError
 from holomorph.rules import RULES, Plain
 from holomorph.threats import ThreatModel
-from holomorph.training.checkpoint import with_tensors, without_tensors
 from holomorph.training.fit import fit
-from rule_cases import ADVERSARIAL, IDLE, STILL, THREATS, batch, make, network
+from rule_cases import ADVERSARIAL, IDLE, STILL, THREATS, batch, make, network, stored
 
 every_rule = pytest.mark.parametrize("name", sorted(RULES))
 LINF = THREATS[0]
@@ -71,9 +70,7 @@ def test_same_seed_same_numbers_also_after_a_resume(name):
     first, second = make(name, LINF, seed=3), make(name, LINF, seed=3)
     assert torch.equal(step(first), step(second))
     resumed = make(name, LINF, seed=99)
-    tensors = {}
-    state = json.loads(json.dumps(without_tensors(first.state_dict(), "rule", tensors)))
-    resumed.load_state_dict(with_tensors(state, tensors))
+    resumed.load_state_dict(stored(first))
     assert torch.equal(step(first), step(resumed))
 
 

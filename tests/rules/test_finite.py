@@ -1,7 +1,5 @@
 """The finite energy: what holding its near end means, and that one backward pass at the near end suffices."""
 
-import json
-
 import pytest
 import torch
 from torch import nn
@@ -16,7 +14,7 @@ from holomorph.rules import NFGSM, FiniteEnergy, Plain
 from holomorph.rules.passes import Passes
 from holomorph.threats import ThreatModel
 from holomorph.threats.constraints import into
-from rule_cases import THREATS, batch, network
+from rule_cases import THREATS, batch, network, stored
 
 
 def gradients(model, loss):
@@ -198,7 +196,7 @@ def test_the_radius_of_now_is_kept_in_a_checkpoint():
     model, (x, y) = network(norm=False).eval(), batch()
     first, second = FiniteEnergy(THREATS[0], ramp=0.5), FiniteEnergy(THREATS[0], ramp=0.5)
     first._pace.now, first._pace.at, first._pace.follows = 0.2, 0.01, True
-    second.load_state_dict(json.loads(json.dumps(first.state_dict())))
+    second.load_state_dict(stored(first))
     assert torch.equal(at(first, 0.02)(model, x, y), at(second, 0.02)(model, x, y))
     assert first._pace == second._pace
     assert first._pace.at == 0.02
@@ -277,7 +275,7 @@ def test_strengthening_lengthens_the_path_at_once():
     x, y = torch.full((6, 5), 0.5, dtype=torch.float64), torch.tensor([0, 1, 2, 0, 1, 2])
     first, resumed = FiniteEnergy(THREATS[0]), FiniteEnergy(THREATS[0])
     first.strengthen()
-    resumed.load_state_dict(json.loads(json.dumps(first.state_dict())))
+    resumed.load_state_dict(stored(first))
     for rule in (first, resumed):
         model = Recorder()
         at(rule, 0.1)(model, x, y)

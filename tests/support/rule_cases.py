@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from holomorph.calculus.measures import Samples
 from holomorph.rules import RULES, Rule, build
 from holomorph.threats import ThreatModel
+from holomorph.training.checkpoint import with_tensors, without_tensors
 
 THREATS = [ThreatModel("inf", 0.1), ThreatModel(2, 0.5), ThreatModel(1, 1.0)]
 
@@ -44,3 +46,9 @@ def make(name: str, threat: ThreatModel, settings: dict[str, Any] | None = None,
     """Build a rule with those of the settings that it has."""
     known = {f.name for f in dataclasses.fields(RULES[name]) if f.init}
     return build(name, threat, **{k: v for k, v in {**(settings or {}), **more}.items() if k in known})
+
+
+def stored(rule: Rule) -> dict[str, Any]:
+    """The state of a rule as it comes back from a checkpoint: JSON, and tensors beside it."""
+    tensors: dict[str, Tensor] = {}
+    return with_tensors(json.loads(json.dumps(without_tensors(rule.state_dict(), "rule", tensors))), tensors)

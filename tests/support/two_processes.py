@@ -39,7 +39,7 @@ class Slowly(Plain):
     """Leaves time for a signal."""
 
     def loss(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-        time.sleep(0.05)
+        time.sleep(0.2)
         return super().loss(model, x, y)
 
 
@@ -62,10 +62,10 @@ def network(norm: nn.Module) -> nn.Sequential:
 
 
 def train(fabric: Fabric, folder: Path, form: str, *, slowly: bool = False, resume: bool = False) -> dict[str, Any]:
-    """Train three epochs with most of what several processes must agree on."""
+    """Train eight epochs with most of what several processes must agree on."""
     model = network(nn.Identity())
     record = fit(
-        model, data(form), Slowly() if slowly else Plain(), epochs=3, batch_size=16, weight_decay=0.01,
+        model, data(form), Slowly() if slowly else Plain(), epochs=8, batch_size=16, weight_decay=0.01,
         accumulate=2, clip=1.0, steps_per_epoch=6 if form == "stream" else None, checkpoint_steps=1,
         out=folder / form, validation=DataLoader(TensorDataset(*data("tensors")), 16), resume=resume,
         optimizer="adamw", fabric=fabric,
