@@ -24,7 +24,7 @@ from holomorph.rules.schedule import Pace, scaled
 from holomorph.threats import ThreatModel
 from holomorph.threats.constraints import into
 
-#: Of the steps of a path, in radii; those of its second half shrink.
+#: The length of a step of a path, as a share of the threat's radius. The steps of its second half are shorter.
 _STEP = 0.75
 
 #: From which l_inf radius on, in widths of the box, the path is followed throughout and has a third segment.
@@ -71,7 +71,8 @@ class FiniteEnergy(Rule):
     measure:
         Where x' is drawn; by default uniform in the ball of $r = \min(a, \sqrt n/4)$ times the threat's radius, n the
         number of coordinates and a = 1, 3, 4 for l_inf, l_2, l_1: in l_2 its effect to first order is then at most a
-        quarter of the worst step's. For a ball of your own r is its scale, for other measures 1.
+        quarter of the worst step's. If you pass a ball, r is its
+        scale. For every other measure r is 1.
     kept:
         $\kappa$ in [0, 1], the part of the noise that stays at the far end of a single step; by default
         $\min(1/2, 1/r)$.

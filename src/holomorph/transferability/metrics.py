@@ -22,9 +22,10 @@ class Arrays(NamedTuple):
 
 
 class Weights(NamedTuple):
-    """Which samples count: for success those that the target classifies correctly, (samples, targets); of each source.
+    """Which samples count.
 
-    The latter is (samples, sources).
+    ``right`` marks the samples that each target classifies correctly, shape (samples, targets): only these enter the
+    success rate. ``counted`` marks the samples that count for each source, shape (samples, sources).
     """
 
     right: NDArray[np.bool_]
