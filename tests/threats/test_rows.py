@@ -126,7 +126,7 @@ def test_an_evaluation_keeps_the_constraints_and_the_audit_asks_for_them(tmp_pat
     features, x, model = table(), rows(40), Linear()
     y = model(x).argmax(1)
     record = evaluate(model, x, y, threat=ThreatModel("inf", 1, features.hull), features=features, quick=True,
-                      checks=False, keep=tmp_path / "evaluation.npz")  # fmt: skip
+                      checks=False, out=tmp_path)  # fmt: skip
     assert 0 < record.robust < record.clean == 1
     assert Features.recorded(record.features, (9,)).record() == features.record()
     with np.load(tmp_path / "evaluation.npz") as kept:
