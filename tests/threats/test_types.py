@@ -39,8 +39,8 @@ def test_every_way_to_write_a_norm(written, norm, q):
     ("norm", "eps", "box", "message"),
     [
         ("3", 0.1, (0, 1), "Unknown norm '3'. Use inf, 2 or 1."),
-        ("inf", 0, (0, 1), "eps must be positive, not 0.0."),
-        ("inf", "-1/2", (0, 1), "eps must be positive, not -1/2."),
+        ("inf", 0, (0, 1), "eps must be positive and finite, not 0.0."),
+        ("inf", "-1/2", (0, 1), "eps must be positive and finite, not -1/2."),
         ("inf", "a", (0, 1), "eps 'a' is not a number or a fraction such as 8/255."),
         ("inf", "1/0", (0, 1), "eps '1/0' is not a number or a fraction such as 8/255."),
         ("inf", 8, (0, 1), "eps 8.0 exceeds the box [0, 1]"),

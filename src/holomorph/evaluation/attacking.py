@@ -13,7 +13,7 @@ from torch import Tensor
 
 from holomorph.attacks.base import Attack, Effort, Situation
 from holomorph.attacks.registry import named, plan, stronger
-from holomorph.contract import Differentiable
+from holomorph.contract import Differentiable, check_labels
 from holomorph.contract.classifier import Classifier
 from holomorph.errors import DataError
 from holomorph.evaluation.behaviour import AGREES, gradient_agreement, observe, off_grid_jump, tolerance
@@ -104,6 +104,7 @@ def attack_until(
 def quickened(model: Differentiable, task: Task) -> Task:
     """As many samples, and steps, as a minute allows at the speed that the model shows."""
     classifier = Classifier(model, differentiable=getattr(model, "differentiable", True))
+    check_labels(task.y, classifier.logits(task.x[:1]).shape[1])
 
     def once(x: Tensor, y: Tensor) -> float:
         wall, own = time.perf_counter(), time.process_time()
