@@ -88,7 +88,7 @@ class FreeAT(Rule):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what :meth:`state_dict` returned."""
         super().load_state_dict(state)
-        self.delta = None if state["delta"] is None else torch.as_tensor(state["delta"])
+        self.delta = None if state["delta"] is None else torch.as_tensor(state["delta"]).clone()
 
     def resume(self, states: Sequence[dict[str, Any]], process: int, processes: int) -> None:
         """Restore this process's δ; among another number of processes the whole batch's is dealt out anew."""
