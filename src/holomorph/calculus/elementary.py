@@ -20,6 +20,8 @@ from torch.overrides import TorchFunctionMode
 from holomorph.calculus.determinants import DETERMINANTS
 from holomorph.errors import ConfigError, ModelError, NotDifferentiableError
 
+_FAR = 1e30  #: an exponent that counts for nothing, and unlike infinity has derivatives
+
 
 def standardise(x: Tensor, axes: Sequence[int], eps: float) -> Tensor:
     r"""$(x - \bar x)/\sqrt{\operatorname{mean}(x - \bar x)^2 + \epsilon}$, squares without modulus: analytic."""
@@ -90,6 +92,13 @@ def rms_norm(
     return _affine(input * (input.square().mean(axes, keepdim=True) + floor).rsqrt(), weight, None)
 
 
+def logcumsumexp(input: Tensor, dim: int) -> Tensor:
+    """``torch.logcumsumexp``, whose third derivatives are NaN in torch; memory grows with the square of the length."""
+    rows = input.movedim(dim, -1)
+    later = torch.ones(rows.shape[-1], rows.shape[-1], dtype=torch.bool, device=rows.device).triu(1)
+    return rows[..., None, :].masked_fill(later, -_FAR).logsumexp(-1).movedim(-1, dim)
+
+
 def scaled_dot_product_attention(
     query: Tensor,
     key: Tensor,
@@ -153,12 +162,13 @@ def multi_head_attention_forward(
     return torch.nn.functional.linear(mixed.movedim(-2, 0).flatten(-2), out_proj_weight, out_proj_bias), None
 
 
-#: Normalisations by the names of torch's functions.
+#: Normalisations, and what else torch's reverse mode gets wrong, by the names of torch's functions.
 NORMS: dict[str, Callable[..., Any]] = {
     "layer_norm": layer_norm,
     "group_norm": group_norm,
     "instance_norm": instance_norm,
     "rms_norm": rms_norm,
+    "logcumsumexp": logcumsumexp,
 }
 #: All operations that are taken apart.
 COMPOSITES: dict[str, Callable[..., Any]] = {
@@ -185,7 +195,10 @@ class ElementaryOperations(TorchFunctionMode):
         """Replace the operations of the table."""
         name = getattr(func, "__name__", "")
         replaced = batch_norm if name == "batch_norm" else COMPOSITES.get(name, func)
-        return replaced(*args, **(kwargs or {}))
+        result = replaced(*args, **(kwargs or {}))
+        if torch.is_grad_enabled() or not isinstance(result, Tensor) or not result.is_floating_point():
+            return result
+        return result.detach()  # torch's forward mode would differentiate what a no_grad block makes
 
 
 def forward_mode(

@@ -13,10 +13,11 @@ else, gives it a ``grad_fn``.
 
 from __future__ import annotations
 
+import sys
 import weakref
 from abc import ABCMeta, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from typing import Any, Self
 
@@ -54,8 +55,10 @@ _graph: ContextVar[bool] = ContextVar("graph", default=True)
 def following() -> Iterator[None]:
     """Inside this context jets may go through a function; compiled modules run as they were before."""
     token = _graph.set(torch.is_grad_enabled())
+    compiling = "torch._dynamo" in sys.modules  # else nothing was compiled, and loading it takes seconds
+    eager = torch.compiler.set_stance("force_eager") if compiling else nullcontext()
     try:
-        with torch.inference_mode(False), torch.enable_grad(), torch.compiler.set_stance("force_eager"):
+        with torch.inference_mode(False), torch.enable_grad(), eager:
             yield
     finally:
         _graph.reset(token)

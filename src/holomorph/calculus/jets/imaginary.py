@@ -70,6 +70,8 @@ class ComplexJet(Carrier):
     def push(self, on_value: Call, on_parts: Call) -> Any:
         """Apply a map to the real part and its linear part to the imaginary one."""
         value, imaginary = on_value(self.value), on_parts(self.imaginary)
+        if isinstance(value, Tensor) and not value.is_floating_point():
+            raise NotHolomorphicError("A cast to whole numbers is not complex differentiable. Leave it out.")
         if isinstance(value, Tensor):
             return ComplexJet(value, imaginary)
         return tuple(ComplexJet(*parts) for parts in zip(value, imaginary, strict=True))

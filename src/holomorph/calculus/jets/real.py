@@ -6,6 +6,7 @@ Laplacian.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any, Self
 
@@ -163,12 +164,17 @@ def _forward_mode(name: str, call: Call, jets: list[Jet]) -> Any:
 
     check_nesting(name, smooth, values)
 
+    def named(f: Call, directions: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        try:
+            return forward_mode(f, values, directions)[1]
+        except (ModelError, RuntimeError) as error:
+            raise ModelError(f"A jet cannot follow {name}: {error}") from error
+
     def along(*directions: Tensor) -> tuple[Tensor, ...]:
-        return forward_mode(smooth, values, directions)[1]
+        return named(smooth, directions)
 
     def twice(*directions: Tensor) -> tuple[Tensor, ...]:
-        inner = lambda *t: torch.func.jvp(smooth, t, directions)[1]  # noqa: E731
-        return forward_mode(inner, values, directions)[1]
+        return named(lambda *t: torch.func.jvp(smooth, t, directions)[1], directions)
 
     firsts = _each(along, *(j.first for j in jets))
     seconds: list[Tensor | None] = [None] * len(firsts)
@@ -192,7 +198,9 @@ def _each(op: Call, *directions: Tensor) -> Any:
     if len(directions[0]) == 1:
         result = op(*(d.squeeze(0) for d in directions))  # unlike d[0], its backward pass copies nothing
         return result[None] if isinstance(result, Tensor) else tuple(r[None] for r in result)
-    return torch.vmap(op, randomness="same")(*directions)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "There is a performance drop")  # where torch has no batched kernel: no fault
+        return torch.vmap(op, randomness="same")(*directions)
 
 
 def _sum_of_squares(first: Tensor) -> Tensor:
