@@ -49,14 +49,13 @@ def _agrees(call: Callable[..., Any], tensors: tuple[Tensor, ...]) -> bool:
         return torch.randn(t.shape, generator=generator, dtype=t.dtype).to(t.device)
 
     directions = [draw(p) for p in points]
-    weights: list[Tensor] = []
+    with torch.no_grad(), draws.again():
+        weights = [draw(r) for r in _tensors(call(*points)) if r.is_floating_point()]
 
     def line(t: Tensor) -> Tensor:
         with draws.again(), sdpa_kernel(SDPBackend.MATH):
             result = call(*(p + t * d for p, d in zip(points, directions, strict=True)))
         floats = [r for r in _tensors(result) if r.is_floating_point()]
-        if not weights:
-            weights.extend(draw(r) for r in floats)
         return torch.stack([(w * r).sum() for w, r in zip(weights, floats, strict=True)]).sum()
 
     zero = torch.zeros((), dtype=points[0].dtype, device=points[0].device)

@@ -12,6 +12,7 @@ from torch.overrides import TorchFunctionMode
 
 from holomorph.calculus.draws import Draws
 from holomorph.calculus.elementary import NORMS
+from holomorph.calculus.elementary import batch_norm as elementary_batch_norm
 from holomorph.contract import Differentiable
 from holomorph.errors import ModelError
 
@@ -114,7 +115,8 @@ class _Norms(TorchFunctionMode):
     ) -> Any:
         if training or running_mean is None or running_var is None:
             running_mean, running_var = self._statistics_of(input)
-        return batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
+        apply = elementary_batch_norm if type(input) is Tensor else batch_norm  # the latter for jets
+        return apply(input, running_mean, running_var, weight, bias, False, momentum, eps)
 
     def _statistics_of(self, input: Tensor) -> _Statistics:
         if self._learned is not None:

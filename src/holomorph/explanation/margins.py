@@ -16,6 +16,7 @@ from torch import Tensor
 from holomorph.calculus.norms import dual_direction, norm, per_sample
 from holomorph.contract import Differentiable, check_batch
 from holomorph.errors import ConfigError, ModelError
+from holomorph.explanation.crossing import crossing
 from holomorph.explanation.linear_margin import Step, smallest_step
 from holomorph.threats import ThreatModel
 
@@ -32,9 +33,6 @@ _LONG, _SHORT, _ROUND = 0.95, 0.15, 2.0
 
 #: Runners-up to walk to alone where the common walk found no boundary.
 _ALONE = 3
-
-#: Bisections on the way to a crossing.
-_HALVINGS = 20
 
 
 class Margin(NamedTuple):
@@ -190,27 +188,15 @@ def _walk(
     turned, held = _margin(line, x, z, threat, wrong), _newton(line, x, z, radius, threat)
     distance = ((turned.distance + held) / 2).masked_fill(wrong, 0.0)
     found = turned._replace(distance=distance, crossed=crossed.masked_fill(wrong, 0.0))
-    return found if torch.isfinite(distance).all() else _reached(model, x, y, line, found, threat)
-
-
-def _reached(model: Differentiable, x: Tensor, y: Tensor, line: _Line, found: Margin, threat: ThreatModel) -> Margin:
-    """Where the last half-space lies outside the box: the crossing on the way to the box's far corner, if any.
-
-    The half-space is a tangent, and may miss the box although the boundary does not.
-    """
-    low, high = threat.box
-    inside, outside = x, torch.where(line.slope > 0, low, torch.where(line.slope < 0, high, x)).to(x)
-    with torch.no_grad():
-        crosses = ~torch.isfinite(found.distance) & (model(outside).argmax(1) != y)
-        for _ in range(_HALVINGS):
-            middle = (inside + outside) / 2
-            changed = per_sample(model(middle).argmax(1) != y, x)
-            inside, outside = torch.where(changed, inside, middle), torch.where(changed, middle, outside)
-    radius = norm(outside - x, threat.p)
+    if torch.isfinite(distance).all():
+        return found
+    crosses, point, radius = crossing(model, x, y, line.slope, threat)
+    crosses = crosses & ~torch.isfinite(distance)
+    nearer = torch.minimum(radius, found.crossed)
     return found._replace(
-        distance=torch.where(crosses, torch.minimum(radius, found.crossed), found.distance),
-        crossed=torch.where(crosses, torch.minimum(radius, found.crossed), found.crossed),
-        point=torch.where(per_sample(crosses, x), outside, found.point),
+        distance=torch.where(crosses, nearer, distance),
+        crossed=torch.where(crosses, nearer, found.crossed),
+        point=torch.where(per_sample(crosses, x), point, found.point),
     )
 
 

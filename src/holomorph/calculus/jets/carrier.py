@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 
 from holomorph.calculus.elementary import COMPOSITES
+from holomorph.calculus.jets.memory import shared, with_item, with_view, writes
 from holomorph.calculus.jets.nested import leaves, mapped
 from holomorph.calculus.jets.operations import (
     ADDING,
@@ -102,13 +103,13 @@ class Carrier(Tensor, metaclass=_AbstractTensor):  # type: ignore[metaclass]
         if name in LEAVING:
             raise ModelError(f"{name} leaves torch, where a jet cannot follow. Write it with torch operations.")
         if name in REFUSED:
-            raise _writes(name)
+            raise writes(name)
         constant = not torch.is_grad_enabled()  # in a no_grad block, or in a custom function
         with torch.set_grad_enabled(_graph.get()):
             if name == "setitem" or in_place(func, named):
                 return cls.write(name, func, arguments, named, constant)
             if named.get("out") is not None:
-                raise _writes(name)
+                raise writes(name)
             if constant:
                 plain = func(*mapped(_value, arguments), **mapped(_value, named))
                 return mapped(lambda leaf: carriers[0].stopped(leaf) if is_float(leaf) else leaf, plain)
@@ -143,7 +144,7 @@ class Carrier(Tensor, metaclass=_AbstractTensor):  # type: ignore[metaclass]
         if name in COMPOSITES:
             return cls.composite(name, args, kwargs)
         if name == "batch_norm":
-            return cls.frozen_batch_norm(*args, **kwargs)
+            return frozen_batch_norm(*args, **kwargs)
         call, carriers = slots(func, args, kwargs)
         first_only = len(carriers) == 1 and len(args) > 0 and args[0] is carriers[0]
         if name in AFFINE and first_only:
@@ -205,15 +206,15 @@ class Carrier(Tensor, metaclass=_AbstractTensor):  # type: ignore[metaclass]
         """An operation in place: the one with a result of its own, which the jet and its aliases then become."""
         target = args[0] if args else None
         if not isinstance(target, cls) or name in RANDOM or constant:
-            raise _writes(name)
+            raise writes(name)
         if name in {"setitem", "copy"}:
             index, new = args[1:3] if name == "setitem" else (..., args[1])
             new = new if isinstance(new, cls) else cls.lift(torch.as_tensor(new).to(target.value), target)
-            target.become(target.push_all(_with_item(index), [target, new]))
+            target.become(target.push_all(with_item(index), [target, new]))
             return target
         func, name = out_of_place(func, name)
         result = cls.apply_rule(name, func, args, {k: v for k, v in kwargs.items() if k != "inplace"})
-        if isinstance(result, cls) and result is not target and _shared(result.value, target.value):
+        if isinstance(result, cls) and result is not target and shared(result.value, target.value):
             raise ModelError(f"{name} in place changes a jet's shape. Use the one that returns a new tensor.")
         if isinstance(result, cls) and result.value.dtype != target.value.dtype:
             result = result.push(*2 * (lambda t: t.to(target.value.dtype),))
@@ -231,7 +232,7 @@ class Carrier(Tensor, metaclass=_AbstractTensor):  # type: ignore[metaclass]
             self._take(other)
             return self
         base, view = self.source
-        base.become(base.push_all(_with_view(view), [base, other]))
+        base.become(base.push_all(with_view(view), [base, other]))
         return self
 
     def _take(self, other: Any) -> None:
@@ -280,25 +281,24 @@ class Carrier(Tensor, metaclass=_AbstractTensor):  # type: ignore[metaclass]
         mask = func(torch.ones_like(jet.value), *args[1:], **kwargs)
         return jet.push(lambda t: t * mask, lambda t: t * mask)
 
-    @classmethod
-    def frozen_batch_norm(
-        cls,
-        input: Any,
-        mean: Tensor,
-        variance: Tensor,
-        weight: Tensor | None = None,
-        bias: Tensor | None = None,
-        training: bool = False,
-        momentum: float = 0.1,
-        eps: float = 1e-5,
-    ) -> Any:
-        """Batch normalisation as the affine map that it is once its statistics are fixed."""
-        shape = (1, -1, *(1,) * (input.ndim - 2))
-        scale = (variance + eps).rsqrt() * (1 if weight is None else weight)
-        shift = (0 if bias is None else bias) - mean * scale
-        return input.push(
-            lambda t: torch.addcmul(shift.reshape(shape), t, scale.reshape(shape)), lambda t: t * scale.reshape(shape)
-        )
+
+def frozen_batch_norm(
+    input: Any,
+    mean: Tensor,
+    variance: Tensor,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Any:
+    """Batch normalisation as the affine map that it is once its statistics are fixed."""
+    shape = (1, -1, *(1,) * (input.ndim - 2))
+    scale = (variance + eps).rsqrt() * (1 if weight is None else weight)
+    shift = (0 if bias is None else bias) - mean * scale
+    return input.push(
+        lambda t: torch.addcmul(shift.reshape(shape), t, scale.reshape(shape)), lambda t: t * scale.reshape(shape)
+    )
 
 
 def slots(func: Call, args: list[Any], kwargs: dict[str, Any]) -> tuple[Call, list[Any]]:
@@ -316,39 +316,10 @@ def _value(leaf: Any) -> Any:
     return leaf.value if isinstance(leaf, Carrier) else leaf
 
 
-def _writes(name: str) -> ModelError:
-    return ModelError(
-        f"{name} writes into a tensor inside a jet, which is not supported. Use an operation that returns a new tensor."
-    )
-
-
-def _with_item(index: Any) -> Call:
-    def write(t: Tensor, new: Tensor) -> Tensor:
-        t = t.clone()
-        t[index] = new
-        return t
-
-    return write
-
-
-def _with_view(view: Call) -> Call:
-    def write(t: Tensor, new: Tensor) -> Tensor:
-        t = t.clone()
-        view(t).copy_(new)
-        return t
-
-    return write
-
-
 def _note_views(jet: Carrier, call: Call, result: Any) -> None:
     """Let a jet and its views know of each other."""
     several = isinstance(result, tuple)
     for i, view in enumerate(result if several else [result]):
-        if isinstance(view, Carrier) and view is not jet and _shared(view.value, jet.value):
+        if isinstance(view, Carrier) and view is not jet and shared(view.value, jet.value):
             view.source = jet, (lambda t, i=i: call(t)[i]) if several else call
             jet.views.append(weakref.ref(view))
-
-
-def _shared(a: Tensor, b: Tensor) -> bool:
-    """Whether two tensors lie in the same memory."""
-    return a.numel() > 0 and a.untyped_storage().data_ptr() == b.untyped_storage().data_ptr()
