@@ -43,6 +43,12 @@ def test_records_on_the_same_samples_are_paired() -> None:
         versus(better, evaluate(halves, X, Y, ThreatModel(2, 0.1), quick=True, checks=False))
 
 
+def test_the_record_knows_the_names_of_the_classes() -> None:
+    named = evaluate(halves, X, Y, ThreatModel("inf", 0.05), quick=True, checks=False, class_names=("low", "high"))
+    assert [named.class_name(k) for k in (0, 1)] == ["low", "high"]
+    assert evaluate(halves, X, Y, ThreatModel("inf", 0.05), quick=True, checks=False).class_name(1) == "1"
+
+
 def test_records_in_other_units_are_not_paired() -> None:
     one, other = (
         evaluate(

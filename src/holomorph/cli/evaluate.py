@@ -157,6 +157,7 @@ def attack(fabric: Fabric | None, asked: Asked, found: Found | None = None) -> N
             fabric=fabric,
             name=found.name,
             data=found.splits.name,
+            class_names=found.splits.names,
             training_cost=found.training_cost,
             source=found.source,
         )

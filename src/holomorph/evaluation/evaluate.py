@@ -56,6 +56,7 @@ def evaluate(
     data: str = "",
     training_cost: float | None = None,
     source: dict[str, str] | None = None,
+    class_names: Sequence[str] = (),
 ) -> EvaluationRecord:
     r"""Attack a classifier as a sceptical reviewer would, and check the attacks themselves.
 
@@ -106,6 +107,8 @@ def evaluate(
     name, data, training_cost, source:
         For the record: what was evaluated, on what, the cost of training relative to plain training, and how an
         audit loads the model again.
+    class_names:
+        Of the classes in the order of their labels, for the report.
 
     Raises
     ------
@@ -133,7 +136,7 @@ def evaluate(
     model, x, y, threats = receive(model, x, y, threat, n=n, batch_size=batch_size, boxed=features is None)
     if features is not None:
         features.check(x)
-    description = Description(name, data, training_cost, source or {}, features, x.dtype)
+    description = Description(name, data, training_cost, source or {}, features, x.dtype, tuple(class_names))
     grid = grid_of(x) if features is None else None
     if features is not None:
         threats = [features.threat(t) for t in threats]

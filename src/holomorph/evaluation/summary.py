@@ -45,6 +45,7 @@ class Description:
     source: dict[str, str]
     features: Features | None = None
     dtype: torch.dtype | None = None
+    class_names: tuple[str, ...] = ()
 
     def raw(self, x: Tensor) -> Tensor:
         """Inputs in the units that the user knows."""
@@ -125,6 +126,7 @@ def _bare(found: Outcome, description: Description) -> EvaluationRecord:
         features=description.features.record() if description.features else None,
         attacks=tuple(found.attacks),
         per_class=_per_class(found),
+        class_names=description.class_names,
         labels=tuple(found.y.tolist()),
         predictions=tuple(found.predictions.tolist()),
         training_cost=description.training_cost,

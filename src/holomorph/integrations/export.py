@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,7 +115,9 @@ def _onnx(model: nn.Module, x: Tensor, path: Path, folder: Path) -> Callable[[Te
         import onnxscript  # noqa: F401  # torch writes ONNX with it
     except ImportError as error:
         raise MissingExtraError("onnxscript", "onnx") from error
-    written = torch.onnx.export(_program(model, x), (x[:2],), dynamo=True, verbose=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # torch's own, about its own trees
+        written = torch.onnx.export(_program(model, x), (x[:2],), dynamo=True, verbose=False)
     if written is None:
         raise ModelError("torch has written no ONNX program for this model. Export to pt2 instead.")
     write_atomically(path, written.model_proto.SerializeToString())
