@@ -13,7 +13,7 @@ from holomorph.training.load import load
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "run"
-    options = ["--data", "digits", "--model", "mlp", "--rule", "plain", "--epochs", "1", "--no-baseline", "--quiet"]
+    options = ["--data", "digits", "--model", "mlp", "--rule", "nfgsm", "--epochs", "1", "--no-baseline", "--quiet"]
     assert _status(["train", *options, "--out", str(folder)]) == DONE
     return folder
 
@@ -22,7 +22,7 @@ def test_weights_are_written_with_a_card(run, capsys):
     assert _status(["export", str(run), "--to", "safetensors"]) == DONE
     assert "of 64 test samples correct" in capsys.readouterr().err
     card = (run / "export" / "model-card.md").read_text()
-    assert card.startswith("# Model card: mlp on digits, trained by plain\n\nThis model has not been attacked yet.")
+    assert card.startswith("# Model card: mlp on digits, trained by nfgsm\n\nThis model has not been attacked yet.")
     assert "`model.safetensors` was read back" in card
     assert "every input value may change by up to 0.1" in card
 
