@@ -1,6 +1,7 @@
 # make run    train on the embedded digits, attack, write the report, say where it lies
 # make test   everything that must hold: lint, types, tests, doctests, documentation
 # make fuzz   random networks against independent derivatives, with a new seed, for FUZZ_SECONDS (an hour)
+# make test-fast   the tests without the slow ones, for the inner loop
 # make docs   the documentation, into site/
 # make test-newest   rules, training, calculus, evaluation, estimators on the newest torch; NEWEST_TESTS=... for others
 
@@ -16,7 +17,7 @@ NEWEST := .venv-newest/bin
 NEWEST_READY := .venv-newest/.ready
 NEWEST_TESTS ?= tests/rules tests/training tests/calculus tests/evaluation tests/sklearn
 
-.PHONY: run test test-newest docs fuzz clean
+.PHONY: run test test-fast test-newest docs fuzz clean
 
 run: $(READY)
 	$(BIN)/holomorph run $(RUN)
@@ -30,6 +31,9 @@ test: $(READY)
 
 fuzz: $(READY)
 	FUZZ_SEED=$${FUZZ_SEED:-$$(date +%s)} FUZZ_SECONDS=$${FUZZ_SECONDS:-3600} OMP_NUM_THREADS=1 $(BIN)/python -m pytest -s tests/fuzz
+
+test-fast: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow and not browser" tests
 
 docs: $(READY)
 	$(BIN)/mkdocs build --strict

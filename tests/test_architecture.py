@@ -1,0 +1,134 @@
+"""The house is as its map says: imports point downward, files are short, the page names every package."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+import typer
+
+import holomorph as hm
+from holomorph.cli import app
+
+PACKAGE = Path(hm.__file__).parent
+ROOT = PACKAGE.parents[1]
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+#: From the ground up; what stands in one row may not import its neighbours.
+FLOORS = (
+    {"errors"},
+    {"_utils"},
+    {"threats", "records"},
+    {"contract"},
+    {"calculus"},
+    {"nn", "enclosures"},
+    {"rules", "attacks", "data"},
+    {"exact"},
+    {"certification"},
+    {"evaluation"},
+    {"explanation", "transferability", "research", "reporting"},
+    {"training"},
+    {"comparison", "sklearn", "integrations"},
+    {"cli"},
+)
+LEVEL = {name: number for number, names in enumerate(FLOORS) for name in names}
+
+#: Imports inside a function may reach one floor up where a user is better served; each with its reason.
+UPWARD: dict[tuple[str, str], str] = {}
+
+
+def imports(path: Path) -> set[str]:
+    """Our packages that a file imports when it is itself imported; imports for type checkers do not count."""
+    tree = ast.parse(path.read_text())
+    found: set[str] = set()
+
+    def visit(node: ast.AST) -> None:
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            return
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            return
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("holomorph"):
+            names = [node.module] if node.module != "holomorph" else [f"holomorph.{a.name}" for a in node.names]
+            found.update(name.split(".")[1] for name in names if "." in name)
+        for child in ast.iter_child_nodes(node):
+            visit(child)
+
+    visit(tree)
+    return found
+
+
+def home(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def test_every_package_has_its_floor() -> None:
+    packages = {path.name for path in PACKAGE.iterdir() if path.is_dir() and path.name != "__pycache__"} | {"errors"}
+    assert packages == set(LEVEL)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_point_downward(path: Path) -> None:
+    if home(path) in LEVEL:
+        upward = {name for name in imports(path) - {home(path)} if LEVEL[name] >= LEVEL[home(path)]}
+        assert not upward, f"{path.relative_to(PACKAGE)} imports what stands beside or above it"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_files_are_short(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= 300
+
+
+def test_the_map_names_every_package_and_nothing_else() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    named = set(re.findall(r"^\| `(\w+)`", page, re.MULTILINE))
+    assert named == set(LEVEL)
+
+
+#: What a word means wherever it stands: its kind of value, and its default where all share one.
+WORDS = {"out": None, "resume": False, "force": False, "seed": 0, "n": None}
+MEASUREMENTS = ("compare", "certify", "evaluate", "explain", "fit", "transfer")
+
+
+def commands() -> dict[str, dict[str, inspect.Parameter]]:
+    return {c.name or "": dict(inspect.signature(c.callback).parameters) for c in app.registered_commands if c.callback}
+
+
+@pytest.mark.parametrize("name", MEASUREMENTS)
+def test_the_same_word_means_the_same_in_every_function(name: str) -> None:
+    found = inspect.signature(getattr(hm, name)).parameters
+    assert {"out", "resume", "force"} <= set(found)
+    for word in ("resume", "force"):
+        assert found[word].default is False
+        assert found[word].kind is inspect.Parameter.KEYWORD_ONLY
+    if "seed" in found:
+        assert found["seed"].default == 0
+
+
+@pytest.mark.parametrize("name", commands())
+def test_the_same_word_means_the_same_in_every_command(name: str) -> None:
+    options = commands()[name]
+    for word, option in options.items():
+        if word in ("resume", "force", "trust", "quiet"):
+            assert option.default is False
+        if word == "out":
+            assert option.default is None or isinstance(option.default, Path)
+            assert not (option.default and option.default.suffix), "a folder"
+
+
+@pytest.mark.parametrize(("function", "command"), [("fit", "train"), ("compare", "compare"), ("evaluate", "evaluate"),
+                                                   ("certify", "certify"), ("explain", "explain"),
+                                                   ("transfer", "transfer")])  # fmt: skip
+def test_a_command_has_the_defaults_of_its_function(function: str, command: str) -> None:
+    found, options = inspect.signature(getattr(hm, function)).parameters, commands()[command]
+    shared = (set(found) & set(options)) - {"out", "n", "threat", "epochs", "model", "data", "ema", "rule", "only"}
+    assert {"resume", "force", "seed"} - {"seed"} <= shared
+    for word in shared - {"name", "features", "baseline", "sigma"}:
+        assert options[word].default == found[word].default, f"{word} of {function} and of holomorph {command}"
+
+
+def test_help_is_the_functions_own() -> None:
+    assert isinstance(app, typer.Typer)
+    assert all(command.callback and command.callback.__doc__ for command in app.registered_commands)
