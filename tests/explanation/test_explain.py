@@ -13,9 +13,9 @@ from holomorph.errors import ConfigError, DataError, ModelError
 from holomorph.explanation.boundary import boundary, curvatures, tangent_share
 from holomorph.explanation.explain import explain
 from holomorph.explanation.harmonicity import harmonicity, weak_residual
+from holomorph.explanation.spikes import spikes, top_tenth
 from holomorph.explanation.validation import survivors, validate_margins
 from holomorph.records.explanation import ExplanationRecord
-from holomorph.research.spikes import spikes, top_tenth
 from holomorph.threats import ThreatModel
 
 

@@ -22,9 +22,9 @@ from holomorph.contract.threats import ThreatLike
 from holomorph.errors import ConfigError, DataError, unknown_name
 from holomorph.explanation.boundary import boundary
 from holomorph.explanation.harmonicity import harmonicity
+from holomorph.explanation.spikes import spikes
 from holomorph.explanation.validation import validate_margins
 from holomorph.records.explanation import ExplanationRecord
-from holomorph.research.spikes import spikes
 
 
 @gradients()
