@@ -85,3 +85,13 @@ def test_no_module_hides_a_public_name_of_its_package() -> None:
             importlib.import_module(f"holomorph.{package}.{name}")
         shadowed = {name for name in names & set(getattr(home, "__all__", ())) if inspect.ismodule(getattr(home, name))}
         assert not shadowed - {"jets", "special"}, f"holomorph.{package}"
+
+
+def test_every_kind_of_record_can_be_read() -> None:
+    from holomorph.records.base import Record
+    from holomorph.records.reading import KINDS
+
+    for found in pkgutil.iter_modules(hm.records.__path__):
+        importlib.import_module(f"holomorph.records.{found.name}")
+    kinds = {record.KIND for record in Record.__subclasses__() if record.__module__.startswith("holomorph.records.")}
+    assert kinds <= set(KINDS)
