@@ -39,9 +39,6 @@ FLOORS = (
 )
 LEVEL = {name: number for number, names in enumerate(FLOORS) for name in names}
 
-#: Files that stand higher than their package: features in units of their own wrap a model and are recorded.
-HIGHER = {"threats/features.py": "calculus"}
-
 #: Files that are being cut; nothing may be added to them.
 LONG = {"calculus/jets/carrier.py": 351, "explanation/margins.py": 317}
 
@@ -78,7 +75,7 @@ def test_every_package_has_its_floor() -> None:
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_imports_point_downward(path: Path) -> None:
     if home(path) in LEVEL:
-        floor = LEVEL[HIGHER.get(str(path.relative_to(PACKAGE)), home(path))]
+        floor = LEVEL[home(path)]
         upward = {name for name in imports(path) - {home(path)} if LEVEL[name] >= floor}
         assert not upward, f"{path.relative_to(PACKAGE)} imports what stands beside or above it"
 
