@@ -7,16 +7,17 @@ from pathlib import Path
 import pytest
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.strategies import SingleDeviceStrategy
 from torch import nn
 
 from holomorph.rules import parse
 from holomorph.training.fit import fit
-from pretend_device import PretendAccelerator, PretendDevice
+from pretend_device import DEVICE, PretendAccelerator, PretendDevice
 
 
 def fabric() -> Fabric:
     """An engine on the pretend device."""
-    return Fabric(accelerator=PretendAccelerator(), devices=1)
+    return Fabric(strategy=SingleDeviceStrategy(DEVICE, accelerator=PretendAccelerator()), devices=1)
 
 
 def network() -> nn.Module:
