@@ -1,7 +1,8 @@
 """Draw the figures that a study's page quotes from its results: ``python -m studies.summary QUESTION``.
 
-Every number in the JSON files of ``kept.results(QUESTION)`` becomes a line of ``studies/QUESTION/summary.csv``: the
-file, the path to the number, its value. A list with one entry a sample, a fold or a step gives its mean and its median.
+Every number in the JSON files of ``kept.results(QUESTION)`` stands in ``studies/QUESTION/summary.csv``. A line names
+the file, the path to some numbers, and their names with their values. A list with one entry a sample, a fold or a
+step gives its mean and its median.
 A table in a Markdown file of the same name, where a script writes one, stands for the JSON file.
 """
 
@@ -13,7 +14,7 @@ import json
 import math
 import re
 import statistics
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -103,14 +104,40 @@ def rows(question: str) -> Iterator[tuple[str, str, str]]:
             yield from ((stem, name, f"{value:.6g}") for name, value in numbers(content))
 
 
+def gathered(found: Iterable[tuple[str, str, str]]) -> Iterator[tuple[str, str, str]]:
+    """Numbers that stand beside each other in one line.
+
+    >>> list(gathered([("a", "rows | pgd | clean", "0.9"), ("a", "rows | pgd | robust", "0.5")]))
+    [('a', 'rows | pgd', 'clean=0.9; robust=0.5')]
+    """
+    lines: dict[tuple[str, str], list[str]] = {}
+    for file, figure, value in found:
+        path, _, name = figure.rpartition(" | ")
+        lines.setdefault((file, path), []).append(f"{name}={value.replace('; ', ', ')}")
+    yield from ((file, path, "; ".join(values)) for (file, path), values in lines.items())
+
+
+def read(question: str) -> Iterator[tuple[str, str, str]]:
+    """The file, path and value of every number of a question's summary."""
+    with (Path(__file__).parent / question / "summary.csv").open(newline="") as table:
+        for line in csv.DictReader(table):
+            for part in line["values"].split("; "):
+                name, _, value = part.rpartition("=")
+                yield line["file"], " | ".join(filter(None, (line["path"], name))), value
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("question", choices=QUESTIONS)
-    question = parser.parse_args().question
+    write(parser.parse_args().question)
+
+
+def write(question: str) -> None:
+    found = list(gathered(rows(question)))
     with (Path(__file__).parent / question / "summary.csv").open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(("file", "figure", "value"))
-        writer.writerows(rows(question))
+        writer.writerow(("file", "path", "values"))
+        writer.writerows(found)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ python -m studies.energy.pictures
 from __future__ import annotations
 
 import base64
-import csv
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +13,7 @@ from matplotlib.ticker import MaxNLocator
 
 from holomorph._utils.statistics import proportion_interval
 from holomorph.reporting.images import BASELINE, MODEL, Picture, canvas
+from studies.summary import read
 
 HERE = Path(__file__).parent
 PICTURES = HERE.parents[1] / "docs" / "pictures"
@@ -23,12 +23,11 @@ COLUMNS = {"clean": "clean", "pgd40 inf:0.05": "lâˆž 0.05", "pgd40 inf:0.1": "lâ
 def figures(file: str) -> dict[str, dict[str, float]]:
     """The figures of each row of a results file."""
     found: dict[str, dict[str, float]] = {}
-    with (HERE / "summary.csv").open(newline="") as table:
-        for line in csv.DictReader(table):
-            kind, _, rest = line["figure"].partition(" | ")
-            if line["file"] == file and kind == "rows":
-                row, _, figure = rest.partition(" | ")
-                found.setdefault(row, {})[figure] = float(line["value"])
+    for name, path, value in read("energy"):
+        kind, _, rest = path.partition(" | ")
+        if name == file and kind == "rows":
+            row, _, figure = rest.partition(" | ")
+            found.setdefault(row, {})[figure] = float(value)
     return found
 
 

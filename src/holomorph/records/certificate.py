@@ -7,8 +7,8 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from holomorph.records.base import Interval, Part, Record
-from holomorph.records.evaluation import FeatureRanges
 from holomorph.threats import ThreatModel
+from holomorph.threats.ranges import FeatureRanges
 
 
 class Smoothing(Part):

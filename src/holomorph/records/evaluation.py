@@ -14,6 +14,7 @@ from pydantic import Field
 
 from holomorph.records.base import Interval, Part, Record
 from holomorph.threats import ThreatModel
+from holomorph.threats.ranges import FeatureRanges
 
 #: What a check can say. "not run" always comes with its reason.
 Verdict = Literal["pass", "warn", "fail", "not run"]
@@ -93,20 +94,6 @@ class Example(Part):
     prediction_adversarial: int
     baseline_prediction: int | None = None
     baseline_prediction_adversarial: int | None = None
-
-
-class FeatureRanges(Part):
-    """Eps and range of each feature, flattened; the eps and the distances of the record count in units of these eps."""
-
-    eps: tuple[float, ...] = Field(description="0: frozen")
-    low: tuple[float, ...]
-    high: tuple[float, ...]
-    direction: tuple[float, ...] = Field(default=(), description="1: may only rise, -1: may only fall")
-    whole: tuple[bool, ...] = Field(default=(), description="which are whole numbers")
-    groups: tuple[int, ...] = Field(default=(), description="the one-hot group of each, 0 for none")
-    matrix: tuple[tuple[float, ...], ...] = Field(default=(), description="relations: matrix x <= bound")
-    bound: tuple[float, ...] = ()
-    equal: tuple[bool, ...] = Field(default=(), description="relations that are equalities")
 
 
 class PairedDifference(Part):

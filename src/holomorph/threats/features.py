@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from holomorph.errors import DataError
-from holomorph.records.evaluation import FeatureRanges
 from holomorph.threats import ThreatModel
 from holomorph.threats.constraints import FeatureThreat
+from holomorph.threats.ranges import FeatureRanges
 from holomorph.threats.rows import Rows
 
 #: The constraints that may be left out.

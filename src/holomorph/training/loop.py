@@ -21,6 +21,7 @@ from holomorph.records.training import Epoch
 from holomorph.rules.base import Rule
 from holomorph.training import checkpoint
 from holomorph.training.batches import Batches
+from holomorph.training.best import WORSE, Best
 from holomorph.training.course import Course
 from holomorph.training.guard import Guard
 from holomorph.training.pause import Pause
@@ -31,18 +32,6 @@ from holomorph.training.validation import Validation, accuracy
 
 #: What a run needs to go on: tensors by name, and what JSON can hold.
 State = tuple[dict[str, Tensor], dict[str, Any]]
-
-#: From which loss of robust accuracy on a run ends with the weights of its best epoch instead of its last.
-WORSE = 0.02
-
-
-@dataclass(frozen=True)
-class Best:
-    """The most robust epoch so far, with the weights that the run would have ended with there."""
-
-    robust: float = -1.0
-    epoch: int = 0
-    weights: dict[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass
