@@ -190,4 +190,6 @@ def test_a_quick_evaluation_is_not_exported_to_the_leaderboard(folder: Path) -> 
     arguments = ("evaluate", "disguised_models:small", "--weights", "honest.safetensors", *COMMON)
     assert status(*arguments, "--robustbench", "board.json") == 2
     assert not Path("board.json").exists()
-    assert json.loads(Path("evaluation.json").read_text())["kind"] == "evaluation", "what was found is not lost"
+    assert json.loads(Path("evaluation/evaluation.json").read_text())["kind"] == "evaluation", (
+        "what was found is not lost"
+    )

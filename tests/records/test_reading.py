@@ -30,7 +30,7 @@ def test_a_folder_gives_its_records_in_the_order_of_their_kinds(tmp_path):
     run.save(tmp_path / "train.json")
     (tmp_path / "config.json").write_text('{"kind": "something else"}')
     (tmp_path / "notes.json").write_text("[1, 2]")
-    assert read_folder(tmp_path) == [run, found]
+    assert read_folder(tmp_path) == [run, found.sealed()]
 
 
 def test_every_kind_names_a_class_of_that_kind():

@@ -98,7 +98,7 @@ def test_eps_counts_in_standard_deviations_of_each_feature():
     """Income in thousands of euros and age in decades: the same classifier as for one unit each."""
     X, y = make_moons(80, noise=0.1, random_state=0)
     scaled = X * [1e3, 1e-2]
-    one, other = (RobustClassifier(epochs=5, width=8, random_state=0).fit(part, y) for part in (X, scaled))
+    one, other = (RobustClassifier(epochs=30, width=16, random_state=0).fit(part, y) for part in (X, scaled))
     np.testing.assert_allclose(one.predict_proba(X), other.predict_proba(scaled), rtol=1e-6)
     record = evaluate(other, scaled, y, other.threat_, features=other.features_, quick=True, checks=False)
     assert 0 < record.robust <= record.clean

@@ -30,7 +30,7 @@ def halving_with(join: Callable[[list[T]], T], run: Callable[..., T], *tensors: 
     try:
         return run(*tensors)
     except (MemoryError, RuntimeError) as error:
-        if size == 1 or not _out_of_memory(error):
+        if size == 1 or not out_of_memory(error):
             raise
     half = size // 2
     _say(size, half)
@@ -44,6 +44,7 @@ def _say(size: int, half: int) -> None:
     log.warning("Out of memory with a batch of %d; going on with %d. Give a smaller batch size.", size, half)
 
 
-def _out_of_memory(error: BaseException) -> bool:
+def out_of_memory(error: BaseException) -> bool:
+    """Whether memory, on the host or a device, is what an error is about."""
     text = str(error).lower()
     return isinstance(error, MemoryError) or "out of memory" in text or "can't allocate memory" in text

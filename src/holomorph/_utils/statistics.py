@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -149,7 +150,9 @@ def bootstrap(
     value = float(statistic(*samples))
     if len(samples[0]) < 2:
         return Interval(value=value, low=value, high=value, level=level)
-    with np.errstate(invalid="ignore"):  # SciPy also takes the standard error, which infinities do not have
+    with np.errstate(invalid="ignore"), warnings.catch_warnings():
+        # SciPy also takes the standard error and an interval, which infinities and constants do not have.
+        warnings.simplefilter("ignore", stats.DegenerateDataWarning)
         found = stats.bootstrap(
             (np.arange(len(samples[0])),),
             lambda rows: statistic(*(s[rows] for s in samples)),

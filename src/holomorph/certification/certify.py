@@ -136,11 +136,9 @@ def certify(
         raise unknown_name("method", method, get_args(Method))
     at_least_one(steps=steps, batch_size=batch_size)
     name = name or type(model).__name__
-    model, x, y, threats = receive(model, x, y, threat, n=n, batch_size=batch_size, boxed=features is None)
-    if features is not None:
-        features.check(x)
-        if method in ("smoothing", "exact"):
-            raise ConfigError(f"method={method!r} knows one eps for all features. Use method='auto'.")
+    model, x, y, threats = receive(model, x, y, threat, n=n, batch_size=batch_size, features=features)
+    if features is not None and method in ("smoothing", "exact"):
+        raise ConfigError(f"method={method!r} knows one eps for all features. Use method='auto'.")
     own = output(out, "certificate", ("certificate.json",), work="certificate.parts", resume=resume, force=force)
     with own as place, under_attack(model):
         parts = None if place is None else place.work_folder

@@ -19,6 +19,7 @@ from holomorph.contract.model import Differentiable, FixedBatch, accepted_batch,
 from holomorph.contract.threats import ThreatsLike, as_threats
 from holomorph.errors import HolomorphWarning
 from holomorph.threats import ThreatModel
+from holomorph.threats.features import Features
 
 
 class Received(NamedTuple):
@@ -38,7 +39,7 @@ def receive(
     *,
     n: int | None = None,
     batch_size: int | None = None,
-    boxed: bool = True,
+    features: Features | None = None,
 ) -> Received:
     """Take what a user gives to a measurement, or refuse it.
 
@@ -54,8 +55,8 @@ def receive(
         The first n samples only.
     batch_size:
         How many samples the model is given at a time, should it take that number only.
-    boxed:
-        Whether the samples lie in the box of the threats.
+    features:
+        Eps and range of each feature, inside which the samples must lie; otherwise they lie in the threats' box.
 
     Raises
     ------
@@ -74,7 +75,9 @@ def receive(
         text = f"{n} samples were asked for, but there are {len(samples)}: all of them are used."
         warnings.warn(text, HolomorphWarning, stacklevel=3)
     check_form(labels, soft=False)
-    check_samples(samples, labels, box=found[0].box if boxed else None)
+    check_samples(samples, labels, box=found[0].box if features is None else None)
+    if features is not None:
+        features.check(samples)
     samples, labels = suited(model, samples), suited(model, labels)
     only = accepted_batch(model, samples, batch_size)
     return Received(model if only is None else FixedBatch(model, only), samples, labels, found)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from holomorph._utils.memory import out_of_memory
 from holomorph.contract.outputs import are_probabilities, logits_of
 from holomorph.errors import DataError, HolomorphError, HolomorphWarning, ModelError
 
@@ -145,6 +146,8 @@ def accepted_batch(model: Differentiable, x: Tensor, batch_size: int | None) -> 
             except HolomorphError:
                 raise
             except Exception as error:  # whatever a user's forward raises
+                if out_of_memory(error):
+                    return None  # fewer samples will do
                 failure = failure or error
             else:
                 return None if failure is None else size

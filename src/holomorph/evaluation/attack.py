@@ -70,9 +70,8 @@ def attack(
     (tensor([True]), True)
     """
     runner = Runner(seed, batch_size)
-    model, x, y, (threat,) = receive(model, x, y, threat, batch_size=batch_size, boxed=features is None)
+    model, x, y, (threat,) = receive(model, x, y, threat, batch_size=batch_size, features=features)
     if features is not None:
-        features.check(x)
         model, threat, x = InUnits(model, features, x.dtype), features.threat(threat), features.encode(x)
     with under_attack(model):
         classifier = Classifier(model)

@@ -134,9 +134,7 @@ def evaluate(
     stopping, first = Stopping(decide, precision), Snapshot(model)
     runner = Runner(seed, batch_size, fabric=fabric)
     name = name or type(model).__name__
-    model, x, y, threats = receive(model, x, y, threat, n=n, batch_size=batch_size, boxed=features is None)
-    if features is not None:
-        features.check(x)
+    model, x, y, threats = receive(model, x, y, threat, n=n, batch_size=batch_size, features=features)
     description = Description(name, data, training_cost, source or {}, features, x.dtype, tuple(class_names))
     grid = grid_of(x) if features is None else None
     if features is not None:
