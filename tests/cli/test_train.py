@@ -122,7 +122,8 @@ def test_a_run_that_is_not_there_or_not_finished(folder, capsys):
 
 def test_our_own_mistakes_exit_with_1_and_ask_for_a_report(folder, capsys, monkeypatch):
     monkeypatch.setattr("holomorph.cli.train.EPOCHS", None)
-    assert _status(arguments(folder)) == 1
+    asked = ["train", "--data", f"npz:{folder / 'data.npz'}", "--threat", "inf:0.05", "--out", str(folder / "run")]
+    assert _status(asked) == 1
     assert "this is a mistake of ours" in capsys.readouterr().err
 
 

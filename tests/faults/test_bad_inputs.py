@@ -93,6 +93,8 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
 @pytest.mark.parametrize("entrance", ENTRANCES)
 @pytest.mark.parametrize("bad", BAD)
 def test_it_is_refused_with_the_same_sentence_everywhere(bad: str, entrance: str) -> None:
+    if (bad, entrance) == ("bytes", "fit"):
+        pytest.skip("fit takes 8-bit images and divides them itself")
     change, sentence = BAD[bad]
     given = {"model": linear(), "x": X, "y": Y, "threat": "inf:0.1"} | change
     if bad == "too large":

@@ -7,6 +7,7 @@ import os
 import signal
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from holomorph._utils.io import write_atomically
 from holomorph.cli import BAD_INPUT, INTERRUPTED, _status
 from holomorph.cli.faults import catch_signals
 from holomorph.errors import ConfigError, StorageError
+from holomorph.training.loop import Loop
 
 X = torch.rand(24, 2, generator=torch.Generator().manual_seed(0))
 Y = (X[:, 0] > X[:, 1]).long()
@@ -189,7 +191,13 @@ def test_a_request_to_end_is_answered_as_ctrl_c_is(
 ) -> None:
     before = {known: signal.getsignal(known) for known in (signal.SIGTERM, signal.SIGHUP)}
     catch_signals()
-    monkeypatch.setattr("holomorph.training.fit.run", lambda *_: os.kill(os.getpid(), getattr(signal, name)))
+    epoch = Loop.run_epoch
+
+    def asked_to_end(self: Loop, *arguments: Any) -> object:
+        os.kill(os.getpid(), getattr(signal, name))
+        return epoch(self, *arguments)
+
+    monkeypatch.setattr(Loop, "run_epoch", asked_to_end)
     try:
         assert _status(["train", "--epochs", "1", "--quiet", "--out", str(tmp_path / "run")]) == INTERRUPTED
     finally:

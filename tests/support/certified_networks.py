@@ -10,7 +10,7 @@ from holomorph.nn.classifiers import CNN, Normalise, Sine
 from holomorph.threats import ThreatModel
 
 NORMS = ("inf", "2", "1")
-EPS = {"inf": 0.1, "2": 0.5, "1": 2.0}
+EPS = {"inf": 0.05, "2": 0.25, "1": 0.5}
 CLASSES = 4
 
 

@@ -62,6 +62,7 @@ def attack(
 
     Examples
     --------
+    >>> from holomorph.threats import ThreatModel
     >>> import torch
     >>> linear = lambda x: torch.stack([x[:, 0], x[:, 1]], 1)
     >>> x, y = torch.tensor([[0.7, 0.5]]), torch.tensor([0])

@@ -91,6 +91,7 @@ def explain(
 
     Examples
     --------
+    >>> from torch import nn
     >>> import torch
     >>> x = torch.rand(40, 2)
     >>> model = nn.Linear(2, 2)

@@ -79,6 +79,7 @@ class RobustTraining:
 def robust_accuracy(model: nn.Module, x: Tensor, y: Tensor, rule: Rule, steps: int) -> dict[str, float]:
     """Accuracy of one batch, ``accuracy``, and under PGD against the rule's threat, ``robust``; an upper bound.
 
+    >>> import torch
     >>> sorted(robust_accuracy(nn.Linear(2, 2), torch.rand(4, 2), torch.tensor([0, 1, 0, 1]), PGD("inf:0.1"), 2))
     ['accuracy', 'robust']
     """

@@ -93,13 +93,14 @@ class Rule(ABC):
         ModelError
             For outputs that are no logits.
         """
-        self._draw_on(x.device)
         if isinstance(model, Guest):  # a rule inside a rule
+            self._draw_on(x.device)
             return self._differentiable_loss(model, x, y)
         wanted = torch.is_grad_enabled()
         box = None if self.defends_against is None else self.defends_against.box
         with gradients():
             guest, x, y = self._watch.look(model, x, y, box)
+            self._draw_on(x.device)
             loss = self._differentiable_loss(guest, x, y)
         return loss if wanted else loss.detach()
 

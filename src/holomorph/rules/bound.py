@@ -16,6 +16,7 @@ def logit_bound(near: Tensor, far: Tensor, y: Tensor, *, label_smoothing: float 
 
     Source: Böhning 1992, "Multinomial logistic regression algorithm", for the Hessian.
 
+    >>> import torch
     >>> near, far, y = torch.zeros(1, 2), torch.tensor([[-1.0, 1.0]]), torch.tensor([0])
     >>> logit_bound(near, far, y)
     tensor([2.1931])

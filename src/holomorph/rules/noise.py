@@ -30,6 +30,7 @@ class GaussianNoise(Rule):
 
     Examples
     --------
+    >>> import torch
     >>> rule = GaussianNoise(ThreatModel(2, 0.5))
     >>> rule(nn.Linear(2, 3), torch.rand(4, 2), torch.tensor([0, 1, 2, 0])).backward()
     """

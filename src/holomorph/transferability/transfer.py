@@ -108,6 +108,7 @@ def transfer(
 
     Examples
     --------
+    >>> from torch import nn
     >>> models = {"a": nn.Linear(4, 3), "b": nn.Linear(4, 3)}
     >>> x, y = torch.rand(6, 4), torch.tensor([0, 1, 2, 0, 1, 2])
     >>> record = transfer(models, x, y, threat=ThreatModel("inf", 0.05), steps=5)

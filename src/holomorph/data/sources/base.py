@@ -105,7 +105,7 @@ def divide(labels: NDArray[np.int64], share: float, seed: int = 0) -> tuple[NDAr
     Each class gives the rounded share of its samples, at least one where it has two or more.
 
     >>> kept, held = divide(np.array([0, 1] * 10), 0.2)
-    >>> len(kept), len(held), np.array([0, 1] * 10)[held].mean()
+    >>> len(kept), len(held), float(np.array([0, 1] * 10)[held].mean())
     (16, 4, 0.5)
     """
     generator, held = np.random.default_rng(seed), []

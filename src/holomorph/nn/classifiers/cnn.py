@@ -16,6 +16,7 @@ class CNN(nn.Sequential):
     conv 5x5 / 2 with ``width`` channels, conv 3x3 / 2 and conv 3x3 with twice as many, then 4 x ``width`` units.
     Below 16 pixels the first convolution keeps the size.
 
+    >>> import torch
     >>> CNN((1, 28, 28), 10)(torch.zeros(2, 1, 28, 28)).shape
     torch.Size([2, 10])
     """

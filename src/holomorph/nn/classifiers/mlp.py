@@ -14,6 +14,7 @@ from holomorph.nn.classifiers.parts import make_activation
 class MLP(nn.Sequential):
     """Fully connected layers on the flattened input; logits out.
 
+    >>> import torch
     >>> MLP((8, 8), 10)(torch.zeros(2, 8, 8)).shape
     torch.Size([2, 10])
     """

@@ -62,6 +62,7 @@ class ResNet(nn.Sequential):
 
     Source: He et al. 2016, "Identity mappings in deep residual networks".
 
+    >>> import torch
     >>> ResNet((3, 32, 32), 10, depth=8)(torch.zeros(2, 3, 32, 32)).shape
     torch.Size([2, 10])
     """
