@@ -40,6 +40,10 @@ class TrainingError(HolomorphError):
     """Training cannot go on, for instance because the loss is not finite."""
 
 
+class StoppedError(TrainingError):
+    """A training that ended early because the process was asked to end; a checkpoint was written."""
+
+
 class WorkerError(HolomorphError):
     """A process that shared the work was lost; what was finished is kept."""
 

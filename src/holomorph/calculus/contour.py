@@ -164,6 +164,8 @@ def on_circle(f: Differentiable, x: Tensor, v: Tensor, radius: float, points: in
     angles = torch.arange(points, dtype=x.real.dtype, device=x.device) * (2 * math.pi / points)
     angles = angles if x.is_complex() else angles[: points // 2 + 1]
     f = one_function(f, x)
+    if x.is_complex():
+        at_complex(f, x.detach())  # the first call, which says in which part torch has no complex operation
     if f.settled().random:  # many points at once would have masks of their own
         return torch.cat([_values(f, x, v, radius, angle[None]) for angle in angles])
     return _values(f, x, v, radius, angles)

@@ -26,7 +26,7 @@ from holomorph.cli import (
 from holomorph.cli.allocator import keep_memory
 from holomorph.cli.common import say, sentence
 from holomorph.cli.faults import catch_signals, users_fault
-from holomorph.errors import HolomorphError, HolomorphWarning
+from holomorph.errors import HolomorphError, HolomorphWarning, StoppedError
 
 app = typer.Typer(
     name="holomorph",
@@ -79,12 +79,12 @@ def _status(arguments: list[str]) -> int:
         return outcome if isinstance(outcome, int) else DONE
     except typer.Exit as stop:
         return stop.exit_code
+    except (KeyboardInterrupt, StoppedError):
+        say(f"holomorph: interrupted. {_how_to_go_on(arguments)}")
+        return INTERRUPTED
     except HolomorphError as error:
         say(f"holomorph: {sentence(error)}")
         return BAD_INPUT
-    except KeyboardInterrupt:
-        say(f"holomorph: interrupted. {_how_to_go_on(arguments)}")
-        return INTERRUPTED
     except (Exception, SystemExit) as error:
         return _unexpected(error)
 

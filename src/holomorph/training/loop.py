@@ -16,7 +16,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from holomorph._utils import progress
 from holomorph._utils.seeding import random_states, replaying, seed_for
-from holomorph.errors import ConfigError, TrainingError
+from holomorph.errors import ConfigError, StoppedError
 from holomorph.records.training import Epoch
 from holomorph.rules.base import Rule
 from holomorph.training import checkpoint
@@ -177,7 +177,7 @@ class Loop:
         self.course.check(self._last_good)
         self.save()
         if self.pause is not None and self.pause.told:
-            raise TrainingError(
+            raise StoppedError(
                 f"The training was told to stop at step {self.step}. It goes on from there with resume=True (--resume)."
             )
 
