@@ -17,7 +17,7 @@ NEWEST := .venv-newest/bin
 NEWEST_READY := .venv-newest/.ready
 NEWEST_TESTS ?= tests/rules tests/training tests/calculus tests/evaluation tests/sklearn
 
-.PHONY: run test test-fast test-newest docs fuzz clean
+.PHONY: run test test-fast test-newest campaign docs fuzz clean
 
 run: $(READY)
 	$(BIN)/holomorph run $(RUN)
@@ -29,11 +29,15 @@ test: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 	$(BIN)/mkdocs build --strict --quiet
 
+# Ten thousand attacks inside proved radii.
+campaign: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m campaign tests
+
 fuzz: $(READY)
 	FUZZ_SEED=$${FUZZ_SEED:-$$(date +%s)} FUZZ_SECONDS=$${FUZZ_SECONDS:-3600} OMP_NUM_THREADS=1 $(BIN)/python -m pytest -s tests/fuzz
 
 test-fast: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow and not browser" tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow and not browser and not campaign" tests
 
 docs: $(READY)
 	$(BIN)/mkdocs build --strict

@@ -19,7 +19,7 @@ def test_no_attack_succeeds_inside_a_proved_radius(norm):
     assert proved >= 6  # of 21 or 18: the test looks at something
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 def test_no_attack_succeeds_inside_a_proved_radius_of_ten_thousand(norm, dtype):
