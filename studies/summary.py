@@ -114,7 +114,13 @@ def gathered(found: Iterable[tuple[str, str, str]]) -> Iterator[tuple[str, str, 
     for file, figure, value in found:
         path, _, name = figure.rpartition(" | ")
         lines.setdefault((file, path), []).append(f"{name}={value.replace('; ', ', ')}")
-    yield from ((file, path, "; ".join(values)) for (file, path), values in lines.items())
+    joined: dict[tuple[str, str], list[str]] = {}
+    for (file, path), values in lines.items():
+        if len(values) == 1 or path.endswith(" | interval"):  # with what stands beside it one level up
+            path, _, name = path.rpartition(" | ")
+            values = [f"{name} | {value}" if name else value for value in values]
+        joined.setdefault((file, path), []).extend(values)
+    yield from ((file, path, "; ".join(values)) for (file, path), values in joined.items())
 
 
 def read(question: str) -> Iterator[tuple[str, str, str]]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
+from holomorph._utils.memory import halving, halving_with
 from holomorph.calculus.norms import norm, random_in_ball
 from holomorph.contract import Differentiable
 from holomorph.contract.classifier import Classifier
@@ -48,16 +50,16 @@ def observe(model: Differentiable, first: Snapshot, x: Tensor, threat: ThreatMod
     def ask(points: Tensor, before: tuple[Tensor, ...] = ()) -> Tensor:
         first.restore()
         for part in before:
-            classifier(part)
+            halving(classifier, part)
         torch.manual_seed(0)
-        return classifier(points)
+        return halving(classifier, points)
 
     fresh = ask(near)
     slack = tolerance(fresh) + 16 * (ask(near * (1 + torch.finfo(near.dtype).eps)) - fresh).abs().amax()
     stateful = any(_apart(ask(near, before), fresh, slack) for before in ((few,), (near,) * 5))
     torch.manual_seed(1)
     first.restore()
-    if _apart(classifier(near), fresh, slack):  # noise: another order draws other numbers
+    if _apart(halving(classifier, near), fresh, slack):  # noise: another order draws other numbers
         return Behaviour(stateful=stateful)
     singles = torch.cat([_alone(classifier, first, point) for point in torch.split(near[:8], 1)])
     company = _apart(singles, fresh[: len(singles)], slack) or _apart(ask(near.flip(0)).flip(0), fresh, slack)
@@ -125,6 +127,16 @@ def _edge(x: Tensor, threat: ThreatModel, generator: torch.Generator) -> Tensor:
 
 
 def _slope(classifier: Classifier, z: Tensor, y: Tensor, rival: Tensor) -> tuple[Tensor, Tensor]:
+    """The lead at each point and its gradient; in halves where memory ends."""
+    return halving_with(_joined, partial(_slope_at, classifier), z, y, rival)
+
+
+def _joined(parts: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    values, gradients = zip(*parts, strict=True)
+    return torch.cat(values), torch.cat(gradients)
+
+
+def _slope_at(classifier: Classifier, z: Tensor, y: Tensor, rival: Tensor) -> tuple[Tensor, Tensor]:
     with torch.enable_grad():
         leaf = z.detach().requires_grad_()
         logits = classifier(leaf)

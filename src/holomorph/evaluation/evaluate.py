@@ -123,6 +123,7 @@ def evaluate(
     Examples
     --------
     >>> from torch import nn
+    >>> from holomorph.threats import ThreatModel
     >>> model = nn.Sequential(nn.Linear(2, 2, bias=False))
     >>> _ = model[0].weight.data.copy_(torch.tensor([[1.0, 0.0], [0.0, 1.0]]))
     >>> x, y = torch.tensor([[0.9, 0.1], [0.52, 0.48]]), torch.tensor([0, 0])

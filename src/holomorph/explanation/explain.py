@@ -92,6 +92,7 @@ def explain(
     Examples
     --------
     >>> from torch import nn
+    >>> from holomorph.threats import ThreatModel
     >>> import torch
     >>> x = torch.rand(40, 2)
     >>> model = nn.Linear(2, 2)
