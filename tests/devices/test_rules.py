@@ -38,7 +38,9 @@ def test_a_step_neither_waits_nor_copies(pretend: PretendDevice, name: str, thre
 def test_no_rule_needs_double_precision(single: PretendDevice, name: str) -> None:
     model, (x, y) = network().float(), batch()
     model, x, y = single.put(model), single.put(x.float()), single.put(y)
-    make(name, THREATS[0])(model, x, y).backward()
+    loss = make(name, THREATS[0])(model, x, y)
+    loss.backward()
+    assert loss.dtype == x.dtype
 
 
 def test_the_same_seed_draws_the_same_numbers_on_the_device(pretend: PretendDevice) -> None:

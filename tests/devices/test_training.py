@@ -32,15 +32,15 @@ def task(samples: int) -> tuple[torch.Tensor, torch.Tensor]:
     return x, (x[:, 0] > x[:, 1]).long()
 
 
-@pytest.mark.parametrize("name", ["finite", "plain", "free(repeats=2)"])
+@pytest.mark.parametrize("name", ["finite", "pgd", "plain", "free(repeats=2)"])
 def test_a_step_neither_waits_nor_copies(pretend: PretendDevice, name: str) -> None:
     counts = []
-    for batches in (3, 9):
+    for batches in (3, 3, 9):  # the first run of a process also copies what is kept from then on
         pretend.reset()
         data = task(16 * batches)
         fit(network(), data, parse(name, "inf:0.1"), epochs=2, batch_size=16, fabric=fabric())
         counts.append((pretend.waits.total(), pretend.copies.total()))
-    assert counts[0] == counts[1]
+    assert counts[1] == counts[2]
 
 
 def test_a_run_with_everything_is_taken_up_again_on_the_device(pretend: PretendDevice, tmp_path: Path) -> None:
