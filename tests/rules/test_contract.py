@@ -194,7 +194,7 @@ def test_settings_are_json_and_cost_is_counted(name):
     assert rule.cost.passes >= Plain().cost.passes
 
 
-SINGLE = ["finite", "pgd"]
+SINGLE = ["finite", "pgd", "nfgsm", "trades", "fgsm-pgi", "harmonic", "hardy"]
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -205,6 +205,8 @@ def test_compiled_networks_are_served_or_refused():
         settings = {**STILL, "steps": 2}
         expected = gradients(model, make(name, LINF, settings)(model, x, y))
         found = gradients(model, make(name, LINF, settings)(compiled, x, y))
+        smaller = make(name, LINF, settings)(compiled, x[1:], y[1:])  # an incomplete last batch
+        assert torch.allclose(smaller, make(name, LINF, settings)(model, x[1:], y[1:])), name
         assert all(torch.allclose(a, b) for a, b in zip(expected, found, strict=True)), name
     for name in ("cure", "gradalign", "llr", "jacobian"):
         with pytest.raises(ConfigError, match=r"torch\.compile cannot"):

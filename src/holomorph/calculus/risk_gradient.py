@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
-from holomorph.errors import NotDifferentiableError
+from holomorph.errors import ConfigError, NotDifferentiableError
 
 #: What is said where no gradient reaches the input.
 CUT_OFF = (
@@ -14,14 +14,23 @@ CUT_OFF = (
     "Look for detach(), no_grad() or integer operations inside the model."
 )
 
+#: What is said where compiled code throws away what a second backward pass would need.
+DONATED = (
+    "The risk of one forward pass is differentiated twice here, and torch.compile frees what that needs after the "
+    "first time. Set torch._functorch.config.donated_buffer = False before the first step, or do not compile the model."
+)
 
-def input_gradient(risk: Tensor, x: Tensor, *, graph: bool = False) -> Tensor:
+
+def input_gradient(risk: Tensor, x: Tensor, *, graph: bool = False, keep: bool = False) -> Tensor:
     r"""$\nabla_x \ell$ of each sample, from the risks (batch,) of the points x that gave them.
 
-    ``graph`` says whether the gradient will itself be differentiated.
+    ``graph`` says whether the gradient will itself be differentiated, ``keep`` whether the risk will be
+    differentiated once more. Networks that went through ``torch.compile`` often allow neither.
 
     Raises
     ------
+    ConfigError
+        For a compiled network whose risk is to be differentiated twice.
     NotDifferentiableError
         For a network whose output is cut off from its input.
 
@@ -30,8 +39,10 @@ def input_gradient(risk: Tensor, x: Tensor, *, graph: bool = False) -> Tensor:
     tensor([[2., 2.]])
     """
     try:
-        (gradient,) = torch.autograd.grad(risk.sum(), x, create_graph=graph, retain_graph=True)
+        (gradient,) = torch.autograd.grad(risk.sum(), x, create_graph=graph, retain_graph=graph or keep)
     except RuntimeError as error:
+        if "donated" in str(error):
+            raise ConfigError(DONATED) from error
         if "does not require grad" not in str(error) and "not have been used" not in str(error):
             raise
         raise NotDifferentiableError(CUT_OFF) from None

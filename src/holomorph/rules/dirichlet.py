@@ -177,7 +177,9 @@ class Dirichlet(Rule):
 
     def _finite_difference(self, passes: Passes, x: Tensor, g: Tensor, y: Tensor) -> Tensor:
         # Only the input's gradient is asked for, and the clean forward pass serves the risk as well: 7 passes.
-        step = self.threat.radius * dual_direction(input_gradient(g, x), self.threat.p)
+        step = self.threat.radius * dual_direction(
+            passes.slope(x, g, lambda outputs: self._observe(outputs, y)), self.threat.p
+        )
         if self.box_aware:
             step = (x + step).clamp(*self.threat.box) - x
         return (self._observe(passes.again((x + step).detach()), y) - g).abs() ** self.power

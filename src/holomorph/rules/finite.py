@@ -166,7 +166,10 @@ class FiniteEnergy(Rule):
         with evaluating(model) if self._cancels else nullcontext():
             logits = (model if self._cancels else passes.first)(near)
         here = self.risk(logits, y)
-        gradient = input_gradient(here, near)
+        if self._cancels:
+            gradient = input_gradient(here, near)
+        else:
+            gradient = passes.slope(near, here, lambda logits: self.risk(logits, y))
         near = near.detach()
         with evaluating(model):
             end = self._far(model, threat, x, near, here.detach(), gradient, y)

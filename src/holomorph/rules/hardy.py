@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from holomorph.calculus.measures import Ball, Measure
 from holomorph.calculus.norms import dual_direction
-from holomorph.calculus.risk_gradient import input_gradient
 from holomorph.errors import ConfigError, NotHolomorphicError
 from holomorph.rules.base import Cost, Rule
 from holomorph.rules.passes import Passes
@@ -91,7 +90,9 @@ class Hardy(Rule):
             return risk.mean()
         v = corner(x, self.threat, self.generator)
         if self.along == "worst":
-            v = self.threat.radius * dual_direction(input_gradient(risk, drawn), self.threat.p)
+            v = self.threat.radius * dual_direction(
+                passes.slope(drawn, risk, lambda logits: self.risk(logits, y)), self.threat.p
+            )
         squares = [
             (self._on_circle(passes, drawn.detach(), v, k) - here).abs().square().sum(1) for k in range(self.points)
         ]

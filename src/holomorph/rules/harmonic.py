@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from holomorph.calculus.measures import Ball, Measure
 from holomorph.calculus.norms import dual_direction
 from holomorph.calculus.observables import SCALAR, observable
-from holomorph.calculus.risk_gradient import input_gradient
 from holomorph.errors import ConfigError
 from holomorph.rules.base import Cost, Rule
 from holomorph.rules.passes import Passes
@@ -95,7 +94,9 @@ class Harmonic(Rule):
         return risk + grown * (self.weight * energy + self.curvature * square)
 
     def _rise(self, passes: Passes, x: Tensor, here: Tensor, y: Tensor) -> Tensor:
-        step = self.threat.radius * dual_direction(input_gradient(here, x), self.threat.p)
+        step = self.threat.radius * dual_direction(
+            passes.slope(x, here, lambda logits: self._observe(logits, y)), self.threat.p
+        )
         return self._observe(passes.again(x.detach() + step), y) - here
 
     def _second_difference(self, passes: Passes, x: Tensor, here: Tensor, y: Tensor) -> Tensor:

@@ -12,7 +12,8 @@ from torch.nn.functional import batch_norm
 from torch.overrides import TorchFunctionMode
 
 from holomorph._utils.seeding import random_states, replaying
-from holomorph.rules.gradients import compiled_parts
+from holomorph.calculus.risk_gradient import input_gradient
+from holomorph.rules.gradients import compiled_parts, is_compiled
 
 _Statistics = tuple[Tensor, Tensor]
 
@@ -73,6 +74,17 @@ class Passes:
                 return _called_with(self.model, parameters, x)
         with self._same_masks(x), self._no_trace(), _inside(self._norms, _recalling(self._statistics)):
             return self.model(x)
+
+    def slope(self, x: Tensor, value: Tensor, objective: Callable[[Tensor], Tensor]) -> Tensor:
+        r"""$\nabla_x$ of the values (batch,) that ``objective`` made of the first pass through x.
+
+        The values can be differentiated by the parameters afterwards. Compiled code allows one derivative of a pass;
+        there the gradient is taken in a further pass through the same function.
+        """
+        if not is_compiled(self.model):
+            return input_gradient(value, x, keep=True)
+        leaf = x.detach().requires_grad_()
+        return input_gradient(objective(self.again(leaf)), leaf)
 
     def _remember(
         self,

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from holomorph.calculus.ascent import direction
 from holomorph.calculus.norms import project, random_in_ball
-from holomorph.calculus.risk_gradient import input_gradient
 from holomorph.rules.base import Cost, Rule
 from holomorph.rules.passes import Passes
 from holomorph.threats import ThreatModel
@@ -59,7 +58,7 @@ class PriorGuided(Rule):
         passes = Passes(model)
         start = (x + self._prior(x)).clamp(*self.threat.box).requires_grad_()
         before = passes.first(start)
-        gradient = input_gradient(self.risk(before, y), start)
+        gradient = passes.slope(start, self.risk(before, y), lambda logits: self.risk(logits, y))
         start = start.detach()
         delta = project(start - x + eps * direction(gradient, start, self.threat), self.threat.p, eps)
         moved = (x + delta).clamp(*self.threat.box)
