@@ -7,7 +7,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from holomorph.calculus import jets
 from holomorph.calculus.elementary import group_norm, layer_norm
-from holomorph.calculus.jets.carrier import following
+from holomorph.calculus.jets.following import following
 from holomorph.calculus.jets.normalisation import dual_group_norm, dual_layer_norm, dual_softmax
 from holomorph.calculus.jets.real import Jet
 from oracles import mixed_network

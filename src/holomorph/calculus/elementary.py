@@ -11,7 +11,7 @@ import functools
 import math
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -28,6 +28,19 @@ def standardise(x: Tensor, axes: Sequence[int], eps: float) -> Tensor:
     axes = list(axes)
     centred = x - x.mean(axes, keepdim=True)
     return centred * (centred.square().mean(axes, keepdim=True) + eps).rsqrt()
+
+
+class NormCall(NamedTuple):
+    """The arguments of ``torch.nn.functional.batch_norm``, by their names, however they were given."""
+
+    input: Any
+    running_mean: Any
+    running_var: Any
+    weight: Tensor | None = None
+    bias: Tensor | None = None
+    training: bool = False
+    momentum: float = 0.1
+    eps: float = 1e-5
 
 
 def layer_norm(
@@ -65,20 +78,12 @@ def instance_norm(
     return _by_channel(standardise(input, range(2, input.ndim), eps), weight, bias)
 
 
-def batch_norm(
-    input: Tensor,
-    running_mean: Tensor | None,
-    running_var: Tensor | None,
-    weight: Tensor | None = None,
-    bias: Tensor | None = None,
-    training: bool = False,
-    momentum: float = 0.1,
-    eps: float = 1e-5,
-) -> Tensor:
+def batch_norm(*args: Any, **kwargs: Any) -> Tensor:
     """``torch.nn.functional.batch_norm`` for plain tensors; batch statistics count as functions of the input."""
-    if not training and running_mean is not None and running_var is not None:
+    input, mean, variance, weight, bias, training, _, eps = NormCall(*args, **kwargs)
+    if not training and mean is not None and variance is not None:
         shape = (1, -1, *(1,) * (input.ndim - 2))
-        unit = (input - running_mean.reshape(shape)) * (running_var + eps).rsqrt().reshape(shape)
+        unit = (input - mean.reshape(shape)) * (variance + eps).rsqrt().reshape(shape)
         return _by_channel(unit, weight, bias)
     return _by_channel(standardise(input, [0, *range(2, input.ndim)], eps), weight, bias)
 

@@ -11,7 +11,7 @@ from torch.nn.functional import batch_norm, instance_norm
 from torch.overrides import TorchFunctionMode
 
 from holomorph.calculus.draws import Draws
-from holomorph.calculus.elementary import NORMS
+from holomorph.calculus.elementary import NORMS, NormCall
 from holomorph.calculus.elementary import batch_norm as elementary_batch_norm
 from holomorph.contract import Differentiable
 from holomorph.errors import ModelError
@@ -94,7 +94,7 @@ class _Norms(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Replace normalisations."""
         if func is batch_norm:
-            return self._batch_norm(*args, **(kwargs or {}))
+            return self._batch_norm(NormCall(*args, **(kwargs or {})))
         if func is instance_norm:
             args, kwargs = _without_trace(*args, **(kwargs or {}))
         plain = NORMS.get(getattr(func, "__name__", ""))
@@ -102,21 +102,12 @@ class _Norms(TorchFunctionMode):
             return plain(*args, **(kwargs or {}))
         return func(*args, **(kwargs or {}))
 
-    def _batch_norm(
-        self,
-        input: Any,
-        running_mean: Tensor | None,
-        running_var: Tensor | None,
-        weight: Tensor | None = None,
-        bias: Tensor | None = None,
-        training: bool = False,
-        momentum: float = 0.1,
-        eps: float = 1e-5,
-    ) -> Any:
-        if training or running_mean is None or running_var is None:
-            running_mean, running_var = self._statistics_of(input)
-        apply = elementary_batch_norm if type(input) is Tensor else batch_norm  # the latter for jets
-        return apply(input, running_mean, running_var, weight, bias, False, momentum, eps)
+    def _batch_norm(self, given: NormCall) -> Any:
+        if given.training or given.running_mean is None or given.running_var is None:
+            mean, variance = self._statistics_of(given.input)
+            given = given._replace(running_mean=mean, running_var=variance, training=False)
+        apply = elementary_batch_norm if type(given.input) is Tensor else batch_norm  # the latter for jets
+        return apply(*given)
 
     def _statistics_of(self, input: Tensor) -> _Statistics:
         if self._learned is not None:
@@ -141,10 +132,9 @@ def _without_trace(
     weight: Tensor | None = None,
     bias: Tensor | None = None,
     use_input_stats: bool = True,
-    momentum: float = 0.1,
-    eps: float = 1e-5,
+    **rest: float,
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """The arguments of InstanceNorm, so that it does not learn."""
     if use_input_stats:
         running_mean = running_var = None
-    return (input, running_mean, running_var, weight, bias, use_input_stats, momentum, eps), {}
+    return (input, running_mean, running_var, weight, bias, use_input_stats), rest

@@ -12,6 +12,7 @@ from torch.nn.functional import batch_norm
 from torch.overrides import TorchFunctionMode
 
 from holomorph._utils.seeding import random_states, replaying
+from holomorph.calculus.elementary import NormCall
 from holomorph.calculus.risk_gradient import input_gradient
 from holomorph.rules.gradients import compiled_parts, is_compiled
 
@@ -86,25 +87,17 @@ class Passes:
         leaf = x.detach().requires_grad_()
         return input_gradient(objective(self.again(leaf)), leaf)
 
-    def _remember(
-        self,
-        x: Tensor,
-        mean: Tensor | None,
-        var: Tensor | None,
-        weight: Tensor | None = None,
-        bias: Tensor | None = None,
-        training: bool = False,
-        momentum: float = 0.1,
-        eps: float = 1e-5,
-    ) -> Tensor:
-        if not training:
-            return batch_norm(x, mean, var, weight, bias, training, momentum, eps)
+    def _remember(self, given: NormCall) -> Tensor:
+        if not given.training:
+            return batch_norm(*given)
+        x, mean, var = given[:3]
         half = x.dtype in (torch.float16, torch.bfloat16)
         own = torch.zeros(2, x.shape[1], dtype=torch.float32 if half else x.dtype, device=x.device)
-        out = batch_norm(x, own[0], own[1], weight, bias, True, 1.0, eps)  # a momentum of 1 hands out the batch's own
+        # a momentum of 1 hands out the batch's own statistics
+        out = batch_norm(*given._replace(running_mean=own[0], running_var=own[1], momentum=1.0))
         if mean is not None and var is not None:
-            mean.mul_(1 - momentum).add_(own[0], alpha=momentum)
-            var.mul_(1 - momentum).add_(own[1], alpha=momentum)
+            mean.mul_(1 - given.momentum).add_(own[0], alpha=given.momentum)
+            var.mul_(1 - given.momentum).add_(own[1], alpha=given.momentum)
         count = x.numel() // x.shape[1]
         self._statistics.append(_Known.apply(x, own[0].clone(), own[1] * ((count - 1) / count)))  # type: ignore[no-untyped-call]
         return out
@@ -125,24 +118,15 @@ class Passes:
                 module.track_running_stats, module.running_mean, module.running_var = tracks, mean, var
 
 
-def _recalling(statistics: Iterable[_Statistics]) -> Callable[..., Tensor]:
+def _recalling(statistics: Iterable[_Statistics]) -> Callable[[NormCall], Tensor]:
     """Make a ``batch_norm`` that takes the statistics of an earlier pass, one call after another."""
     left = iter(statistics)
 
-    def replacement(
-        x: Tensor,
-        mean: Tensor | None,
-        var: Tensor | None,
-        weight: Tensor | None = None,
-        bias: Tensor | None = None,
-        training: bool = False,
-        momentum: float = 0.1,
-        eps: float = 1e-5,
-    ) -> Tensor:
-        known = next(left, None) if training else None
+    def replacement(given: NormCall) -> Tensor:
+        known = next(left, None) if given.training else None
         if known is None:
-            return batch_norm(x, mean, var, weight, bias, training, momentum, eps)
-        return _normalised(x, *known, weight, bias, eps)
+            return batch_norm(*given)
+        return _normalised(given.input, *known, given.weight, given.bias, given.eps)
 
     return replacement
 
@@ -183,16 +167,18 @@ def _normalised(x: Tensor, mean: Tensor, var: Tensor, weight: Tensor | None, bia
 class _BatchNorms(TorchFunctionMode):
     """Lets a function of ours answer for ``batch_norm``."""
 
-    def __init__(self, replacement: Callable[..., Tensor]) -> None:
+    def __init__(self, replacement: Callable[[NormCall], Tensor]) -> None:
         super().__init__()
         self._replacement = replacement
 
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        return (self._replacement if function is batch_norm else function)(*args, **(kwargs or {}))
+        if function is batch_norm:
+            return self._replacement(NormCall(*args, **(kwargs or {})))
+        return function(*args, **(kwargs or {}))
 
 
 @contextmanager
-def _inside(norms: Sequence[nn.Module], replacement: Callable[..., Tensor]) -> Iterator[None]:
+def _inside(norms: Sequence[nn.Module], replacement: Callable[[NormCall], Tensor]) -> Iterator[None]:
     # In the modules only: everywhere else torch need not ask.
     mode = _BatchNorms(replacement)
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from holomorph.calculus.derivatives import check_direction, check_finite, unit_directions
 from holomorph.calculus.jets.branches import continued
-from holomorph.calculus.jets.carrier import following
+from holomorph.calculus.jets.following import following
 from holomorph.calculus.jets.imaginary import ComplexJet
 from holomorph.calculus.jets.real import Jet
 from holomorph.calculus.one_function import one_function

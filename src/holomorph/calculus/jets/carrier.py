@@ -13,20 +13,19 @@ else, gives it a ``grad_fn``.
 
 from __future__ import annotations
 
-import sys
 import weakref
 from abc import ABCMeta, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
-from contextvars import ContextVar
+from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 import torch
 from torch import Tensor
 
-from holomorph.calculus.elementary import COMPOSITES
+from holomorph.calculus.elementary import COMPOSITES, NormCall
+from holomorph.calculus.jets.following import graph_wanted
 from holomorph.calculus.jets.memory import shared, with_item, with_view, writes
 from holomorph.calculus.jets.nested import leaves, mapped
+from holomorph.calculus.jets.normalisation import frozen_batch_norm
 from holomorph.calculus.jets.operations import (
     ADDING,
     AFFINE,
@@ -47,22 +46,6 @@ from holomorph.calculus.jets.operations import (
     without_bias,
 )
 from holomorph.errors import ModelError
-
-#: Whether the caller wants a graph for the parameters; inside, gradients are on, so that no_grad blocks can be told.
-_graph: ContextVar[bool] = ContextVar("graph", default=True)
-
-
-@contextmanager
-def following() -> Iterator[None]:
-    """Inside this context jets may go through a function; compiled modules run as they were before."""
-    token = _graph.set(torch.is_grad_enabled())
-    compiling = "torch._dynamo" in sys.modules  # else nothing was compiled, and loading it takes seconds
-    eager = torch.compiler.set_stance("force_eager") if compiling else nullcontext()
-    try:
-        with torch.inference_mode(False), torch.enable_grad(), eager:
-            yield
-    finally:
-        _graph.reset(token)
 
 
 class _AbstractTensor(ABCMeta, type(Tensor)):  # type: ignore[misc]
@@ -105,7 +88,7 @@ class Carrier(Tensor, metaclass=_AbstractTensor):  # type: ignore[metaclass]
         if name in REFUSED:
             raise writes(name)
         constant = not torch.is_grad_enabled()  # in a no_grad block, or in a custom function
-        with torch.set_grad_enabled(_graph.get()):
+        with torch.set_grad_enabled(graph_wanted()):
             if name == "setitem" or in_place(func, named):
                 return cls.write(name, func, arguments, named, constant)
             if named.get("out") is not None:
@@ -144,7 +127,7 @@ class Carrier(Tensor, metaclass=_AbstractTensor):  # type: ignore[metaclass]
         if name in COMPOSITES:
             return cls.composite(name, args, kwargs)
         if name == "batch_norm":
-            return frozen_batch_norm(*args, **kwargs)
+            return frozen_batch_norm(NormCall(*args, **kwargs))
         call, carriers = slots(func, args, kwargs)
         first_only = len(carriers) == 1 and len(args) > 0 and args[0] is carriers[0]
         if name in AFFINE and first_only:
@@ -280,25 +263,6 @@ class Carrier(Tensor, metaclass=_AbstractTensor):  # type: ignore[metaclass]
             return jet
         mask = func(torch.ones_like(jet.value), *args[1:], **kwargs)
         return jet.push(lambda t: t * mask, lambda t: t * mask)
-
-
-def frozen_batch_norm(
-    input: Any,
-    mean: Tensor,
-    variance: Tensor,
-    weight: Tensor | None = None,
-    bias: Tensor | None = None,
-    training: bool = False,
-    momentum: float = 0.1,
-    eps: float = 1e-5,
-) -> Any:
-    """Batch normalisation as the affine map that it is once its statistics are fixed."""
-    shape = (1, -1, *(1,) * (input.ndim - 2))
-    scale = (variance + eps).rsqrt() * (1 if weight is None else weight)
-    shift = (0 if bias is None else bias) - mean * scale
-    return input.push(
-        lambda t: torch.addcmul(shift.reshape(shape), t, scale.reshape(shape)), lambda t: t * scale.reshape(shape)
-    )
 
 
 def slots(func: Call, args: list[Any], kwargs: dict[str, Any]) -> tuple[Call, list[Any]]:

@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.linalg import vecdot
 from torch.nn.functional import layer_norm
 
-from holomorph.calculus.elementary import standardise
+from holomorph.calculus.elementary import NormCall, standardise
 
 
 def dual_layer_norm(
@@ -46,6 +46,16 @@ def dual_group_norm(
     scale, shift = (None if p is None else p.reshape(channel) for p in (weight, bias))
     y, jv = _DualNorm.apply(x, t, scale, shift, x[0].numel() // groups, eps)  # type: ignore[no-untyped-call]
     return y, jv
+
+
+def frozen_batch_norm(given: NormCall) -> Any:
+    """Batch normalisation of a jet: the affine map that it is once its statistics are fixed."""
+    shape = (1, -1, *(1,) * (given.input.ndim - 2))
+    scale = (given.running_var + given.eps).rsqrt() * (1 if given.weight is None else given.weight)
+    shift = (0 if given.bias is None else given.bias) - given.running_mean * scale
+    return given.input.push(
+        lambda t: torch.addcmul(shift.reshape(shape), t, scale.reshape(shape)), lambda t: t * scale.reshape(shape)
+    )
 
 
 def dual_softmax(a: Tensor, t: Tensor, dim: int) -> tuple[Tensor, Tensor]:
