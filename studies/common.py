@@ -68,12 +68,6 @@ def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
     return nn.functional.cross_entropy(logits, y, reduction="none")
 
 
-def rival_margin(logits: Tensor, y: Tensor) -> Tensor:
-    """The strongest rival's logit above the label's: what an answer depends on, however flat the loss is."""
-    own = logits.gather(1, y[:, None])
-    return (logits.scatter(1, y[:, None], -torch.inf).amax(1, keepdim=True) - own)[:, 0]
-
-
 def pgd_survivors(
     model: nn.Module,
     x: Tensor,
@@ -81,7 +75,6 @@ def pgd_survivors(
     threat: ThreatModel,
     steps: int = 40,
     restarts: int = 2,
-    objective: Callable[[Tensor, Tensor], Tensor] = cross_entropy,
 ) -> Tensor:
     """Which samples PGD leaves right; only those still right are attacked again. For monitoring, not a claim."""
     draws = generator(0, f"pgd/{threat}")
@@ -96,7 +89,7 @@ def pgd_survivors(
             labels = y[todo]
             start = (x[todo] + random_in_ball(x[todo], threat.p, threat.radius, draws)).clamp(*threat.box)
             z = ascend(
-                lambda z, labels=labels: objective(model(z), labels),
+                lambda z, labels=labels: cross_entropy(model(z), labels),
                 x[todo], start, threat, steps=steps, step=STEP[threat.norm] * threat.radius,
             )  # fmt: skip
             with torch.no_grad():

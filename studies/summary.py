@@ -1,7 +1,8 @@
 """Draw the figures that a study's page quotes from its results: ``python -m studies.summary QUESTION``.
 
-Every number in the JSON files of ``kept.results(QUESTION)`` stands in ``studies/QUESTION/summary.csv``. A line names
-the file, the path to some numbers, and their names with their values. A list with one entry a sample, a fold or a
+The lines that ``studies/QUESTION/summary.csv`` already has get their values from the JSON files of
+``kept.results(QUESTION)``; without any line, every number there gets one. A line names the file, the path to some
+numbers, and their names with their values. A list with one entry a sample, a fold or a
 step gives its mean and its median.
 A table in a Markdown file of the same name, where a script writes one, stands for the JSON file.
 """
@@ -139,8 +140,14 @@ def main() -> None:
 
 
 def write(question: str) -> None:
-    found = list(gathered(rows(question)))
-    with (Path(__file__).parent / question / "summary.csv").open("w", newline="") as file:
+    """Write the lines that the page quotes, or all at first."""
+    path = Path(__file__).parent / question / "summary.csv"
+    with path.open(newline="") as table:
+        known = {(line["file"], line["path"]): line["values"] for line in csv.DictReader(table)}
+    fresh = {(file, where): values for file, where, values in gathered(rows(question))}
+    quoted = {key: fresh.get(key, values) for key, values in known.items()} or fresh
+    found = [(*key, values) for key, values in quoted.items()]
+    with path.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(("file", "path", "values"))
         writer.writerows(found)

@@ -2,18 +2,13 @@
 
 On the digits, where training is cheap: MLPs of width 64, l_inf .1, values on all test images; robust accuracy is
 what PGD with 40 steps leaves, an upper bound. ``during`` follows three trainings over their epochs, ``over``
-ranks trainings that differ in rule and weight, and correlates each measure with robust accuracy over them. ``large``
-does the same over the Fashion-MNIST CNNs that lie in run folders: ``python -m studies.explain.trends
-FOLDER...`` (weights of the other studies' network), on 300 test images from the 501st on.
+ranks trainings that differ in rule and weight, and correlates each measure with robust accuracy over them.
 """
 
 from __future__ import annotations
 
 import copy
 import functools
-import sys
-from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -30,13 +25,11 @@ from holomorph.explanation.spikes import spikes
 from holomorph.nn.classifiers import MLP
 from holomorph.rules import Rule, parse
 from holomorph.threats import ThreatModel
-from holomorph.training.checkpoint import load_into, load_tensors
 from holomorph.training.fit import fit
-from studies.common import cross_entropy, network, pgd_survivors, rival_margin
+from studies.common import pgd_survivors
 from studies.kept import keep, results
 
 RESULTS = results("explain")
-Objective = Callable[[Tensor, Tensor], Tensor]
 THREAT = ThreatModel("inf", 0.1)
 EPOCHS, BATCH, SHOWN = 12, 50, (0, 1, 2, 4, 8, 12)
 FOLLOWED = ("plain", "dirichlet", "nfgsm")
@@ -78,10 +71,10 @@ def of_digits(data: Splits, state: dict[str, Tensor]) -> dict[str, float]:
     return figures(model, data.x_test, data.y_test)
 
 
-def figures(model: nn.Module, x: Tensor, y: Tensor, objective: Objective = cross_entropy) -> dict[str, float]:
+def figures(model: nn.Module, x: Tensor, y: Tensor) -> dict[str, float]:
     """All measures of one network."""
     model.eval()
-    robust = float(pgd_survivors(model, x, y, THREAT, restarts=1, objective=objective).float().mean())
+    robust = float(pgd_survivors(model, x, y, THREAT, restarts=1).float().mean())
     with under_attack(model):
         subject = Classifier(model)
         energies = spikes(subject, x, y, THREAT)
@@ -121,20 +114,6 @@ def over(data: Splits) -> None:
     ranked("harmonicity", list(keep(RESULTS / "harmonicity.json", rows).values()))
 
 
-def large(folders: list[Path]) -> None:
-    """Correlate over the CNNs in run folders."""
-    data = load("fashion-mnist")
-    x, y = data.x_test[500:800], data.y_test[500:800]
-
-    def row(folder: Path) -> dict[str, float]:
-        model = network(0)
-        load_into(model, load_tensors(folder / "model.safetensors"), str(folder))
-        return figures(model, x, y, rival_margin)
-
-    rows = {folder.name: functools.partial(row, folder) for folder in folders}
-    ranked("harmonicity-fashion", list(keep(RESULTS / "harmonicity-fashion.json", rows).values()))
-
-
 def ranked(stem: str, found: list[dict[str, float]]) -> None:
     """Write the rank correlations with robust accuracy."""
     robust = np.array([f["robust"] for f in found])
@@ -149,8 +128,5 @@ def ranked(stem: str, found: list[dict[str, float]]) -> None:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    if len(sys.argv) > 1:
-        large([Path(folder) for folder in sys.argv[1:]])
-    else:
-        during(load("digits"))
-        over(load("digits"))
+    during(load("digits"))
+    over(load("digits"))

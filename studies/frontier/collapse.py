@@ -1,4 +1,4 @@
-"""A long training at a radius of 0.3 on Fashion-MNIST with the package's defaults: does it end where it was best?
+"""A long training at a large radius on small grey images with the package's defaults: does it end where it was best?
 
     python -m studies.frontier.collapse finite runs/long --epochs 10 --seed 0
     python -m studies.frontier.collapse finite runs/unguarded --epochs 10 --no-guard
@@ -30,6 +30,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("rule")
     parser.add_argument("out", type=Path)
+    parser.add_argument("--data", default="fashion-mnist")
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--eps", type=float, default=0.3)
     parser.add_argument("--images", type=int, default=55000)
@@ -39,9 +40,9 @@ def main() -> None:
     asked = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(asked.seed)
-    data, threat = load("fashion-mnist"), ThreatModel("inf", asked.eps)
+    data, threat = load(asked.data), ThreatModel("inf", asked.eps)
     (x, y), (x_test, y_test) = data.part("train"), data.part("test")
-    model, start = CNN(data.shape, 10), time.process_time()
+    model, start = CNN(data.shape, data.classes), time.process_time()
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always", HolomorphWarning)
         record = hm.fit(
@@ -59,6 +60,7 @@ def main() -> None:
     attacked, _ = survivors(model, x_test[: asked.test], y_test[: asked.test], asked.eps)
     found = {
         "rule": asked.rule,
+        "data": asked.data,
         "threat": f"inf:{asked.eps}",
         "guard": not asked.no_guard,
         "seed": asked.seed,
@@ -71,6 +73,7 @@ def main() -> None:
         "epoch_clean": [epoch.validation_accuracy for epoch in record.history],
         "epoch_robust": [epoch.robust_accuracy for epoch in record.history],
         "alignment": [epoch.measured.get("alignment") for epoch in record.history],
+        "linearity": [epoch.measured.get("linearity") for epoch in record.history],
         "warnings": [str(one.message) for one in said],
     }
     (asked.out / "found.json").write_text(json.dumps(found, indent=1))

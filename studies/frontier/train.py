@@ -184,7 +184,7 @@ def row(run: Run, data: Data, folder: Path) -> dict[str, object]:
     model, rule, course = train(run, data, folder)
     x, y = as_input(data.val[0][:JUDGED]), data.val[1][:JUDGED]
     attacked, _ = survivors(model, x, y, run.threat.radius, WHITE)
-    found = {"clean": attacked["clean"], "apgd_ce": attacked["apgd-ce"], "robust": attacked["apgd-t"]}
+    found = {"clean": attacked["clean"], "apgd_ce": attacked["apgd-ce"], "robust": attacked["apgd-t3"]}
     rounded = {key: " ".join(f"{value:.3f}" for value in values) for key, values in course.items()}
     return {
         "name": run.name,
