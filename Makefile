@@ -3,7 +3,8 @@
 # make fuzz   random networks against independent derivatives, with a new seed, for FUZZ_SECONDS (an hour)
 # make test-fast   the tests without the slow ones, for the inner loop
 # make docs   the documentation, into site/
-# make test-newest   rules, training, calculus, evaluation, estimators on the newest torch; NEWEST_TESTS=... for others
+# make test-newest   rules, training, calculus, evaluation, estimators on the newest torch, a part of it on newer Pythons;
+#                    NEWEST_TESTS=... for others
 
 PYTHON ?= python3.11
 PIP_EXTRA ?=
@@ -15,9 +16,10 @@ export NO_MKDOCS_2_WARNING := 1# an advertisement of the theme, not a warning of
 
 NEWEST := .venv-newest/bin
 NEWEST_READY := .venv-newest/.ready
-NEWEST_TESTS ?= tests/rules tests/training tests/calculus tests/evaluation tests/sklearn
+NEWEST_TESTS ?= tests/rules tests/training tests/calculus tests/evaluation tests/sklearn tests/devices
+SMOKE_TESTS := tests/test_public.py tests/rules/test_contract.py tests/sklearn/test_holomorphic.py
 
-.PHONY: run test test-fast test-newest campaign docs fuzz clean
+.PHONY: run test test-fast test-newest test-newest-torch campaign docs fuzz clean
 
 run: $(READY)
 	$(BIN)/holomorph run $(RUN)
@@ -49,13 +51,18 @@ $(READY): constraints.txt pyproject.toml
 	touch $@
 
 # Without constraints: what `pip install holomorph` takes on the day it is run.
-test-newest: $(NEWEST_READY)
+test-newest: test-newest-torch
+	.ci/other-pythons 3.12 3.13 -- $(SMOKE_TESTS)
+
+test-newest-torch: $(NEWEST_READY)
 	OMP_NUM_THREADS=1 $(NEWEST)/python -m pytest -n 2 $(NEWEST_TESTS)
 
 $(NEWEST_READY): pyproject.toml
 	test -x $(NEWEST)/python || $$(command -v $(PYTHON) || command -v python3) -m venv .venv-newest
-	$(NEWEST)/python -m pip install --quiet --no-compile $(PIP_EXTRA) torchvision -e '.[dev]'
+	$(NEWEST)/python -m pip install --quiet --no-compile $(PIP_EXTRA) torchvision -e '.[dev]' || { \
+	    echo "The environment with the newest torch cannot be made for pip's reason above; it takes 6 GB in $(CURDIR)." >&2; \
+	    exit 1; }
 	touch $@
 
 clean:
-	rm -rf .venv .venv-newest site dist build
+	rm -rf .venv .venv-newest .venv-3.* site dist build

@@ -16,11 +16,11 @@ def is_compiled(model: nn.Module) -> bool:
 
 def compiled_parts(modules: Iterable[nn.Module]) -> list[nn.Module]:
     """Those that went through ``torch.compile``, wrapped or in place."""
-    # A module that was compiled in place shows it in one attribute only; without it such a module counts as any other.
+    # A module compiled in place holds its compiled call, which it leaves out of what it would save.
     return [
         m
         for m in modules
-        if "_orig_mod" in dict(m.named_children()) or getattr(m, "_compiled_call_impl", None) is not None
+        if "_orig_mod" in dict(m.named_children()) or not vars(m).keys() <= nn.Module.__getstate__(m).keys()
     ]
 
 
