@@ -16,12 +16,13 @@ def is_compiled(model: nn.Module) -> bool:
 
 def compiled_parts(modules: Iterable[nn.Module]) -> list[nn.Module]:
     """Those that went through ``torch.compile``, wrapped or in place."""
-    # A module compiled in place holds its compiled call, which it leaves out of what it would save.
-    return [
-        m
-        for m in modules
-        if "_orig_mod" in dict(m.named_children()) or not vars(m).keys() <= nn.Module.__getstate__(m).keys()
-    ]
+    return [m for m in modules if "_orig_mod" in dict(m.named_children()) or _in_place(m)]
+
+
+def _in_place(module: nn.Module) -> bool:
+    """Whether a module holds what it leaves out of a file: the call that ``module.compile()`` has made."""
+    saved = nn.Module.__getstate__(module)  # type: ignore[no-untyped-call]
+    return not vars(module).keys() <= saved.keys()
 
 
 def require_double_backward(model: nn.Module) -> None:
