@@ -1,7 +1,7 @@
 """Put docstrings into the order that the numpy style can express: prose, then sections, then examples.
 
 Our docstrings end with their source and a doctest, often after the parameters; a numpy-style parser would take both
-for further parameters.
+for further parameters. Parameters that share an entry get one each, since the parser finds types and defaults by name.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import griffe
 
 _ROLE = re.compile(r":(?:func|class|meth|mod|attr):`~?([\w.]*?)(\w+)`")
 _HEADER = re.compile(r"\w[\w ]*\n-{3,}(\n|$)")
+_SHARED = re.compile(r"^(?P<names>\w+(?:, \w+)+)(?P<rest> ?:.*\n(?:[ \t]+.*(?:\n|$)|\n(?=[ \t]))*)", re.MULTILINE)
 
 
 def reorder(docstring: str) -> str:
@@ -41,7 +42,21 @@ def reorder(docstring: str) -> str:
             prose.append(paragraph)
     if examples:
         sections.append("Examples\n--------\n" + "\n\n".join(examples))
-    return "\n\n".join(prose + sections)
+    return "\n\n".join(prose + [separate(section) for section in sections])
+
+
+def separate(section: str) -> str:
+    r"""Give each of the parameters that share an entry an entry of its own.
+
+    >>> separate("x, v:\n    Both (n, d).\ny:\n    Labels.")
+    'x:\n    Both (n, d).\nv:\n    Both (n, d).\ny:\n    Labels.'
+    """
+
+    def each(match: re.Match[str]) -> str:
+        rest = match["rest"].rstrip("\n")
+        return "\n".join(name + rest for name in match["names"].split(", ")) + "\n" * match["rest"].endswith("\n")
+
+    return _SHARED.sub(each, section)
 
 
 class Reorder(griffe.Extension):
