@@ -28,7 +28,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from holomorph import ThreatModel
 from holomorph.calculus import Samples, dirichlet_energy, jets
 from holomorph.calculus.derivatives import probe
-from holomorph.calculus.jets.carrier import following
+from holomorph.calculus.jets.following import following
 from holomorph.calculus.jets.real import Jet
 from holomorph.calculus.norms import norm
 from holomorph.rules import Dirichlet

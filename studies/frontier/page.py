@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,37 +19,36 @@ import matplotlib.pyplot as plt
 HERE = Path(__file__).parent
 PICTURE = HERE.parents[1] / "docs" / "pictures" / "rules_cifar10.svg"
 
-Line = tuple[str, str, float]
+#: The file that was read, what a line is about, and its figures.
+Line = tuple[str, str, str]
 
 
 def trainings(table: Path) -> Iterator[Line]:
     """Seconds, passes and accuracies of every training."""
     for row in csv.DictReader(table.open()):
-        for key in ("epochs", "seconds", "passes", "clean", "apgd_ce", "robust"):
-            yield "runs.csv", f"{row['name']} | {row['rule']} | {key}", float(row[key])
+        keys = ("epochs", "seconds", "passes", "clean", "apgd_ce", "robust", "linearity")
+        yield "runs.csv", f"{row['name']} | {row['rule']}", "; ".join(f"{key}={row[key]}" for key in keys)
 
 
 def costs(table: Path) -> Iterator[Line]:
     """Counted and measured cost of every rule on every network."""
     for row in csv.DictReader(table.open()):
-        for key in ("counted", "measured", "ratio"):
-            yield "cost.csv", f"{row['network']} | {row['rule']} | {key}", float(row[key])
+        figures = "; ".join(f"{key}={row[key]}" for key in ("counted", "measured", "ratio"))
+        yield "cost.csv", f"{row['network']} | {row['rule']}", figures
 
 
 def long_runs(path: Path) -> Iterator[Line]:
     """The course of a long training, and what the attacks left."""
     found = json.loads(path.read_text())
-    for name, value in found["attacked"].items():
-        yield path.parent.name, f"{found['rule']} | after {name}", value
-    yield path.parent.name, f"{found['rule']} | seconds", found["seconds"]
-    yield path.parent.name, f"{found['rule']} | segments at the end", float(found["segments"] or 0)
-    for number, value in enumerate(found["epoch_robust"], 1):
-        yield path.parent.name, f"{found['rule']} | epoch {number} | robust validation accuracy", value
+    attacked = "; ".join(f"after {name}={value}" for name, value in found["attacked"].items())
+    course = " ".join(f"{value:.3f}" for value in found["epoch_robust"])
+    facts = f"seconds={found['seconds']}; segments={found['segments'] or 0}; epoch_robust={course}"
+    yield path.parent.name, found["rule"], f"{attacked}; {facts}"
 
 
 def draw(table: Path) -> None:
     """Robust against clean accuracy; the area of a mark is the time."""
-    rows = list(csv.DictReader(table.open()))
+    rows = [row for row in csv.DictReader(table.open()) if row["threat"] == "inf:8/255"]
     figure, axes = plt.subplots(figsize=(6.4, 4.4), layout="constrained")
     for rule in dict.fromkeys(row["rule"] for row in rows):
         own = [row for row in rows if row["rule"] == rule]
@@ -58,7 +58,9 @@ def draw(table: Path) -> None:
     legend = axes.legend(frameon=False, fontsize="small")
     for handle in legend.legend_handles:
         handle.set_sizes([40])
-    figure.savefig(PICTURE, metadata={"Date": None})
+    drawn = io.StringIO()
+    figure.savefig(drawn, format="svg", metadata={"Date": None})
+    PICTURE.write_text(" ".join(drawn.getvalue().split()) + "\n")  # one line of tracked text
 
 
 def main() -> None:
@@ -71,7 +73,7 @@ def main() -> None:
     lines = [*trainings(asked.runs), *costs(asked.costs), *(line for path in asked.long for line in long_runs(path))]
     with (HERE / "summary.csv").open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["file", "figure", "value"])
+        writer.writerow(["file", "path", "values"])
         writer.writerows(lines)
     draw(asked.runs)
 

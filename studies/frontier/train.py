@@ -143,7 +143,7 @@ def train(run: Run, data: Data, folder: Path) -> tuple[nn.Module, Rule, dict]:
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         schedule.load_state_dict(state["schedule"])
-        rule.load_state_dict(json.loads(state["rule"]))
+        rule.load_state_dict(state["rule"])
         course = json.loads(state["course"])
     for epoch in range(len(course["loss"]), run.epochs):
         model.train()
@@ -171,7 +171,7 @@ def train(run: Run, data: Data, folder: Path) -> tuple[nn.Module, Rule, dict]:
                 "model": model.state_dict(),
                 "optimizer": optimizer.state_dict(),
                 "schedule": {k: v for k, v in schedule.state_dict().items() if not callable(v)},
-                "rule": json.dumps(rule.state_dict()),
+                "rule": rule.state_dict(),
                 "course": json.dumps(course),
             },
             kept,
