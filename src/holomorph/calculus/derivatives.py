@@ -19,6 +19,7 @@ from holomorph.calculus.elementary import forward_mode
 from holomorph.calculus.one_function import one_function
 from holomorph.calculus.where import at_complex
 from holomorph.contract import Differentiable, check_batch
+from holomorph.contract.compiled import eagerly
 from holomorph.errors import ConfigError, DomainError, ModelError, NotDifferentiableError
 
 _LARGEST_DENSE = 8  # below this dimension the Hessian is formed, for Lanczos needs room to iterate
@@ -193,7 +194,7 @@ def check_direction(x: Tensor, v: Tensor) -> None:
 def output_of(f: Differentiable, x: Tensor) -> Tensor:
     """f(x), checked to be one row of numbers a sample, in operations that have derivatives of every order."""
     f = one_function(f, x)
-    with sdpa_kernel(SDPBackend.MATH):
+    with sdpa_kernel(SDPBackend.MATH), eagerly():
         h = at_complex(f, x) if x.is_complex() else f(x)
     if not isinstance(h, Tensor) or h.ndim == 0 or len(h) != len(x):
         got = tuple(h.shape) if isinstance(h, Tensor) else type(h).__name__

@@ -24,7 +24,7 @@ from holomorph._utils.versions import versions
 from holomorph.comparison import attacks
 from holomorph.comparison.accuracies import with_accuracies
 from holomorph.comparison.budget import Budget
-from holomorph.contract import as_threats, at_least_one
+from holomorph.contract import as_threats, at_least_one, gradients
 from holomorph.contract.threats import ThreatsLike
 from holomorph.data import Splits
 from holomorph.errors import ConfigError
@@ -48,6 +48,7 @@ class _Kept(Record):
     result: RunResult
 
 
+@gradients()
 def compare(
     data: Splits,
     rules: Sequence[str],

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from holomorph.contract.compiled import eagerly
 from holomorph.contract.data import check_samples, gather
 from holomorph.contract.estimators import is_estimator, taken_apart
 from holomorph.contract.labels import check_form
@@ -103,7 +104,7 @@ def under_attack(model: Differentiable) -> Iterator[None]:
     """Put a model in evaluation mode with fixed parameters, and give every module its own state back.
 
     Attacks such as FAB call ``backward``: with the parameters fixed nothing is added to their gradients. Gradients can
-    be taken inside, whatever the caller has switched off. The random states of torch, NumPy and Python are given back,
+    be taken inside, whatever the caller has switched off, and compiled modules run as written. The random states of torch, NumPy and Python are given back,
     since attack packages seed them.
     """
     modules = list(model.modules()) if isinstance(model, nn.Module) else []
@@ -116,7 +117,7 @@ def under_attack(model: Differentiable) -> Iterator[None]:
             module.training = False
         for p in parameters:
             p.requires_grad_(False)
-        with torch.random.fork_rng(devices=_cuda_devices()), gradients():
+        with torch.random.fork_rng(devices=_cuda_devices()), gradients(), eagerly():
             yield
     finally:
         random.setstate(states[0])

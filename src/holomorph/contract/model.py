@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from holomorph._utils.memory import out_of_memory
+from holomorph.contract.layout import CHANNELS_FIRST, channels_seem_last
 from holomorph.contract.outputs import are_probabilities, logits_of
 from holomorph.errors import DataError, HolomorphError, HolomorphWarning, ModelError
 
@@ -154,8 +155,11 @@ def accepted_batch(model: Differentiable, x: Tensor, batch_size: int | None) -> 
     reason = (str(failure).splitlines() or [type(failure).__name__])[0].rstrip(".")
     raise ModelError(
         f"The model cannot take samples of shape {tuple(x.shape[1:])}: {reason}. "
-        "If it takes one number of samples only, give that as the batch size."
+        + (CHANNELS_FIRST if channels_seem_last(x.shape[1:]) else _ONE_NUMBER)
     ) from failure
+
+
+_ONE_NUMBER = "If it takes one number of samples only, give that as the batch size."
 
 
 def check_model(model: Differentiable, x: Tensor, classes: int, *, batch_size: int | None = None) -> Tensor:
@@ -253,6 +257,11 @@ def gradients() -> Iterator[None]:
         with torch.inference_mode(False), torch.enable_grad():
             yield
     except RuntimeError as error:
+        if "Inference tensors cannot be saved" in str(error):
+            raise ModelError(
+                "The model holds tensors that were made under torch.inference_mode, through which no gradient goes. "
+                "Make the model outside of it."
+            ) from error
         if "use_reentrant=True" not in str(error):
             raise
         raise ModelError(

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from holomorph.contract import Differentiable
+from holomorph.contract.compiled import as_written
 from holomorph.enclosures.curves import Curve
 from holomorph.enclosures.functions import OPERATIONS, Batch, Shape, Value
 from holomorph.enclosures.layers import LAYERS, layer, refuse
@@ -49,7 +50,7 @@ class Program:
         ModelError
             For a network with a part that cannot be bounded, with the part's name.
         """
-        tracer = _Tracer()
+        tracer, model = _Tracer(), as_written(model)
         try:
             graph = tracer.trace(model)
         except Exception as error:  # whatever the network's own code makes of a stand-in for its input
@@ -109,6 +110,10 @@ class _Tracer(fx.Tracer):
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return isinstance(m, tuple(LAYERS)) or super().is_leaf_module(m, module_qualified_name)
+
+    def call_module(self, m: nn.Module, forward: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        inside = as_written(m)
+        return super().call_module(m, forward, args, kwargs) if inside is m else inside(*args, **kwargs)
 
 
 class _Reader:

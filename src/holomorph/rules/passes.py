@@ -14,7 +14,7 @@ from torch.overrides import TorchFunctionMode
 from holomorph._utils.seeding import random_states, replaying
 from holomorph.calculus.elementary import NormCall
 from holomorph.calculus.risk_gradient import input_gradient
-from holomorph.rules.gradients import compiled_parts, is_compiled
+from holomorph.contract.compiled import compiled_parts, is_compiled
 
 _Statistics = tuple[Tensor, Tensor]
 

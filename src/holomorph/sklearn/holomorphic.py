@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from holomorph._utils.seeding import seed_for
 from holomorph.calculus.measures import Ball, Samples
+from holomorph.contract import gradients
 from holomorph.errors import ConfigError, unknown_name
 from holomorph.exact import FockKernel, PolynomialHolomorphic
 from holomorph.exact.classifier import ExactClassifier
@@ -130,6 +131,7 @@ class HolomorphicClassifier(TorchClassifier):
         self.lr = lr
         self.random_state = random_state
 
+    @gradients()
     def fit(self, X: Any, y: Any) -> HolomorphicClassifier:
         """Fit to features (samples, n) and labels (samples,)."""
         if self.solver not in SOLVERS:

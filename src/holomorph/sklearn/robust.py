@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from holomorph._utils.seeding import seed_for
-from holomorph.contract import check_batch
+from holomorph.contract import check_batch, gradients
 from holomorph.errors import unknown_name
 from holomorph.nn.classifiers import MLP, Normalise
 from holomorph.rules import parse
@@ -96,6 +96,7 @@ class RobustClassifier(TorchClassifier):
         self.lr = lr
         self.random_state = random_state
 
+    @gradients()
     def fit(self, X: Any, y: Any) -> RobustClassifier:
         """Fit to features (samples, n) and labels (samples,)."""
         if self.eps_unit not in UNITS:

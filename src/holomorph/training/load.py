@@ -8,6 +8,7 @@ from pathlib import Path
 
 from torch import nn
 
+from holomorph.contract import gradients
 from holomorph.errors import ConfigError
 from holomorph.records.base import Record
 from holomorph.records.evaluation import EvaluationRecord
@@ -44,8 +45,9 @@ class Run:
         return next((record for record in self.records if isinstance(record, EvaluationRecord)), None)
 
 
-def load(folder: str | os.PathLike[str], model: nn.Module | None = None) -> Run:
-    """Load the run in a folder; nothing in the folder is executed.
+@gradients()
+def load(folder: str | os.PathLike[str], model: nn.Module | None = None, *, trust: bool | str = False) -> Run:
+    """Load the run in a folder; nothing that the folder names is executed unasked.
 
     Parameters
     ----------
@@ -54,11 +56,14 @@ def load(folder: str | os.PathLike[str], model: nn.Module | None = None) -> Run:
     model:
         A module of the architecture that was trained, for runs of a model of your own; its weights are replaced.
         Built-in models that a command has trained are made anew.
+    trust:
+        Whether code that the folder names as its model, ``package.module:factory``, may be imported and called: True,
+        or the name of the one that may.
 
     Raises
     ------
     ConfigError
-        If the folder does not say how to make the model, and none is given.
+        If the folder does not say how to make the model, and none is given; or names code that nobody trusts.
     DataError, CheckpointError
         If there are no records, or the weights are missing, damaged or of another architecture.
 
@@ -83,4 +88,4 @@ def load(folder: str | os.PathLike[str], model: nn.Module | None = None) -> Run:
         raise ConfigError(
             f"{path} holds the weights of a model of your own. Give it, untrained: load({str(path)!r}, MyModel())."
         )
-    return Run(path, RunFolder.open(path).load_model(), records)
+    return Run(path, RunFolder.open(path).load_model(trusted=trust), records)

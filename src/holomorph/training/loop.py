@@ -16,6 +16,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from holomorph._utils import progress
 from holomorph._utils.seeding import random_states, replaying, seed_for
+from holomorph.contract.compiled import as_written
 from holomorph.errors import ConfigError, StoppedError
 from holomorph.records.training import Epoch
 from holomorph.rules.base import Rule
@@ -78,7 +79,9 @@ class Loop:
         self.scheduler = s.make_scheduler(optimizer, self.total)
         self.wrapped: Any
         self.optimizer: Any
-        self.wrapped, self.optimizer = self.fabric.setup(self.module, optimizer)
+        # Fabric takes a compiled module apart to compile it again, and cannot where it did not see it compiled.
+        whole = nn.Sequential(self.module) if as_written(self.module) is not self.module else self.module
+        self.wrapped, self.optimizer = self.fabric.setup(whole, optimizer)
         self.model = for_rules(self.module, self.wrapped, self.fabric)
         self._before: State | None = None
         self.best = Best()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from contextvars import ContextVar
 
 import torch
+
+from holomorph.contract.compiled import eagerly
 
 _graph: ContextVar[bool] = ContextVar("graph", default=True)
 
@@ -16,10 +17,8 @@ _graph: ContextVar[bool] = ContextVar("graph", default=True)
 def following() -> Iterator[None]:
     """Inside this context jets may go through a function; compiled modules run as they were before."""
     token = _graph.set(torch.is_grad_enabled())
-    compiling = "torch._dynamo" in sys.modules  # else nothing was compiled, and loading it takes seconds
-    eager = torch.compiler.set_stance("force_eager") if compiling else nullcontext()
     try:
-        with torch.inference_mode(False), torch.enable_grad(), eager:
+        with torch.inference_mode(False), torch.enable_grad(), eagerly():
             yield
     finally:
         _graph.reset(token)

@@ -17,7 +17,7 @@ SOURCES: dict[str, Source] = {
     "cifar10": Source(cifar.CIFAR10.read),
     "cifar100": Source(cifar.CIFAR100.read),
     "folder": Source(folders.read, takes_path=True, settings=("size", "flip")),
-    "npz": Source(npz.read, takes_path=True),
+    "npz": Source(npz.read, takes_path=True, settings=npz.SETTINGS),
     "csv": Source(tables.read_csv, takes_path=True, settings=tables.SETTINGS),
     "parquet": Source(tables.read_parquet, takes_path=True, settings=tables.SETTINGS),
     "hf": Source(saved.read, takes_path=True, settings=saved.SETTINGS),

@@ -13,21 +13,27 @@ from holomorph.data.sources.base import Asked, divide
 from holomorph.data.splits import Splits, count_classes
 from holomorph.errors import DataError
 
+SETTINGS = ("channels",)
+
 _PARTS = ("train", "val", "test")
 
 
 def read(asked: Asked) -> Splits:
     """Arrays x_train, y_train, x_val, y_val, x_test, y_test: any of the three parts, and ``names`` of the classes.
 
-    Without a validation part a tenth of the training samples, by class, is one. uint8 stays uint8 and means [0, 1].
+    Images have their channels first, or with ``?channels=last`` last. Without a validation part a tenth of the training
+    samples, by class, is one. uint8 stays uint8 and means [0, 1].
     """
     if asked.path is None or not asked.path.exists():
         raise DataError(f"There is no file {asked.path}.")
     if not asked.path.is_file():  # a folder, or a pipe, which would be waited for
         raise DataError(f"{asked.path} is no plain file. Give an npz file.")
     arrays = _read(asked.path)
+    last = asked.choice("channels", ("first", "last")) == "last"
     parts = {
-        part: (_samples(arrays[f"x_{part}"]), _labels(arrays[f"y_{part}"])) for part in _PARTS if f"x_{part}" in arrays
+        part: (_samples(_first(arrays[f"x_{part}"]) if last else arrays[f"x_{part}"]), _labels(arrays[f"y_{part}"]))
+        for part in _PARTS
+        if f"x_{part}" in arrays
     }
     classes = count_classes(parts["train"][1]) if "train" in parts else int(max(y.max() for _, y in parts.values())) + 1
     names = tuple(str(name) for name in arrays.get("names", ()))
@@ -77,6 +83,13 @@ def _check(path: Path, arrays: dict[str, NDArray[np.generic]]) -> None:
             raise DataError(f"{path}: x_{part} has {len(x)} samples but y_{part} has {len(y)} labels.")
         if len(x) == 0:
             raise DataError(f"{path}: x_{part} is empty. Give at least one sample.")
+
+
+def _first(images: NDArray[np.generic]) -> NDArray[np.generic]:
+    """Images (samples, height, width, channels) with their channels first."""
+    if images.ndim != 4:
+        raise DataError(f"Samples of shape {images.shape} have no channels to move. Leave out ?channels=last.")
+    return np.ascontiguousarray(images.transpose(0, 3, 1, 2))
 
 
 def _samples(array: NDArray[np.generic]) -> Tensor:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+from holomorph.contract.layout import CHANNELS_FIRST, channels_seem_last
 from holomorph.errors import ConfigError, HolomorphWarning, unknown_name
 
 
@@ -75,7 +76,7 @@ class Normalise(nn.Module):
 
 
 def require_images(model: str, shape: Sequence[int]) -> None:
-    """Refuse samples that are no images (channels, height, width).
+    """Refuse samples that are no images (channels, height, width), or that seem to have their channels last.
 
     Raises
     ------
@@ -88,4 +89,9 @@ def require_images(model: str, shape: Sequence[int]) -> None:
         raise ConfigError(
             f"The model {model!r} takes images (channels, height, width); the samples have shape {tuple(shape)}. "
             "Use the model 'mlp'."
+        )
+    if channels_seem_last(shape):
+        raise ConfigError(
+            f"The model {model!r} takes images (channels, height, width); the samples have shape {tuple(shape)}. "
+            + CHANNELS_FIRST
         )
