@@ -18,6 +18,7 @@ from holomorph.data import load
 from holomorph.errors import ConfigError, DataError, ModelError
 from holomorph.nn.classifiers import CNN, build
 from holomorph.sklearn import RobustClassifier
+from holomorph.training.folder import RunConfig
 
 THREAT = hm.ThreatModel("inf", 0.1)
 X = torch.rand(13, 6, generator=torch.Generator().manual_seed(0))
@@ -106,11 +107,9 @@ def test_images_with_their_channels_last_are_asked_about(name: str) -> None:
 @pytest.mark.parametrize("entrance", ["fit", "evaluate"])
 def test_so_are_those_that_a_network_of_the_right_layout_is_given(entrance: str) -> None:
     x, y = np.random.default_rng(0).random((6, 8, 8, 3), np.float32), np.arange(6) % 2
+    given: dict[str, Any] = {"fit": {"rule": "plain"}, "evaluate": {"threat": THREAT}}[entrance]
     with pytest.raises(ModelError, match=r"cannot take samples of shape \(8, 8, 3\).*put the channels first"):
-        if entrance == "fit":
-            hm.fit(CNN((3, 8, 8), 2), (x, y), "plain", epochs=1)
-        else:
-            hm.evaluate(CNN((3, 8, 8), 2), x, y, THREAT)
+        getattr(hm, entrance)(CNN((3, 8, 8), 2), (x, y), **given)
 
 
 def test_a_file_may_say_that_its_channels_come_last(tmp_path: Path) -> None:
@@ -138,12 +137,10 @@ def test_a_model_made_under_inference_mode_is_named() -> None:
 
 def test_opening_a_run_imports_what_is_trusted_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    source = "from pathlib import Path\nfrom torch import nn\nPath('ran').touch()\n\ndef make():\n    return nn.Linear(6, 3)\n"
+    source = "from torch import nn\nopen('ran', 'w').close()\ndef make():\n    return nn.Linear(6, 3)\n"
     Path("named_model.py").write_text(source)
     monkeypatch.syspath_prepend(tmp_path)
     hm.fit(nn.Linear(6, 3), (X, Y), "plain", epochs=1, out="run")
-    from holomorph.training.folder import RunConfig
-
     config = RunConfig(data="mine", model="named_model:make", shape=(6,), classes=3, rule="plain", threat=THREAT)
     config.save("run/config.json")
     for trust in (False, "another:make"):

@@ -104,8 +104,8 @@ def under_attack(model: Differentiable) -> Iterator[None]:
     """Put a model in evaluation mode with fixed parameters, and give every module its own state back.
 
     Attacks such as FAB call ``backward``: with the parameters fixed nothing is added to their gradients. Gradients can
-    be taken inside, whatever the caller has switched off, and compiled modules run as written. The random states of torch, NumPy and Python are given back,
-    since attack packages seed them.
+    be taken inside, whatever the caller has switched off, and compiled modules run as they were written. The
+    random states of torch, NumPy and Python are given back, since attack packages seed them.
     """
     modules = list(model.modules()) if isinstance(model, nn.Module) else []
     parameters = [p for module in modules for p in module.parameters(recurse=False)]

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from holomorph._utils.memory import out_of_memory
 from holomorph.contract.layout import CHANNELS_FIRST, channels_seem_last
@@ -136,6 +135,8 @@ def accepted_batch(model: Differentiable, x: Tensor, batch_size: int | None) -> 
     ModelError
         If the model does not take such samples.
     """
+    if isinstance(model, nn.Module) and any(parameter.is_inference() for parameter in model.parameters()):
+        raise ModelError(_MADE_WITHOUT)
     failure: Exception | None = None
     for size in (3, batch_size):
         if size is None:
@@ -257,39 +258,25 @@ def gradients() -> Iterator[None]:
         with torch.inference_mode(False), torch.enable_grad():
             yield
     except RuntimeError as error:
-        if "Inference tensors cannot be saved" in str(error):
-            raise ModelError(
-                "The model holds tensors that were made under torch.inference_mode, through which no gradient goes. "
-                "Make the model outside of it."
-            ) from error
-        if "use_reentrant=True" not in str(error):
+        said = next((sentence for words, sentence in _NO_GRADIENT.items() if words in str(error)), None)
+        if said is None:
             raise
-        raise ModelError(
-            "The model checkpoints its gradients with use_reentrant=True, which gives none of the input. "
-            "Write checkpoint(..., use_reentrant=False)."
-        ) from error
+        raise ModelError(said) from error
 
 
-@contextmanager
-def twice_differentiable(model: nn.Module) -> Iterator[None]:
-    """Let fused layers be computed in parts that can be differentiated again: attention, and recurrent layers."""
-    recurrent = any(isinstance(module, nn.RNNBase) for module in model.modules())
-    with ExitStack() as stack:
-        stack.enter_context(sdpa_kernel(SDPBackend.MATH))
-        if recurrent:
-            stack.enter_context(_switched_off(torch.backends.mkldnn))
-            stack.enter_context(_switched_off(torch.backends.cudnn))
-        yield
+_MADE_WITHOUT = (
+    "The model holds tensors that were made under torch.inference_mode, through which no gradient goes. "
+    "Make the model outside of it."
+)
 
-
-@contextmanager
-def _switched_off(backend: Any) -> Iterator[None]:
-    before = backend.enabled
-    try:
-        backend.enabled = False
-        yield
-    finally:
-        backend.enabled = before
+#: What torch says where a model lets no gradient through, and what its owner can do.
+_NO_GRADIENT = {
+    "Inference tensors cannot be saved": _MADE_WITHOUT,
+    "use_reentrant=True": (
+        "The model checkpoints its gradients with use_reentrant=True, which gives none of the input. "
+        "Write checkpoint(..., use_reentrant=False)."
+    ),
+}
 
 
 def usable(values: Tensor) -> Tensor:

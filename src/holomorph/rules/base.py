@@ -15,7 +15,8 @@ from torch.nn.functional import cross_entropy
 
 from holomorph.calculus.measures import SampleLoss
 from holomorph.contract import as_threat, at_least_one
-from holomorph.contract.model import Differentiable, Guest, evaluating, gradients, twice_differentiable
+from holomorph.contract.fused import twice_differentiable
+from holomorph.contract.model import Differentiable, Guest, evaluating, gradients
 from holomorph.contract.settings import check_seed
 from holomorph.contract.watch import Watch
 from holomorph.errors import ConfigError
