@@ -20,6 +20,11 @@ from holomorph.nn.classifiers import CNN, build
 from holomorph.sklearn import RobustClassifier
 from holomorph.training.folder import RunConfig
 
+# torch's own, of scripted models and where it loads its compiler
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:.*torch.jit:FutureWarning"),
+]
 THREAT = hm.ThreatModel("inf", 0.1)
 X = torch.rand(13, 6, generator=torch.Generator().manual_seed(0))
 Y = torch.arange(13) % 3
@@ -78,8 +83,6 @@ ENTRANCES: dict[str, Callable[[nn.Module], Any]] = {
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
-@pytest.mark.filterwarnings("ignore:.*torch.jit:FutureWarning")
 @pytest.mark.parametrize("entrance", ENTRANCES)
 @pytest.mark.parametrize("kind", MODELS)
 def test_it_works_at_every_entrance(kind: str, entrance: str) -> None:
