@@ -37,6 +37,7 @@ def audit(
 
 def _model(record: EvaluationRecord, path: Path, weights: Path | None, *, trust: bool) -> nn.Module:
     from holomorph.integrations.loading import load_model, load_weights
+    from holomorph.nn.foreign import is_code
     from holomorph.training.folder import RunFolder
 
     source = record.model_source
@@ -45,12 +46,12 @@ def _model(record: EvaluationRecord, path: Path, weights: Path | None, *, trust:
         run = RunFolder.open(folder)
         if weights is None:
             return run.load_model(trusted=trust)
-        model = run.config.build_model(trusted=trust)
+        model = run.config.build_model(trusted=trust, weights_follow=True)
         load_weights(model, weights)
         return model.eval()
     if "factory" not in source:
         raise ConfigError("The record does not say how to load its model. Use holomorph.audit(record, model, folder).")
-    if ":" in source["factory"] and not trust:
+    if is_code(source["factory"]) and not trust:
         raise ConfigError(
             f"The record's model is {source['factory']}, code that would be imported from where you are. If you know "
             f"it, give --trust."

@@ -29,7 +29,13 @@ DataName = Annotated[
 RuleText = Annotated[str, typer.Option(help="NAME or NAME(setting=value,...).")]
 OneThreat = Annotated[str, typer.Option(help="NORM:EPS, for instance inf:8/255.", metavar="NORM:EPS")]
 RunPath = Annotated[Path, typer.Option(help="Folder of the run.")]
-ModelName = Annotated[str, typer.Option(help="mlp, cnn, resnet, vit or package.module:factory.")]
+ModelName = Annotated[
+    str,
+    typer.Option(
+        help="mlp, cnn, resnet, vit, timm:NAME, torchvision:NAME, hf:PATH, package.module:factory or a file *.pt2; "
+        "settings follow a question mark: timm:resnet18?pretrained=yes."
+    ),
+]
 ActivationName = Annotated[str, typer.Option(help="gelu, silu, softplus, tanh, sin or relu.")]
 Epochs = Annotated[int, typer.Option(help="Passes over the data; 0 chooses by the data set.")]
 WithBaseline = Annotated[bool, typer.Option("--baseline/--no-baseline", help="Also train an undefended baseline.")]

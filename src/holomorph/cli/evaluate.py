@@ -13,6 +13,9 @@ from torch import nn
 from holomorph._utils import progress
 from holomorph._utils.io import write_atomically
 from holomorph.cli.common import (
+    Box,
+    DataDir,
+    DataName,
     Force,
     OutFolder,
     Quiet,
@@ -36,15 +39,15 @@ if TYPE_CHECKING:
 
 
 def evaluate(
-    model: Annotated[str, typer.Argument(help="A run folder, package.module:factory, or a file *.onnx.")],
+    model: Annotated[str, typer.Argument(help="A run folder, or a model as --model of train takes it.")],
     threat: Annotated[
         str | None, typer.Option("--threat", help="NORM:EPS, several with commas; a run has its own by default.")
     ] = None,
     weights: Annotated[Path | None, typer.Option(help="Weights of a factory's model; they run no code.")] = None,
     baseline: Annotated[Path | None, typer.Option(help="Weights of an undefended model of the same factory.")] = None,
-    data: Annotated[str, typer.Option("--data", help="digits, fashion-mnist or npz:PATH (a run has its own).")] = "",
-    data_dir: Annotated[Path | None, typer.Option(help="Folder with the IDX files of Fashion-MNIST.")] = None,
-    box: Annotated[tuple[float, float] | None, typer.Option(help="LOW HIGH of the inputs of an npz file.")] = None,
+    data: DataName = "",
+    data_dir: DataDir = None,
+    box: Box = None,
     n: Annotated[int, typer.Option("--n", help="Test samples to attack.", min=1)] = 1000,
     batch_size: Annotated[int, typer.Option(help="Samples attacked at once.", min=1)] = 250,
     quick: Annotated[bool, typer.Option("--quick", help="An upper bound in about a minute.")] = False,
@@ -252,11 +255,15 @@ def _other(
     box: tuple[float, float] | None,
 ) -> Found:  # fmt: skip
     from holomorph.integrations.loading import load_model
+    from holomorph.nn.classifiers import MODELS
+    from holomorph.nn.foreign import is_foreign, written
 
-    if ":" not in source and not source.endswith(".onnx"):
-        raise ConfigError(f"{source} is neither a run folder, nor package.module:factory, nor a file *.onnx.")
+    if not is_foreign(source) and source.partition("?")[0] not in MODELS:
+        raise ConfigError(f"{source} is neither a run folder nor a model: {', '.join([*MODELS, *written()])}.")
+    if weights is None and not is_foreign(source):
+        raise ConfigError(f"{source} has no weights of its own. Give them with --weights FILE.")
     if not data:
-        raise ConfigError("A model that is not a run needs data: give --data digits, fashion-mnist or npz:PATH.")
+        raise ConfigError("A model that is not a run needs data: give --data folder:PATH, npz:PATH or another source.")
     splits = load(data, data_dir=data_dir, box=parse_box(box))
     shape = tuple(splits.shape)
     model = load_model(source, weights, shape=shape, classes=splits.classes)
@@ -264,4 +271,5 @@ def _other(
     how = {"factory": source, "weights": str(weights or ""), "shape": ",".join(map(str, shape)),
            "classes": str(splits.classes)}  # fmt: skip
     name = f"{source} with {weights}" if weights else source
+    splits = splits.among(getattr(model, "labels", ()))
     return Found(name, model, other, splits, [ThreatModel("inf", 0.1, splits.box)], None, how)

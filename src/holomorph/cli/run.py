@@ -55,6 +55,8 @@ def run(
     quiet: Quiet = False,
 ) -> None:
     """Train a robust classifier and its undefended baseline, attack both, and write the report."""
+    from holomorph.nn.foreign import is_code
+
     with progress.shown(enabled=not quiet):
         train(
             context,
@@ -74,7 +76,7 @@ def run(
             trust=trust,
             quiet=quiet,
         )
-        evaluate(str(out), threat=None, n=n, seed=seed, force=force, resume=resume, trust=trust or ":" in model,
+        evaluate(str(out), threat=None, n=n, seed=seed, force=force, resume=resume, trust=trust or is_code(model),
                  quiet=quiet)  # fmt: skip
         report([out])
     for line in summary(out):

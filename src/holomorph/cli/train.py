@@ -28,6 +28,7 @@ from holomorph.cli.common import (
     say,
 )
 from holomorph.data import Splits, load
+from holomorph.errors import ConfigError
 from holomorph.records.training import BaselineSummary, TrainRecord
 from holomorph.rules import DEFAULT, Plain
 from holomorph.threats import ThreatModel
@@ -148,7 +149,8 @@ def _plan(
         baseline=baseline,
     )
     config.build_rule()
-    config.build_model(trusted=model)
+    if not getattr(config.build_model(trusted=model), "differentiable", True):
+        raise ConfigError(f"{model} gives no gradients and cannot be trained. Give the network as *.pt2 or as code.")
     Settings(**{key: value for key, value in settings.items() if key != "guard"})
     return splits, config
 

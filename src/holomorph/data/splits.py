@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -93,6 +93,35 @@ class Splits:
             raise DataError(f"The data set {self.name} has no {name} samples.")
         return as_input(x, self.box), y
 
+    def among(self, labels: Sequence[Sequence[str]]) -> Splits:
+        """The same samples, their labels counted as a model counts its classes, whose names (and synonyms) these are.
+
+        Without names on either side, and for as many classes of other names, the order of the classes is taken to be
+        the same.
+
+        Raises
+        ------
+        DataError
+            For a class that the model does not know.
+
+        >>> x, y = torch.rand(2, 4), torch.tensor([0, 1])
+        >>> Splits.of("pets", {"test": (x, y)}, (0.0, 1.0), 2, ("cat", "dog")).among([["fox"], ["dog"], ["cat"]]).y_test
+        tensor([2, 1])
+        """
+        places = {_spelled(word): place for place, words in enumerate(labels) for word in words}
+        found = [places.get(_spelled(name), -1) for name in self.names]
+        if not found or not labels or (min(found) < 0 and len(labels) == self.classes):
+            return self
+        if min(found) < 0:
+            raise DataError(
+                f"{self.names[found.index(-1)]!r} is none of the {len(labels)} classes of the model. Name them as it "
+                f"does, for instance {labels[0][-1]!r}, or give it as many outputs: ?classes={self.classes}."
+            )
+        order = torch.tensor(found)
+        train, val, test = (order[y] for y in (self.y_train, self.y_val, self.y_test))
+        names = tuple(words[-1] for words in labels)
+        return replace(self, y_train=train, y_val=val, y_test=test, classes=len(labels), names=names)
+
     @cached_property
     def digest(self) -> str:
         """What tells these samples and labels from all others, sixteen hexadecimal digits."""
@@ -103,6 +132,10 @@ class Splits:
     def shape(self) -> torch.Size:
         """Shape of one sample."""
         return self.x_train.shape[1:]
+
+
+def _spelled(name: str) -> str:
+    return name.lower().replace("_", " ")
 
 
 def as_input(x: Tensor, box: tuple[float, float]) -> Tensor:

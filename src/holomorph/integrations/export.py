@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from holomorph._utils.io import write_atomically
 from holomorph.errors import MissingExtraError, ModelError, unknown_name
-from holomorph.integrations.loading import OnnxModel, load_weights
+from holomorph.integrations.loading import load_weights
+from holomorph.nn.foreign.programs import OnnxModel
 from holomorph.reporting.model_card import model_card
 from holomorph.training.folder import RunFolder
 from holomorph.training.load import load
@@ -95,7 +96,7 @@ def _safetensors(model: nn.Module, x: Tensor, path: Path, folder: Path) -> Calla
     from safetensors.torch import save
 
     write_atomically(path, save({name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}))
-    again = RunFolder.open(folder).config.build_model()
+    again = RunFolder.open(folder).config.build_model(weights_follow=True)
     load_weights(again, path)
     return again.eval()
 

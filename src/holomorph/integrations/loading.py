@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import pickle
 import warnings
@@ -10,14 +9,14 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from holomorph.errors import CheckpointError, ConfigError, MissingExtraError
+from holomorph.errors import CheckpointError, ConfigError
 from holomorph.nn import classifiers
+from holomorph.nn.foreign import FILES, Preprocessed
 
 log = logging.getLogger("holomorph")
 
@@ -27,31 +26,33 @@ _PREFIXES = ("module.", "_orig_mod.", "model.", "net.")
 
 
 def load_model(
-    source: str, weights: str | Path | None = None, *, shape: tuple[int, ...] = (), classes: int = 0
+    source: str, weights: str | Path | None = None, *, shape: tuple[int, ...] = (), classes: int = 0, **settings: Any
 ) -> nn.Module:
-    """Load ``package.module:factory`` with its weights, a model of this package by name, or a file ``*.onnx``.
+    """Load a model by name, with its weights, for evaluation.
 
     Parameters
     ----------
     source:
-        A factory (it is called, so it runs the user's code, as asked), ``cnn``, ``mlp``, or an ONNX file.
+        As in :func:`holomorph.nn.classifiers.build`: ``cnn``, ``timm:resnet18``, ``torchvision:resnet18``, ``hf:PATH``,
+        ``package.module:factory`` (it is called, so it runs the user's code, as asked), ``net.onnx`` or ``net.pt2``.
+        A model of a library has the library's weights unless others are given.
     weights:
         A safetensors file, or a state dict saved by ``torch.save``; read with ``weights_only=True``, so that a
         pickle that wants to run code is refused.
     shape, classes:
-        Handed to a factory that takes arguments.
+        Of a sample, and the number of classes.
+    settings:
+        What may follow a question mark in the name: ``mean``, ``std``, ``box``, ``order``, ``size``, ``activation``.
 
     Raises
     ------
     ConfigError, CheckpointError, MissingExtraError
-        For a factory that cannot be called, weights that cannot be read or do not fit, weights beside an ONNX file, or
-        no onnxruntime.
+        For a model that cannot be made, weights that cannot be read or do not fit, weights beside a file that holds its
+        own, or a package that is missing.
     """
-    if source.endswith(".onnx"):
-        if weights is not None:
-            raise ConfigError(f"{source} holds its own weights. Leave out {weights}.")
-        return OnnxModel(source)
-    model = classifiers.build(source, shape, classes)
+    if weights is not None and Path(source.partition("?")[0]).suffix in FILES:
+        raise ConfigError(f"{source} holds its own weights. Leave out {weights}.")
+    model = classifiers.build(source, shape, classes, pretrained=weights is None, **settings)
     if weights is not None:
         load_weights(model, weights)
     return model.eval()
@@ -63,6 +64,8 @@ def load_weights(model: nn.Module, path: str | Path) -> None:
     What wrappers have put before the names is stripped, and said: ``module.`` of DataParallel, ``_orig_mod.`` of
     torch.compile, ``model.`` or ``net.`` of a training module.
     """
+    if isinstance(model, Preprocessed):
+        model = model.model
     state, stripped = _fitting(read_state(Path(path)), model.state_dict().keys())
     if stripped:
         log.warning("The names of the weights in %s were read without their beginning %r.", path, stripped)
@@ -113,47 +116,3 @@ def _fitting(state: dict[str, Any], names: Collection[str]) -> tuple[dict[str, A
         state = {key.removeprefix(prefix): value for key, value in state.items()}
         stripped += prefix
     return state, stripped
-
-
-class OnnxModel(nn.Module):
-    """A network in ONNX, run by onnxruntime: outputs without gradients, for black-box attacks only.
-
-    Its first input takes the samples, its first output gives the logits. An evaluation of it is an upper bound.
-    """
-
-    differentiable = False
-
-    def __init__(self, path: str | Path) -> None:
-        super().__init__()
-        try:
-            import onnxruntime
-        except ImportError as error:
-            raise MissingExtraError("onnxruntime", "onnx") from error
-        if not Path(path).is_file():
-            raise ConfigError(f"There is no ONNX file at {path}.")
-        self.path = Path(path)
-        self.sha256 = hashlib.sha256(self.path.read_bytes()).hexdigest()
-        try:
-            self._session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-        except Exception as error:  # onnxruntime raises types of its own for each kind of damage
-            raise CheckpointError(f"{path} cannot be read as ONNX: {' '.join(str(error).split())[:150]}") from None
-        self._input = self._session.get_inputs()[0]
-        self._type = np.float64 if "double" in self._input.type else np.float32
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the first output, in the dtype and on the device of x."""
-        fixed = self._input.shape[0]
-        size = fixed if isinstance(fixed, int) else max(1, len(x))
-        samples = x.detach().cpu().numpy().astype(self._type)
-        rows = [self._run(samples[i : i + size], size) for i in range(0, len(samples), size)]
-        return torch.from_numpy(np.concatenate(rows)).to(x)
-
-    def _run(self, samples: Any, size: int) -> Any:
-        """Run one batch, filled up where the file fixes the batch size."""
-        short = size - len(samples)
-        padded = np.concatenate([samples, np.repeat(samples[-1:], short, 0)]) if short else samples
-        return self._session.run(None, {self._input.name: padded})[0][: len(samples)]
-
-    def extra_repr(self) -> str:
-        """Name the file and its content."""
-        return f"{self.path.name}, sha256={self.sha256}"

@@ -27,7 +27,7 @@ from holomorph.records.training import Epoch, TrainRecord
 from holomorph.rules import Rule, as_rule
 from holomorph.threats import ThreatModel
 from holomorph.training import checkpoint
-from holomorph.training.batches import Training, make_batches
+from holomorph.training.batches import Batches, TensorBatches, Training, make_batches
 from holomorph.training.devices import one_device
 from holomorph.training.folder import check_same, holding
 from holomorph.training.guard import make_guard
@@ -162,12 +162,13 @@ def fit(
     x, y = batches.first()
     if rule.defends_against is not None:
         check_batch(x, y, box=rule.defends_against.box)
-    check_model(model.to(x.device), x, count_outputs(y, whole=batches.samples == len(y)), batch_size=batch_size)
+    classes = _classes(train, batches)
+    check_model(model.to(x.device), x, classes, batch_size=batch_size)
     if isinstance(train, Splits) and validation is None:
         validation = train.part("val")
     if isinstance(validation, tuple | list):
         validation = gather(validation)
-        check_samples(*validation, classes=count_outputs(y, whole=batches.samples == len(y)), soft=True)
+        check_samples(*validation, classes=classes, soft=True)
     started = datetime.now(UTC).isoformat(timespec="seconds")
     writes = folder is not None and fabric.is_global_zero
     with holding(folder, resume=resume, force=force) if folder is not None and writes else nullcontext():
@@ -183,6 +184,14 @@ def fit(
             checkpoint.save_tensors(folder / "model.safetensors", model.state_dict())
             record.save(folder / "train.json")
     return record
+
+
+def _classes(train: Training, batches: Batches) -> int:
+    """How many outputs the training labels ask for: all labels that are known, not those of the first samples."""
+    if isinstance(train, Splits):
+        return train.classes
+    labels = batches.y if isinstance(batches, TensorBatches) else batches.first()[1]
+    return count_outputs(labels, whole=batches.samples == len(labels))
 
 
 def run(loop: Loop, validation: Validation | None, folder: Path | None) -> None:

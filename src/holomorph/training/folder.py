@@ -19,7 +19,7 @@ from holomorph._utils.output import locked, remove_own
 from holomorph._utils.seeding import seed_for
 from holomorph.data import Splits, load
 from holomorph.errors import ConfigError, DataError
-from holomorph.nn import classifiers
+from holomorph.nn import classifiers, foreign
 from holomorph.records.base import Record
 from holomorph.records.training import TrainRecord
 from holomorph.rules import Rule, parse
@@ -56,7 +56,7 @@ class RunConfig(Record):
         fields = self.model_dump(mode="json", exclude={"kind", "schema_version", "threat", "training"})
         return {**fields, "threat": str(self.threat), "box": list(self.threat.box), **self.training}
 
-    def build_model(self, *, trusted: str | bool = False) -> nn.Module:
+    def build_model(self, *, trusted: str | bool = False, weights_follow: bool = False) -> nn.Module:
         """Make the untrained model, from a start that depends on the seed only.
 
         Parameters
@@ -64,20 +64,25 @@ class RunConfig(Record):
         trusted:
             A model that is not built in is code that a file names. It is imported only if it is the one named here,
             or for True.
+        weights_follow:
+            Whether a library's weights are left out, because others are loaded next.
 
         Raises
         ------
         ConfigError
             For code that nobody has trusted.
         """
-        if ":" in self.model and trusted is not True and trusted != self.model:
+        if foreign.is_code(self.model) and trusted is not True and trusted != self.model:
             raise ConfigError(
                 f"The run's model is {self.model}, code that would be imported from where you are. If you know it, "
                 f"give --model {self.model}, or --trust (trust=True)."
             )
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed_for(self.seed, "model"))
-            return classifiers.build(self.model, self.shape, self.classes, activation=self.activation)
+            follow = False if weights_follow else None
+            return classifiers.build(
+                self.model, self.shape, self.classes, activation=self.activation, pretrained=follow
+            )
 
     def build_rule(self) -> Rule:
         """Make the rule."""
@@ -133,7 +138,7 @@ class RunFolder:
         path = self.path / f"{name}.safetensors"
         if not path.is_file():
             raise DataError(f"{path} is missing: the training was not finished. Go on with: holomorph train --resume")
-        model = self.config.build_model(trusted=trusted)
+        model = self.config.build_model(trusted=trusted, weights_follow=True)
         checkpoint.load_into(model, checkpoint.load_tensors(path), str(path))
         return model.eval()
 

@@ -70,7 +70,8 @@ def read_classes(folder: Path, names: tuple[str, ...], size: int | None) -> Imag
         labels += [label] * len(files)
     if not images:
         raise DataError(f"There are no images in the folders of {folder}. Known endings: {', '.join(ENDINGS)}.")
-    return _decoded(images, size), np.array(labels, np.int64)
+    mixed = np.random.default_rng(0).permutation(len(images))  # the first n samples are then of all classes
+    return _decoded([images[k] for k in mixed], size), np.array(labels, np.int64)[mixed]
 
 
 def _decoded(files: list[Path], size: int | None) -> NDArray[np.uint8]:

@@ -1,4 +1,4 @@
-"""Plain real classifiers with smooth activations, by name."""
+"""Classifiers by name: plain real ones with smooth activations, and those that others made."""
 
 from __future__ import annotations
 
@@ -10,41 +10,63 @@ from urllib.parse import parse_qsl
 from torch import nn
 
 from holomorph.errors import ConfigError, unknown_name
+from holomorph.nn import foreign
 from holomorph.nn.classifiers.cnn import CNN
 from holomorph.nn.classifiers.mlp import MLP
 from holomorph.nn.classifiers.parts import ACTIVATIONS, Normalise, Sine
 from holomorph.nn.classifiers.parts import make_activation as activation
 from holomorph.nn.classifiers.resnet import ResNet
 from holomorph.nn.classifiers.vit import ViT
-from holomorph.nn.factory import from_factory
 
 __all__ = ["ACTIVATIONS", "CNN", "MLP", "MODELS", "Normalise", "ResNet", "Sine", "ViT", "activation", "build"]
 
 MODELS: dict[str, Callable[..., nn.Module]] = {"mlp": MLP, "cnn": CNN, "resnet": ResNet, "vit": ViT}
 
 
-def build(name: str, shape: Sequence[int], classes: int, *, activation: str = "gelu", **settings: Any) -> nn.Module:
-    """Make a model by name, or call a user's factory ``package.module:factory``.
+def build(
+    name: str,
+    shape: Sequence[int],
+    classes: int,
+    *,
+    activation: str = "gelu",
+    pretrained: bool | None = None,
+    **settings: Any,
+) -> nn.Module:
+    """Make a model by name; settings may follow the name, ``resnet?depth=8&norm=group``.
 
-    Built in are ``mlp``, ``cnn``, ``resnet`` and ``vit``; settings may follow the name, ``resnet?depth=8&norm=group``.
-    A factory is a function or a class, which gets ``shape`` and ``classes`` where it has parameters of these names, or
-    a module that exists already; that runs the user's code, as asked.
+    - ``mlp``, ``cnn``, ``resnet``, ``vit``: built in, with a smooth activation.
+    - ``timm:NAME``, ``torchvision:NAME``, ``hf:PATH``: of a library; ``?pretrained=yes`` takes its weights.
+    - ``package.module:factory``: a function or a class, which gets ``shape`` and ``classes`` where it has parameters of
+      these names, or a module that exists already; that runs the user's code, as asked.
+    - ``PATH.onnx``, ``PATH.pt2``: a file.
+
+    Those that are not built in take the settings of a preprocessing, ``mean``, ``std``, ``box`` (the range of pixels
+    that mean and std count in), ``order`` (``bgr``) and ``size`` (pixels), so that inputs stay images in [0, 1];
+    pretrained ones of a library bring their own. ``activation=gelu`` puts a smooth activation in the place of every
+    ReLU, which is logged; ``classes`` is the number of outputs where it is not that of the data.
+
+    Parameters
+    ----------
+    activation:
+        Of the built-in models.
+    pretrained:
+        Whether a library's weights are wanted where the name does not say; False never loads them: others follow.
 
     Raises
     ------
-    ConfigError
-        For an unknown name or setting, or a factory that cannot be imported, cannot be called or makes no module.
+    ConfigError, CheckpointError, MissingExtraError
+        For an unknown name or setting, a model that cannot be made, or a library that is missing.
 
     >>> type(build("cnn", (1, 8, 8), 10, activation="silu")).__name__
     'CNN'
     >>> build("mlp?width=8&depth=1", (4,), 2)[1]
     Linear(in_features=4, out_features=8, bias=True)
     """
-    if ":" in name:
-        return from_factory(name, shape, classes)
     word, _, query = name.partition("?")
+    if foreign.is_foreign(name):
+        return foreign.build(word, shape, classes, {**_read(query), **settings}, pretrained)
     if word not in MODELS:
-        raise unknown_name("model", word, [*MODELS, "package.module:factory"])
+        raise unknown_name("model", word, [*MODELS, *foreign.written()])
     known = set(inspect.signature(MODELS[word]).parameters) - {"shape", "classes"}
     chosen = {"activation": activation, **settings, **_read(query)}
     for setting in chosen:

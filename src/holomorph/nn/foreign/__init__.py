@@ -1,0 +1,77 @@
+"""Models that others made, by prefix or ending: timm, torchvision, transformers, a factory, ONNX, torch programs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from holomorph.nn.factory import from_factory
+from holomorph.nn.foreign import programs, timm, torchvision, transformers
+from holomorph.nn.foreign.base import Asked, Made, Make
+from holomorph.nn.foreign.preprocessing import Preprocessed, smoothed
+from holomorph.nn.foreign.settings import Settings
+
+__all__ = ["FILES", "LIBRARIES", "Preprocessed", "build", "is_code", "is_foreign", "written"]
+
+#: Libraries by prefix, ``timm:resnet18``. A new one is a file with a function from Asked to Made, and a line here.
+LIBRARIES: dict[str, Make] = {"timm": timm.make, "torchvision": torchvision.make, "hf": transformers.make}
+
+#: Files by ending.
+FILES: dict[str, type[nn.Module]] = {".onnx": programs.OnnxModel, ".pt2": programs.TorchProgram}
+
+
+def is_foreign(name: str) -> bool:
+    """Whether a name means a model that is not built in.
+
+    >>> is_foreign("timm:resnet18"), is_foreign("net.onnx?mean=0.5"), is_foreign("cnn?width=8")
+    (True, True, False)
+    """
+    return ":" in name or Path(name.partition("?")[0]).suffix in FILES
+
+
+def is_code(name: str) -> bool:
+    """Whether a name means a program of the user's, which a record must not run unasked.
+
+    >>> is_code("mine.nets:make"), is_code("timm:resnet18"), is_code("cnn")
+    (True, False, False)
+    """
+    word = name.partition("?")[0]
+    return word.endswith(".pt2") or (":" in word and word.partition(":")[0] not in LIBRARIES)
+
+
+def written() -> list[str]:
+    """How these models are written, for messages."""
+    return [*(f"{key}:NAME" for key in LIBRARIES if key != "hf"), "hf:PATH", "package.module:factory",
+            *(f"*{ending}" for ending in FILES)]  # fmt: skip
+
+
+def build(
+    name: str, shape: Sequence[int], classes: int, settings: dict[str, Any], pretrained: bool | None
+) -> nn.Module:
+    """Make a model that is not built in, with its preprocessing; :func:`holomorph.nn.classifiers.build` says how.
+
+    Raises
+    ------
+    ConfigError, CheckpointError, MissingExtraError
+        For a name or a setting that cannot be used, a file that cannot be read, or a library that is missing.
+    """
+    asked = Settings.read(settings, name)
+    wanted = asked.pretrained if asked.pretrained is not None else bool(pretrained)
+    prefix, _, rest = name.partition(":")
+    if prefix in LIBRARIES:
+        made = LIBRARIES[prefix](
+            Asked(rest, tuple(shape), asked.classes or classes, wanted, wanted and pretrained is not False,
+                  asked.classes is not None, asked.further)
+        )  # fmt: skip
+    elif (ending := Path(name).suffix) in FILES:
+        made = Made(FILES[ending](name))
+    else:
+        made = Made(from_factory(name, shape, asked.classes or classes))
+    if asked.activation:
+        smoothed(made.model, asked.activation, name)
+    plan = replace(made.preprocessing, **asked.preprocessing)
+    return made.model if plan.does_nothing and not made.labels else Preprocessed(made.model, plan, made.labels, name)
