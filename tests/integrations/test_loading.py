@@ -12,7 +12,8 @@ from torch import nn
 
 from holomorph.errors import CheckpointError, ConfigError
 from holomorph.evaluation.evaluate import evaluate
-from holomorph.integrations.loading import OnnxModel, load_model, load_weights
+from holomorph.integrations.loading import load_model, load_weights
+from holomorph.nn.foreign.programs import OnnxModel
 from holomorph.threats import ThreatModel
 
 

@@ -16,6 +16,7 @@ from holomorph._utils.devices import reads_pinned_memory, to_device
 from holomorph._utils.seeding import generator
 from holomorph.contract import as_long, check_batch, check_labels
 from holomorph.contract.data import as_tensor
+from holomorph.contract.labels import count_outputs
 from holomorph.contract.model import plain
 from holomorph.data import Splits, as_input
 from holomorph.data.augmentation import Augment
@@ -150,6 +151,14 @@ def make_batches(
         check_labels(batches.y, soft=True)
         batches.y = as_long(batches.y)
     return batches
+
+
+def count_classes(train: Training, batches: Batches) -> int:
+    """How many outputs the training labels ask for: all labels that are known, not those of the first samples."""
+    if isinstance(train, Splits):
+        return train.classes
+    labels = batches.y if isinstance(batches, TensorBatches) else batches.first()[1]
+    return count_outputs(labels, whole=batches.samples == len(labels))
 
 
 def _loader(data: Dataset[Any], batch_size: int, fabric: Fabric) -> DataLoader[Any]:

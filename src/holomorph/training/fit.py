@@ -18,7 +18,6 @@ from holomorph._utils import progress
 from holomorph._utils.io import write_atomically
 from holomorph._utils.versions import versions
 from holomorph.contract import check_batch, check_samples, gather, gradients
-from holomorph.contract.labels import count_outputs
 from holomorph.contract.model import check_model, training_modes
 from holomorph.contract.threats import ThreatLike
 from holomorph.data import Splits
@@ -27,7 +26,7 @@ from holomorph.records.training import Epoch, TrainRecord
 from holomorph.rules import Rule, as_rule
 from holomorph.threats import ThreatModel
 from holomorph.training import checkpoint
-from holomorph.training.batches import Batches, TensorBatches, Training, make_batches
+from holomorph.training.batches import Training, count_classes, make_batches
 from holomorph.training.devices import one_device
 from holomorph.training.folder import check_same, holding
 from holomorph.training.guard import make_guard
@@ -162,7 +161,7 @@ def fit(
     x, y = batches.first()
     if rule.defends_against is not None:
         check_batch(x, y, box=rule.defends_against.box)
-    classes = _classes(train, batches)
+    classes = count_classes(train, batches)
     check_model(model.to(x.device), x, classes, batch_size=batch_size)
     if isinstance(train, Splits) and validation is None:
         validation = train.part("val")
@@ -184,14 +183,6 @@ def fit(
             checkpoint.save_tensors(folder / "model.safetensors", model.state_dict())
             record.save(folder / "train.json")
     return record
-
-
-def _classes(train: Training, batches: Batches) -> int:
-    """How many outputs the training labels ask for: all labels that are known, not those of the first samples."""
-    if isinstance(train, Splits):
-        return train.classes
-    labels = batches.y if isinstance(batches, TensorBatches) else batches.first()[1]
-    return count_outputs(labels, whole=batches.samples == len(labels))
 
 
 def run(loop: Loop, validation: Validation | None, folder: Path | None) -> None:
