@@ -51,6 +51,23 @@ class Cell(nn.Module):
         return torch.stack(outputs, 2)
 
 
+class First(nn.Module):
+    def forward(self, several: tuple[Tensor, ...]) -> Tensor:
+        return several[0]
+
+
+class Twice(nn.Module):
+    """A module of two arguments, between h and a function of h."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, h: Tensor) -> Tensor:
+        out = self.inner(h, h.sin())
+        return out if out.shape == h.shape else h * out[..., None]
+
+
 class Checkpointed(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -121,6 +138,76 @@ def matrices(h: Tensor) -> Tensor:
     return solved * torch.linalg.det(square)[:, None, None] / 16 + torch.linalg.slogdet(square)[1][:, None, None]
 
 
+def distances(h: Tensor) -> Tensor:
+    near = torch.cdist(h, h.cos() + 2) + torch.cdist(h, h.sin() - 2, p=1.5)
+    return (
+        F.pad(near, (1, 1))
+        + F.pairwise_distance(h, h.flip(1) + 3)[..., None]
+        + torch.cosine_similarity(h, h + 1, 2)[..., None]
+    )
+
+
+def decomposed(h: Tensor) -> Tensor:
+    square = h[:, :, :4].tanh()
+    positive = square @ square.mT + torch.eye(4, dtype=h.dtype)
+    factor = torch.linalg.cholesky(positive) + torch.linalg.inv(positive) + torch.linalg.matrix_exp(square / 4)
+    return F.pad(factor, (1, 1)) + torch.linalg.eigvalsh(positive + torch.arange(4.0).diag())[..., None]
+
+
+def spectrum(h: Tensor) -> Tensor:
+    return torch.fft.irfft(torch.fft.rfft(h) * torch.arange(4.0), 6)
+
+
+def written_by_index(h: Tensor) -> Tensor:
+    index = torch.tensor([2, 0])
+    h = h.index_add(1, index, h[:, :2].sin()).index_copy(1, index, h[:, 2:])
+    return h + torch.where(h > 0, h, 0.0).masked_scatter(h > 9, h.cos()) + h.diff(dim=2, prepend=h[..., :1]).tril()
+
+
+def reduced(h: Tensor) -> Tensor:
+    index = torch.tensor([0, 0, 1, 3, 3, 5]).expand(len(h), 4, 6)
+    return (
+        torch.zeros_like(h).scatter_reduce(2, index, h, "amax")
+        + h.kthvalue(2, 2, True)[0]
+        + h.cummin(2)[0]
+        + h.quantile(0.3, 2, keepdim=True)
+        + h.aminmax(dim=1, keepdim=True)[1]
+        - h.nan_to_num().fmod(0.7)
+    )
+
+
+def sampled(h: Tensor) -> Tensor:
+    grid = F.affine_grid(torch.eye(2, 3, dtype=h.dtype).expand(len(h), 2, 3) * 0.7, [len(h), 4, 2, 3], False)
+    grid = grid + h.tanh().reshape(len(h), 2, 3, 4)[..., :2] / 9
+    return F.grid_sample(h.reshape(len(h), 4, 2, 3), grid, align_corners=False).reshape(len(h), 4, 6)
+
+
+def special_functions(h: Tensor) -> Tensor:
+    p = h.square() + 1
+    some = torch.lgamma(p) + torch.digamma(p) + torch.erfinv(h.tanh() / 2) + torch.i0(h / 4) + torch.sinc(h / 3)
+    return (
+        some + torch.atan2(h, p) + torch.hypot(h, p) + torch.xlogy(p, p) + torch.logaddexp(h, p) + torch.lerp(h, p, 0.3)
+    )
+
+
+def slope_inside(h: Tensor) -> Tensor:
+    """A network that differentiates on its own, as energy models do."""
+    return torch.func.grad(lambda t: (t.sin() * t).sum())(h)
+
+
+def masked_attention(h: Tensor) -> Tensor:
+    mask = torch.ones(4, 4, dtype=torch.bool).tril(1)
+    return F.scaled_dot_product_attention(h, h, h, mask) + F.scaled_dot_product_attention(h, h.sin(), h, is_causal=True)
+
+
+def lengths(h: Tensor) -> Tensor:
+    return (
+        h.flatten(0, 1).renorm(2, 0, 1.5).view_as(h)
+        + torch.linalg.vector_norm(h, 3, 2, True)
+        + torch.linalg.matrix_norm(h)[:, None, None]
+    )
+
+
 def padded(h: Tensor) -> Tensor:
     modes = [F.pad(h, (2, 2), mode=mode) for mode in ("reflect", "replicate", "circular")]
     return sum(modes)[:, :, 1:7] + F.pad(h, (1, -1), value=0.5)
@@ -138,6 +225,16 @@ FUNCTIONS: dict[str, Step] = {
     "unfold": unfolded,
     "matrices": matrices,
     "pad": padded,
+    "cdist": distances,
+    "cholesky": decomposed,
+    "fft": spectrum,
+    "index_add": written_by_index,
+    "scatter_reduce": reduced,
+    "grid_sample": sampled,
+    "special functions": special_functions,
+    "inner gradient": slope_inside,
+    "masked attention": masked_attention,
+    "matrix_norm": lengths,
     "einsum": lambda h: torch.einsum("bij,bkj,bkl->bil", h, h, h) / 10,
     "softmax": lambda h: h.softmax(2) + h.log_softmax(1) / 4 + F.softmax(h.float(), 1, dtype=D),
     "norms": lambda h: (
@@ -168,6 +265,8 @@ ACTIVATIONS = [
     "relu6",
     "softshrink",
     "sigmoid",
+    "hardsigmoid",
+    "hardshrink",
     "tanh",
 ]
 #: Fresh modules, so that each network has parameters of its own.
@@ -191,7 +290,15 @@ MODULES: dict[str, Callable[[], nn.Module]] = {
     "encoder": lambda: nn.TransformerEncoderLayer(6, 2, 8, dropout=0.0, batch_first=True, activation="gelu"),
     "weight_norm": lambda: parametrizations.weight_norm(nn.Linear(6, 6)),
     "orthogonal": lambda: parametrizations.orthogonal(nn.Linear(6, 6), orthogonal_map="cayley"),
-    "bilinear": lambda: On(nn.Linear(24, 24), (24,)),
+    "spectral_norm": lambda: parametrizations.spectral_norm(nn.Linear(6, 6)).eval(),
+    "learning spectral_norm": lambda: parametrizations.spectral_norm(nn.Linear(6, 6)),
+    "bilinear": lambda: Twice(nn.Bilinear(6, 6, 6)),
+    "fused lstm": lambda: nn.Sequential(nn.LSTM(6, 6, batch_first=True), First()),
+    "fused gru": lambda: nn.Sequential(nn.GRU(6, 3, batch_first=True, bidirectional=True), First()),
+    "fused rnn": lambda: nn.Sequential(nn.RNN(6, 6, 2, batch_first=True), First()),
+    "decoder": lambda: Twice(nn.TransformerDecoderLayer(6, 2, 8, dropout=0.0, batch_first=True)),
+    "adaptive pooling": lambda: nn.Sequential(nn.AdaptiveMaxPool1d(3), nn.Upsample(6), nn.AdaptiveAvgPool1d(6)),
+    "cosine": lambda: Twice(nn.CosineSimilarity(2)),
     "prelu": lambda: nn.PReLU(4),
     "rnn": lambda: Cell(nn.RNNCell(4, 4)),
     "lstm": lambda: Cell(nn.LSTMCell(4, 4)),

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from holomorph.calculus.elementary import forward_mode
+from holomorph.calculus.elementary import forward_mode, naming_the_operation
 from holomorph.calculus.one_function import one_function
 from holomorph.calculus.where import at_complex
 from holomorph.contract import Differentiable, check_batch
@@ -232,9 +232,10 @@ def pull_back(
             "numpy, or no_grad inside the function."
         )
     weight = torch.ones_like(h) if u is None else u
-    found: tuple[Tensor | None, ...] = torch.autograd.grad(
-        h, x, weight, create_graph=create, retain_graph=create or retain, allow_unused=True
-    )
+    with naming_the_operation():
+        found: tuple[Tensor | None, ...] = torch.autograd.grad(
+            h, x, weight, create_graph=create, retain_graph=create or retain, allow_unused=True
+        )
     gradient = found[0]
     if gradient is None and unused_is_zero:
         return torch.zeros_like(x)

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import functools
 import math
+import re
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
@@ -104,6 +106,29 @@ def logcumsumexp(input: Tensor, dim: int) -> Tensor:
     return rows[..., None, :].masked_fill(later, -_FAR).logsumexp(-1).movedim(-1, dim)
 
 
+def cdist(x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: str | None = None) -> Tensor:
+    """``torch.cdist``, which torch differentiates once only; the slope at distance 0 is 0."""
+    apart = x1.unsqueeze(-2) - x2.unsqueeze(-3)
+    if p in (0, 1, math.inf):
+        sizes = apart.abs()
+        return sizes.amax(-1) if p == math.inf else (sizes.ne(0).to(apart.dtype) if p == 0 else sizes).sum(-1)
+    total = (apart.square() if p == 2 else apart.abs().pow(p)).sum(-1)
+    same = total == 0
+    return total.masked_fill(same, 1.0).pow(1 / p).masked_fill(same, 0.0)
+
+
+def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
+    """``torch.nn.functional.hardsigmoid``, which torch differentiates once only."""
+    result = torch.nn.functional.relu6(input + 3) / 6
+    return input.copy_(result) if inplace else result
+
+
+def glu(input: Tensor, dim: int = -1) -> Tensor:
+    """``torch.nn.functional.glu``, whose forward derivative torch cannot differentiate."""
+    value, gate = input.chunk(2, dim)
+    return value * torch.sigmoid(gate)
+
+
 def scaled_dot_product_attention(
     query: Tensor,
     key: Tensor,
@@ -174,6 +199,9 @@ NORMS: dict[str, Callable[..., Any]] = {
     "instance_norm": instance_norm,
     "rms_norm": rms_norm,
     "logcumsumexp": logcumsumexp,
+    "cdist": cdist,
+    "hardsigmoid": hardsigmoid,
+    "glu": glu,
 }
 #: All operations that are taken apart.
 COMPOSITES: dict[str, Callable[..., Any]] = {
@@ -184,13 +212,30 @@ COMPOSITES: dict[str, Callable[..., Any]] = {
 }
 
 
+#: How torch says that it lacks a derivative, forward and reverse, with the name of its kernel.
+_MISSING = re.compile(r"forward AD with (?:aten::)?(\w+)|derivative for '?(?:aten::)?(\w+?)'? is not implemented")
 _REFUSALS = {
     "mutate a captured Tensor": "The function writes into a tensor of its own, as BatchNorm in training mode does with "
     "its running statistics, which forward mode cannot follow. Call model.eval() first, or use jets.dual.",
     "autograd.Function": "A custom autograd.Function has no forward derivative. Write it with torch operations, or use "
     "input_gradient, jacobian or vjp.",
-    "forward AD": "An operation of the function has no forward derivative. Use input_gradient, jacobian or vjp.",
 }
+
+
+@contextmanager
+def naming_the_operation(name: str | None = None) -> Iterator[None]:
+    """Turn torch's words for a derivative that it does not have into a sentence with the name of the operation."""
+    try:
+        yield
+    except (RuntimeError, NotImplementedError) as error:
+        missing = _MISSING.search(str(error))
+        if missing is None:
+            raise
+        found = (name or missing[1] or missing[2]).strip("_")
+        raise ModelError(
+            f"{found} has no derivative of this kind in torch. Write it with other operations, or use a method with "
+            f"fewer or with other derivatives."
+        ) from error
 
 
 class ElementaryOperations(TorchFunctionMode):
@@ -200,7 +245,8 @@ class ElementaryOperations(TorchFunctionMode):
         """Replace the operations of the table."""
         name = getattr(func, "__name__", "")
         replaced = batch_norm if name == "batch_norm" else COMPOSITES.get(name, func)
-        result = replaced(*args, **(kwargs or {}))
+        with naming_the_operation(name):
+            result = replaced(*args, **(kwargs or {}))
         if torch.is_grad_enabled() or not isinstance(result, Tensor) or not result.is_floating_point():
             return result
         return result.detach()  # torch's forward mode would differentiate what a no_grad block makes

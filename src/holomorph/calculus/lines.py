@@ -49,7 +49,8 @@ class _Looking(TorchFunctionMode):
         """Check, then run."""
         name, is_property = name_of(func)
         tensors = tuple(leaf for leaf in leaves((args, kwargs)) if is_float(leaf))
-        if tensors and not (is_property or name in INSPECTING or name in COMPOSITES or in_place(func, kwargs or {})):
+        known = name in INSPECTING or name in COMPOSITES or name == "grad"  # a gradient is no operation of its own
+        if tensors and not (is_property or known or in_place(func, kwargs or {})):
 
             def call(*points: Tensor) -> Any:
                 fill = iter(points)

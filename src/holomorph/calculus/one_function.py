@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import Parameter
 from torch.nn.functional import batch_norm, instance_norm
 from torch.overrides import TorchFunctionMode
 
@@ -98,7 +99,8 @@ class _Norms(TorchFunctionMode):
         if func is instance_norm:
             args, kwargs = _without_trace(*args, **(kwargs or {}))
         plain = NORMS.get(getattr(func, "__name__", ""))
-        if plain is not None and args and type(args[0]) is Tensor and args[0].requires_grad:
+        tensors = [leaf for leaf in args[:2] if isinstance(leaf, Tensor)]
+        if plain is not None and tensors and _differentiated(tensors):
             return plain(*args, **(kwargs or {}))
         return func(*args, **(kwargs or {}))
 
@@ -123,6 +125,11 @@ class _Norms(TorchFunctionMode):
                 "Call model.eval() first."
             )
         return found
+
+
+def _differentiated(tensors: list[Tensor]) -> bool:
+    """Whether torch itself differentiates this: plain tensors, and a gradient is wanted."""
+    return all(type(t) in (Tensor, Parameter) for t in tensors) and any(t.requires_grad for t in tensors)
 
 
 def _without_trace(

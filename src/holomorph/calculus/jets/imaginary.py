@@ -99,6 +99,14 @@ class ComplexJet(Carrier):
         return type(self)(op(*(j.value for j in jets)), op(*(j.imaginary for j in jets)))
 
     @classmethod
+    def composite(cls, name: str, args: list[Any], kwargs: dict[str, Any]) -> Any:
+        """Elementary operations; a refusal names the operation that the network has, not its parts."""
+        try:
+            return super().composite(name, args, kwargs)
+        except NotHolomorphicError as error:
+            raise NotHolomorphicError(f"{name} cannot be extended: {error}") from error
+
+    @classmethod
     def nonlinear(cls, name: str, func: Call, args: list[Any], kwargs: dict[str, Any]) -> Any:
         """Closed complex forms, or a refusal."""
         rule = _RULES.get(name)

@@ -39,7 +39,7 @@ class Jet(Carrier):
         """Apply a map to the value and its linear part to the derivatives."""
         value = on_value(self.value)
         if isinstance(value, Tensor) and not value.is_floating_point():
-            return _real(value)  # a cast to whole numbers
+            return _real("a cast with to or type", value)
         second = None if self.second is None else on_parts(self.second)
         return _pack(value, _each(on_parts, self.first), second)
 
@@ -155,7 +155,7 @@ def _forward_mode(name: str, call: Call, jets: list[Jet]) -> Any:
     values = tuple(j.value for j in jets)
     draws = Draws(values[0])
     result = call(*values)
-    if not any(is_float(_real(leaf)) for leaf in leaves(result)):
+    if not any(is_float(_real(name, leaf)) for leaf in leaves(result)):
         return result
 
     def smooth(*tensors: Tensor) -> tuple[Tensor, ...]:
@@ -219,11 +219,11 @@ def _broadcast(t: Tensor, shape: torch.Size, leading: int) -> Tensor:
     return t.reshape(*t.shape[:leading], *fill, *t.shape[leading:]).expand(*t.shape[:leading], *shape)
 
 
-def _real(leaf: Any) -> Any:
+def _real(name: str, leaf: Any) -> Any:
     """The leaf, refused if it is a tensor of complex numbers."""
     if isinstance(leaf, Tensor) and leaf.is_complex():
         raise ModelError(
-            "A jet of real numbers cannot follow the complex tensors inside this function. Use input_gradient, "
-            "jacobian or another energy method."
+            f"A jet of real numbers cannot follow the complex tensors that {name} makes. Use input_gradient, jacobian "
+            f"or another energy method."
         )
     return leaf
