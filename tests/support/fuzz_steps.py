@@ -291,7 +291,6 @@ MODULES: dict[str, Callable[[], nn.Module]] = {
     "weight_norm": lambda: parametrizations.weight_norm(nn.Linear(6, 6)),
     "orthogonal": lambda: parametrizations.orthogonal(nn.Linear(6, 6), orthogonal_map="cayley"),
     "spectral_norm": lambda: parametrizations.spectral_norm(nn.Linear(6, 6)).eval(),
-    "learning spectral_norm": lambda: parametrizations.spectral_norm(nn.Linear(6, 6)),
     "bilinear": lambda: Twice(nn.Bilinear(6, 6, 6)),
     "fused lstm": lambda: nn.Sequential(nn.LSTM(6, 6, batch_first=True), First()),
     "fused gru": lambda: nn.Sequential(nn.GRU(6, 3, batch_first=True, bidirectional=True), First()),
