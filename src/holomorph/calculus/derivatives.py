@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from holomorph.calculus.elementary import forward_mode, naming_the_operation
+from holomorph.calculus.elementary import forward_mode
+from holomorph.calculus.missing import naming_the_operation
 from holomorph.calculus.one_function import one_function
 from holomorph.calculus.where import at_complex
 from holomorph.contract import Differentiable, check_batch

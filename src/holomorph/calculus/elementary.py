@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import functools
 import math
-import re
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -20,6 +18,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from holomorph.calculus.determinants import DETERMINANTS
+from holomorph.calculus.missing import naming_the_operation
 from holomorph.errors import ConfigError, ModelError, NotDifferentiableError
 
 _FAR = 1e30  #: an exponent that counts for nothing, and unlike infinity has derivatives
@@ -212,30 +211,12 @@ COMPOSITES: dict[str, Callable[..., Any]] = {
 }
 
 
-#: How torch says that it lacks a derivative, forward and reverse, with the name of its kernel.
-_MISSING = re.compile(r"forward AD with (?:aten::)?(\w+)|derivative for '?(?:aten::)?(\w+?)'? is not implemented")
 _REFUSALS = {
     "mutate a captured Tensor": "The function writes into a tensor of its own, as BatchNorm in training mode does with "
     "its running statistics, which forward mode cannot follow. Call model.eval() first, or use jets.dual.",
     "autograd.Function": "A custom autograd.Function has no forward derivative. Write it with torch operations, or use "
     "input_gradient, jacobian or vjp.",
 }
-
-
-@contextmanager
-def naming_the_operation(name: str | None = None) -> Iterator[None]:
-    """Turn torch's words for a derivative that it does not have into a sentence with the name of the operation."""
-    try:
-        yield
-    except (RuntimeError, NotImplementedError) as error:
-        missing = _MISSING.search(str(error))
-        if missing is None:
-            raise
-        found = (name or missing[1] or missing[2]).strip("_")
-        raise ModelError(
-            f"{found} has no derivative of this kind in torch. Write it with other operations, or use a method with "
-            f"fewer or with other derivatives."
-        ) from error
 
 
 class ElementaryOperations(TorchFunctionMode):
