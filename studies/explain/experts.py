@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from holomorph._utils.io import write_atomically
 from holomorph._utils.statistics import bootstrap
 from holomorph.contract.classifier import Classifier
-from holomorph.contract.guest import under_attack
+from holomorph.contract.receiving import under_attack
 from holomorph.data import load
 from holomorph.nn.classifiers import MLP
 from holomorph.records.base import Interval

@@ -19,13 +19,13 @@ from collections.abc import Callable
 
 import torch
 
-from holomorph._utils.cache import Shelf
-from holomorph._utils.fingerprint import fingerprint
+from holomorph._utils.cache import Cache
+from holomorph._utils.fingerprint import fingerprint, model_digest
 from holomorph._utils.io import write_atomically
 from holomorph._utils.versions import versions
 from holomorph.attacks.foolbox import FoolboxAttack
 from holomorph.contract.classifier import Classifier
-from holomorph.contract.guest import under_attack
+from holomorph.contract.receiving import under_attack
 from holomorph.data import Splits, load
 from holomorph.explanation.explain import explain
 from holomorph.explanation.margins import analytic, first_order
@@ -64,10 +64,10 @@ def margins_all(data: Splits, samples: int, only: str = "") -> None:
         stem, model = f"{name.replace(' ', '-')}-{threat.norm}", trained(name, data)
         if (RESULTS / f"margins-{stem}.json").exists() or not stem.startswith(only):
             continue
-        shelf = Shelf(RUNS / f"{stem}.found", fingerprint([model], x[:1], y[:1], f"{threat} thorough"))
+        cache = Cache(RUNS / f"{stem}.found", fingerprint(f"{threat} thorough {model_digest(model)}", x[:1], y[:1]))
         with under_attack(model):
             subject = Classifier(model)
-            margins = validate_margins(subject, x, y, threat, thorough=True, shelf=shelf)
+            margins = validate_margins(subject, x, y, threat, thorough=True, cache=cache)
             record = ExplanationRecord(
                 model=name, data=data.name, threat=threat, samples=len(x), seed=0, margins=margins,
                 clean=float((subject.predictions(x) == y).float().mean()), versions=versions("foolbox", "pyautoattack"),

@@ -18,7 +18,7 @@ from holomorph._utils.io import write_atomically
 from holomorph._utils.statistics import bootstrap, spearman
 from holomorph.calculus.laplacian import laplacian
 from holomorph.contract.classifier import Classifier
-from holomorph.contract.guest import under_attack
+from holomorph.contract.receiving import under_attack
 from holomorph.data import Splits, load
 from holomorph.explanation.harmonicity import harmonicity
 from holomorph.explanation.spikes import spikes

@@ -14,8 +14,8 @@ from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 from holomorph.contract.data import gather
 from holomorph.contract.estimators import taken_apart
-from holomorph.contract.guest import receive, under_attack
 from holomorph.contract.model import precision
+from holomorph.contract.receiving import receive, under_attack
 from holomorph.contract.threats import as_threat, as_threats
 from holomorph.errors import ConfigError, DataError, ModelError
 from holomorph.evaluation.evaluate import evaluate

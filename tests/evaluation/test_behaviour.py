@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from holomorph.contract.classifier import Classifier
+from holomorph.contract.snapshot import Snapshot
 from holomorph.errors import ModelError
-from holomorph.evaluation.behaviour import AGREES, gradient_agreement, observe, off_grid_jump
-from holomorph.evaluation.pristine import Snapshot
+from holomorph.evaluation.inspection import AGREES, gradient_agreement, observe, off_grid_jump
 from holomorph.threats import ThreatModel
 from holomorph.threats.grid import grid_of
 
@@ -97,4 +97,4 @@ def test_a_model_that_changes_off_the_grid_jumps() -> None:
 def test_a_model_that_cannot_predict_a_sample_alone_is_refused() -> None:
     model = nn.Sequential(nn.Linear(30, 5), nn.BatchNorm1d(5, track_running_stats=False))
     with pytest.raises(ModelError, match=r"cannot predict a sample alone|single sample"):
-        observe(model, Snapshot(model), X, THREATS[0])
+        observe(Classifier(model, first=Snapshot(model)), X, THREATS[0])

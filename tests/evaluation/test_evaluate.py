@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
+from holomorph._utils.cache import Cache
 from holomorph.attacks.autoattack import AutoAttackStage
 from holomorph.contract.classifier import Classifier
-from holomorph.contract.guest import receive
+from holomorph.contract.receiving import receive
 from holomorph.errors import ConfigError, DataError, HolomorphWarning, ModelError
-from holomorph.evaluation import runner as stage
 from holomorph.evaluation.attack import attack
 from holomorph.evaluation.evaluate import evaluate
 from holomorph.evaluation.inspection import examine
 from holomorph.evaluation.results import Results
 from holomorph.evaluation.robustbench import robustbench
-from holomorph.evaluation.runner import Runner, Store
+from holomorph.evaluation.runner import Runner
 from holomorph.records.evaluation import EvaluationRecord
 from holomorph.threats import ThreatModel
 from scenes import THREAT, Scene, X, Y, halves
@@ -140,7 +141,7 @@ def test_resuming_uses_what_is_there_and_ends_with_the_same_numbers(
     monkeypatch.setattr(AutoAttackStage, "__call__", killed)
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path)
-    kept = sorted(tmp_path.rglob("*.safetensors"))
+    kept = sorted(tmp_path.rglob("*.npz"))
     assert len(kept) == 2
     kept[0].write_bytes(b"damaged")
     calls.extend(["-"] * 10)
@@ -152,12 +153,12 @@ def test_resuming_uses_what_is_there_and_ends_with_the_same_numbers(
 
 
 def test_a_kept_batch_of_another_model_is_not_used(tmp_path: Path, scene: Scene) -> None:
-    store = Store(tmp_path, stage.fingerprint(scene.honest))
-    store.put("key", torch.ones(2))
-    assert Store(tmp_path, stage.fingerprint(scene.baseline)).get("key") is None
-    kept = store.get("key")
+    mine, other = (Cache(tmp_path, Classifier(model).mark(scene.x[:2])) for model in (scene.honest, scene.baseline))
+    mine.put("key", found=np.ones(2))
+    assert other.get("key") is None
+    kept = mine.get("key")
     assert kept is not None
-    assert kept.tolist() == [1, 1]
+    assert kept["found"].tolist() == [1, 1]
 
 
 def test_a_function_without_gradients_gets_an_upper_bound() -> None:

@@ -8,11 +8,11 @@ from torch import Tensor, nn
 
 from holomorph._utils.memory import halving
 from holomorph.attacks.autoattack import AutoAttackStage
+from holomorph.attacks.base import Situation
 from holomorph.attacks.registry import plan
 from holomorph.errors import ConfigError
 from holomorph.evaluation.evaluate import evaluate
-from holomorph.evaluation.inspection import Inspection
-from holomorph.evaluation.plan import QUICK_GRADIENTS, quick_samples, situation
+from holomorph.evaluation.plan import QUICK_GRADIENTS, quick_samples
 from holomorph.threats import ThreatModel
 from scenes import THREAT, X, Y, halves
 
@@ -41,14 +41,13 @@ def test_a_quick_evaluation_keeps_to_its_count_of_passes(threats: str) -> None:
 
 
 def test_the_full_plan_begins_with_autoattack_undisturbed() -> None:
-    names = [a.name for a in plan(situation(THREAT, Inspection(classes=10, spread=0.0, zero_gradients=0.0)))]
+    names = [a.name for a in plan(Situation(THREAT, classes=10))]
     assert names[:4] == ["apgd-ce", "apgd-t", "fab-t", "square"]
 
 
 def test_a_thorough_plan_adds_the_boundary_attack_and_all_starts() -> None:
-    inspection = Inspection(classes=10, spread=0.0, zero_gradients=0.0)
-    usual = plan(situation(THREAT, inspection))
-    further = [a for a in plan(situation(THREAT, inspection, effort="thorough")) if a not in usual]
+    usual = plan(Situation(THREAT, classes=10))
+    further = [a for a in plan(Situation(THREAT, classes=10, effort="thorough")) if a not in usual]
     assert [a.name for a in further] == ["pgd-numerical", "pgd-restarts", "boundary"]
     assert "limit" not in further[0].settings()
     with pytest.raises(ConfigError, match="quick or thorough, not both"):
@@ -56,8 +55,7 @@ def test_a_thorough_plan_adds_the_boundary_attack_and_all_starts() -> None:
 
 
 def test_a_randomised_model_gets_the_randomised_version() -> None:
-    inspection = Inspection(classes=10, spread=0.1, zero_gradients=0.0)
-    stages = [a for a in plan(situation(THREAT, inspection)) if isinstance(a, AutoAttackStage)]
+    stages = [a for a in plan(Situation(THREAT, classes=10, randomised=True)) if isinstance(a, AutoAttackStage)]
     assert [(s.name, s.draws) for s in stages] == [("apgd-ce", 20), ("apgd-dlr", 20)]
 
 

@@ -71,7 +71,7 @@ def test_a_killed_process_costs_one_sentence_and_no_figure(tmp_path: Path) -> No
     assert said.endswith("the same command with --resume goes on from there.")
     assert left == [".evaluation.lock", "evaluation.state"], "neither a record nor adversarial inputs"
     assert kept, "finished batches are there"
-    assert set(kept) == {".safetensors"}, "and nothing half written"
+    assert set(kept) == {".npz"}, "and nothing half written"
     one, two = (json.loads((tmp_path / name / "evaluation.json").read_text()) for name in ("one", "two"))
     assert two["threats"] == one["threats"]
     assert two["checks"] == one["checks"]

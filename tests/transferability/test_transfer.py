@@ -191,7 +191,7 @@ def test_a_stopped_transfer_goes_on(tmp_path):
     models["b"].calls, models["b"].limit = 0, needed - 3  # within its own turn as a source
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "t")
-    assert [p.name for p in (tmp_path / "t" / "transfer.parts").iterdir()] == ["source-0.npz"]
+    assert [p.suffix for p in (tmp_path / "t" / "transfer.parts").iterdir()] == [".npz"], "one of two sources"
     models["b"].calls, models["b"].limit = 0, 10**9
     resumed = run(tmp_path / "t")
     assert models["b"].calls < needed  # the first source's part was taken from the file

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from holomorph._utils.io import write_atomically
 
 
-class Shelf:
+class Cache:
     """A folder of arrays that belong to one measurement; without a folder nothing is kept.
 
     Parameters
@@ -27,8 +28,8 @@ class Shelf:
     --------
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     Shelf(Path(folder), "a").keep("batch-0", found=np.arange(3))
-    ...     Shelf(Path(folder), "a").find("batch-0"), Shelf(Path(folder), "b").find("batch-0")
+    ...     Cache(Path(folder), "a").put("batch-0", found=np.arange(3))
+    ...     Cache(Path(folder), "a").get("batch-0"), Cache(Path(folder), "b").get("batch-0")
     ({'found': array([0, 1, 2])}, None)
     """
 
@@ -36,26 +37,22 @@ class Shelf:
         self._folder = folder
         self._fingerprint = fingerprint
 
-    def find(self, name: str) -> dict[str, NDArray[Any]] | None:
-        """Return what was kept under the name, None if nothing was or if it belongs to another measurement."""
-        if self._folder is None or not self._file(name).exists():
+    def get(self, name: str) -> dict[str, NDArray[Any]] | None:
+        """Return what was kept under the name; None where there is nothing that can be read."""
+        if self._folder is None:
             return None
         try:
-            with np.load(self._file(name), allow_pickle=False) as kept:
-                arrays = dict(kept)
-        except (OSError, ValueError, EOFError, BadZipFile):  # a damaged one counts as missing
+            with np.load(self._file(self._folder, name), allow_pickle=False) as kept:
+                return dict(kept)
+        except (OSError, ValueError, EOFError, BadZipFile):
             return None
-        if "fingerprint" not in arrays:
-            return None
-        return arrays if str(arrays.pop("fingerprint")) == self._fingerprint else None
 
-    def keep(self, name: str, **arrays: NDArray[Any]) -> None:
+    def put(self, name: str, **arrays: NDArray[Any]) -> None:
         """Keep arrays under the name, whole or not at all."""
-        if self._folder is None:
-            return
-        stream = io.BytesIO()
-        np.savez_compressed(stream, fingerprint=np.array(self._fingerprint), **arrays)  # type: ignore[arg-type]
-        write_atomically(self._file(name), stream.getvalue())
+        if self._folder is not None:
+            stream = io.BytesIO()
+            np.savez(stream, **arrays)  # type: ignore[arg-type]
+            write_atomically(self._file(self._folder, name), stream.getvalue())
 
-    def _file(self, name: str) -> Path:
-        return (self._folder or Path()) / f"{name}.npz"
+    def _file(self, folder: Path, name: str) -> Path:
+        return folder / (hashlib.sha256(f"{self._fingerprint}|{name}".encode()).hexdigest()[:24] + ".npz")

@@ -17,16 +17,16 @@ from scipy.stats import binomtest
 from torch import Tensor
 
 from holomorph._utils import progress
-from holomorph._utils.cache import Shelf
+from holomorph._utils.cache import Cache
 from holomorph._utils.fingerprint import digest, fingerprint
 from holomorph._utils.output import output
 from holomorph._utils.versions import versions
 from holomorph.certification.bounds import Bounds
 from holomorph.certification.exact import adapter_for
 from holomorph.certification.smoothing import Smoothed
-from holomorph.contract import Differentiable, at_least_one, check_labels, gradients
+from holomorph.contract import at_least_one, check_labels, gradients
 from holomorph.contract.classifier import Classifier
-from holomorph.contract.guest import receive, under_attack
+from holomorph.contract.receiving import receive, under_attack
 from holomorph.contract.threats import ThreatsLike
 from holomorph.errors import ConfigError, unknown_name
 from holomorph.records.base import Interval
@@ -137,18 +137,19 @@ def certify(
         raise unknown_name("method", method, get_args(Method))
     at_least_one(steps=steps, batch_size=batch_size)
     name = name or type(model).__name__
-    model, x, y, threats = receive(model, x, y, threat, n=n, batch_size=batch_size, features=features)
+    given = receive(model, x, y, threat, n=n, batch_size=batch_size, features=features)
+    classifier, x, y, threats = given.classifier, given.x, given.y, given.threats
     if features is not None and method in ("smoothing", "exact"):
         raise ConfigError(f"method={method!r} knows one eps for all features. Use method='auto'.")
     own = output(out, "certificate", ("certificate.json",), work="certificate.parts", resume=resume, force=force)
-    with own as place, under_attack(model):
+    with own as place, under_attack(classifier):
         parts = None if place is None else place.work_folder
         if method == "smoothing":
             wide = max((t.radius for t in threats if t.norm != "inf"), default=threats[0].radius)
-            smoothed = Smoothed(model, wide if sigma is None else sigma, draws, failure, 20 * batch_size, seed)
-            found = _smoothed(model, x, y, threats, smoothed, parts)
+            smoothed = Smoothed(classifier, wide if sigma is None else sigma, draws, failure, 20 * batch_size, seed)
+            found = _smoothed(classifier, x, y, threats, smoothed, parts)
         else:
-            found = _bounded(model, x, y, threats, method, steps, batch_size, parts, features)
+            found = _bounded(classifier, x, y, threats, method, steps, batch_size, parts, features)
         facts: dict[str, Any] = {"model": name, "data": data, "method": method, "seed": seed}
         facts["features"] = None if features is None else features.record()
         record = _record(found, x, y, threats, facts | {"seconds": time.perf_counter() - started})
@@ -159,10 +160,11 @@ def certify(
 
 
 def _bounded(
-    model: Differentiable, x: Tensor, y: Tensor, threats: Sequence[ThreatModel], method: str, steps: int,
+    classifier: Classifier, x: Tensor, y: Tensor, threats: Sequence[ThreatModel], method: str, steps: int,
     batch_size: int, parts: Path | None, features: Features | None,
 ) -> _Found:  # fmt: skip
-    logits = Classifier(model).logits(x)
+    logits = classifier.logits(x)
+    model = classifier.model
     predictions = logits.argmax(1)
     check_labels(y, logits.shape[1])
     right = (predictions == y) & logits.isfinite().all(1)
@@ -174,7 +176,7 @@ def _bounded(
         raise ConfigError(f"{type(model).__name__} has no exact certificate. Use method='auto'.")
     bounds = Bounds.of(model, x, logits, method, features)
     asked = f"{method} {steps} {batch_size} {[t.model_dump() for t in threats]} {features and features.record()}"
-    shelf = _shelf(model, x, y, parts, asked)
+    cache = _cache(classifier, x, y, parts, asked)
     found = _Found(predictions, logits.shape[1], [], [])
     with progress.bar("certifying", total=len(threats) * len(x)) as bar:
         for number, threat in enumerate(threats):
@@ -182,7 +184,7 @@ def _bounded(
             for start in range(0, len(x), batch_size):
                 rows = slice(start, start + batch_size)
                 batch = bounds, x[rows], y[rows], right[rows], threat, steps
-                radii[rows], names = _batch(shelf, f"threat-{number}-{start}", *batch)
+                radii[rows], names = _batch(cache, f"threat-{number}-{start}", *batch)
                 by += names
                 bar.advance(len(names))
             found.radii.append(radii)
@@ -191,26 +193,26 @@ def _bounded(
 
 
 def _batch(
-    shelf: Shelf, key: str, bounds: Bounds, x: Tensor, y: Tensor, right: Tensor, threat: ThreatModel, steps: int
+    cache: Cache, key: str, bounds: Bounds, x: Tensor, y: Tensor, right: Tensor, threat: ThreatModel, steps: int
 ) -> tuple[Tensor, list[str | None]]:
-    """The radii of one batch, taken from the shelf where they were found before."""
-    kept = shelf.find(key)
+    """The radii of one batch, taken from the cache where they were found before."""
+    kept = cache.get(key)
     if kept is None:
         radii, by = bounds.radii(x, y, right, threat, steps)
-        shelf.keep(key, radii=radii.cpu().numpy(), by=np.array([name or "" for name in by]))
+        cache.put(key, radii=radii.cpu().numpy(), by=np.array([name or "" for name in by]))
         return radii, by
     return torch.from_numpy(kept["radii"]).to(x.device), [str(name) or None for name in kept["by"]]
 
 
 def _smoothed(
-    model: Differentiable, x: Tensor, y: Tensor, threats: Sequence[ThreatModel], smoothed: Smoothed,
+    classifier: Classifier, x: Tensor, y: Tensor, threats: Sequence[ThreatModel], smoothed: Smoothed,
     parts: Path | None,
 ) -> _Found:  # fmt: skip
-    classes = Classifier(model).logits(x[:1]).shape[1]
+    classes = classifier.logits(x[:1]).shape[1]
     check_labels(y, classes)
     settings = f"smoothing {smoothed.sigma} {smoothed.draws} {smoothed.batch_size} {smoothed.seed}"
     with progress.bar("smoothing", total=len(x)) as bar:
-        predictions, radii = smoothed.certify(x, _shelf(model, x, y, parts, settings), bar.advance)
+        predictions, radii = smoothed.certify(x, _cache(classifier, x, y, parts, settings), bar.advance)
     mine = radii * (predictions == y)
     # The l_2 ball of radius r holds the l_1 ball of r and the l_inf ball of r / sqrt(n).
     scale = {"2": 1.0, "1": 1.0, "inf": 1 / math.sqrt(x[0].numel()) * (1 - 1e-9)}
@@ -220,11 +222,10 @@ def _smoothed(
     return _Found(predictions, classes, [mine * scale[threat.norm] for threat in threats], [by] * len(threats), noise)
 
 
-def _shelf(model: Differentiable, x: Tensor, y: Tensor, folder: str | Path | None, settings: str) -> Shelf:
+def _cache(classifier: Classifier, x: Tensor, y: Tensor, folder: str | Path | None, settings: str) -> Cache:
     if folder is None:
-        return Shelf()
-    classifier = Classifier(model)
-    return Shelf(Path(folder), fingerprint([classifier], x, y, settings + classifier.behaviour(x)))
+        return Cache()
+    return Cache(Path(folder), fingerprint(settings + classifier.mark(x), x, y))
 
 
 def _proportion(hits: int, total: int) -> Interval:

@@ -23,7 +23,7 @@ import torch
 from scipy.stats import beta, norm
 from torch import Tensor
 
-from holomorph._utils.cache import Shelf
+from holomorph._utils.cache import Cache
 from holomorph.contract import Differentiable, at_least_one
 from holomorph.contract.classifier import Classifier
 from holomorph.errors import ConfigError
@@ -81,7 +81,7 @@ class Smoothed:
         at_least_one(draws=self.draws, batch_size=self.batch_size)
 
     def certify(
-        self, x: Tensor, shelf: Shelf | None = None, done: Callable[[], None] = lambda: None
+        self, x: Tensor, cache: Cache | None = None, done: Callable[[], None] = lambda: None
     ) -> tuple[Tensor, Tensor]:
         """The answer to each sample and the l_2 radius up to which it stands; -1 and 0 where it abstains.
 
@@ -89,18 +89,18 @@ class Smoothed:
         ----------
         x:
             Samples, (batch, ...).
-        shelf:
+        cache:
             Where the counts of finished samples are kept, for a measurement that may be stopped.
         done:
             Called after each sample.
         """
-        shelf = shelf or Shelf()
+        cache = cache or Cache()
         answers, radii = torch.full((len(x),), -1), torch.zeros(len(x), dtype=torch.float64)
         for i, sample in enumerate(x):
-            kept = shelf.find(f"sample-{i}")
+            kept = cache.get(f"sample-{i}")
             if kept is None:
                 best, hits = self._count(sample, i)
-                shelf.keep(f"sample-{i}", best=np.array(best), hits=np.array(hits))
+                cache.put(f"sample-{i}", best=np.array(best), hits=np.array(hits))
             else:
                 best, hits = int(kept["best"]), int(kept["hits"])
             radius = self.radius(hits)

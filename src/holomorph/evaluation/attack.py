@@ -9,14 +9,11 @@ from torch import Tensor
 from holomorph.attacks.base import Situation
 from holomorph.attacks.registry import named
 from holomorph.contract import check_labels, gradients
-from holomorph.contract.classifier import Classifier
-from holomorph.contract.guest import receive, under_attack
+from holomorph.contract.receiving import receive, under_attack
 from holomorph.contract.threats import ThreatLike
 from holomorph.evaluation.results import Results
 from holomorph.evaluation.runner import Runner
-from holomorph.evaluation.units import InUnits
 from holomorph.threats.features import Features
-from holomorph.threats.grid import grid_of
 
 
 class Adversarial(NamedTuple):
@@ -71,18 +68,16 @@ def attack(
     (tensor([True]), True)
     """
     runner = Runner(seed, batch_size)
-    model, x, y, (threat,) = receive(model, x, y, threat, batch_size=batch_size, features=features)
-    if features is not None:
-        model, threat, x = InUnits(model, features, x.dtype), features.threat(threat), features.encode(x)
-    with under_attack(model):
-        classifier = Classifier(model)
+    given = receive(model, x, y, threat, batch_size=batch_size, features=features).in_units(features)
+    classifier, x, y, (asked,) = given.classifier, given.x, given.y, given.threats
+    with under_attack(classifier):
         logits = classifier.logits(x)
         check_labels(y, logits.shape[1])
-        results = Results(classifier, x, y, threat, logits.argmax(1))
+        results = Results(classifier, x, y, asked, logits.argmax(1))
         rows = results.rows(everyone=True)
-        chosen = named(name, Situation(threat, logits.shape[1], masked=True, grid=grid_of(x)))
+        chosen = named(name, Situation(asked, logits.shape[1], masked=True, grid=given.grid))
         if len(rows):
-            proposals = runner.propose(chosen, threat, classifier, x[rows], y[rows])
+            proposals = runner.propose(chosen, asked, classifier, x[rows], y[rows])
             results.submit(chosen.name, chosen.needs.access, rows, proposals)
     nearest = results.nearest if features is None else features.decode(results.nearest)
     return Adversarial(nearest, ~results.robust, results.smallest)

@@ -13,16 +13,22 @@ from torch import Tensor
 
 from holomorph.attacks.base import Attack, Effort, Situation
 from holomorph.attacks.registry import named, plan, stronger
-from holomorph.contract import Differentiable, check_labels
+from holomorph.contract import check_labels
 from holomorph.contract.classifier import Classifier
 from holomorph.errors import DataError
-from holomorph.evaluation.behaviour import AGREES, gradient_agreement, observe, off_grid_jump, tolerance
-from holomorph.evaluation.inspection import examine, zero_gradient_share
-from holomorph.evaluation.outcome import Outcome
-from holomorph.evaluation.plan import quick_samples, quick_size, situation
-from holomorph.evaluation.pristine import Isolated, Snapshot
-from holomorph.evaluation.results import Results
-from holomorph.evaluation.runner import Runner, fingerprint
+from holomorph.evaluation.inspection import (
+    AGREES,
+    Inspection,
+    examine,
+    gradient_agreement,
+    observe,
+    off_grid_jump,
+    tolerance,
+    zero_gradient_share,
+)
+from holomorph.evaluation.plan import quick_samples, quick_size
+from holomorph.evaluation.results import Outcome, Results
+from holomorph.evaluation.runner import Runner
 from holomorph.evaluation.sequential import Stopping
 from holomorph.records.evaluation import AttackResult
 from holomorph.threats import ThreatModel
@@ -36,17 +42,20 @@ SLIGHT, ROUNDS = 0.002, 3
 
 @dataclass(frozen=True)
 class Task:
-    """What is attacked, with what: the samples on the model's device, the threats, the effort and the grid of the data.
+    """What is attacked, with what: a classifier, samples on its device, threats, effort and the grid of the data.
 
-    ``pace`` is the share of a quick plan's steps that a slow model leaves time for.
+    ``baseline`` is another classifier, to take examples from; ``pace`` the share of a quick plan's steps that a slow
+    model leaves time for.
     """
 
+    classifier: Classifier
     x: Tensor
     y: Tensor
     threats: Sequence[ThreatModel]
     runner: Runner
     effort: Effort = "full"
     grid: Grid | None = None
+    baseline: Classifier | None = None
     pace: float = 1.0
 
     def part(self, rows: Tensor) -> Task:
@@ -54,43 +63,32 @@ class Task:
         return replace(self, x=self.x[rows], y=self.y[rows])
 
 
-def attack_all(
-    model: Differentiable, task: Task, *, baseline: Differentiable | None = None, first: Snapshot | None = None
-) -> Outcome:
+def attack_all(task: Task) -> Outcome:
     """Run every planned attack; a model that remembers, or depends on its batch, is asked from its first state.
 
     Where the answers to some queries change afterwards, the model has hidden what it remembers: all is done again.
     """
-    first = first or Snapshot(model)
-    behaviour = observe(model, first, task.x, task.threats[0])
-    asked: Differentiable = model
-    if behaviour.stateful or behaviour.batch_dependent:
-        asked = Isolated(model, first if behaviour.stateful else None, alone=behaviour.batch_dependent)
-    found = _attacked(asked, task, baseline)
-    found.changed = _changed(found, first)
+    classifier = task.classifier
+    behaviour = observe(classifier, task.x, task.threats[0])
+    alone = behaviour.batch_dependent
+    found = _attacked(replace(task, classifier=classifier.isolated(forgetful=behaviour.stateful, alone=alone)))
+    found.changed = _changed(found)
     if found.changed and not behaviour.stateful:
         share, behaviour = found.changed, replace(behaviour, stateful=True)
-        found = _attacked(Isolated(model, first, alone=behaviour.batch_dependent), task, baseline)
+        found = _attacked(replace(task, classifier=classifier.isolated(forgetful=True, alone=alone)))
         found.changed = share
     found.inspection = replace(found.inspection, behaviour=behaviour)
     return found
 
 
-def attack_until(
-    model: Differentiable,
-    task: Task,
-    stopping: Stopping,
-    *,
-    baseline: Differentiable | None = None,
-    first: Snapshot | None = None,
-) -> tuple[Outcome, str]:
+def attack_until(task: Task, stopping: Stopping) -> tuple[Outcome, str]:
     """Attack all samples, or chunks of them in a random order until what was asked is answered; say the answer."""
     if not stopping.asked:
-        return attack_all(model, task, baseline=baseline, first=first), ""
+        return attack_all(task), ""
     done: Outcome | None = None
     total, size = len(task.y), min(64, task.runner.batch_size)
     for rows in stopping.chunks(total, size, task.runner.seed):
-        part = attack_all(model, task.part(rows.to(task.y.device)), baseline=baseline, first=first)
+        part = attack_all(task.part(rows.to(task.y.device)))
         part.rows = rows
         done = part if done is None else done.joined(part)
         answer = stopping.answer(int(done.robust.sum()), len(done.y), total)
@@ -101,9 +99,9 @@ def attack_until(
     return done, f"All {total} samples were needed, or did not suffice."
 
 
-def quickened(model: Differentiable, task: Task) -> Task:
+def quickened(task: Task) -> Task:
     """As many samples, and steps, as a minute allows at the speed that the model shows."""
-    classifier = Classifier(model, differentiable=getattr(model, "differentiable", True))
+    classifier = task.classifier
     check_labels(task.y, classifier.logits(task.x[:1]).shape[1])
 
     def once(x: Tensor, y: Tensor) -> float:
@@ -120,27 +118,41 @@ def quickened(model: Differentiable, task: Task) -> Task:
     return replace(task, x=task.x[:n], y=task.y[:n], pace=pace)
 
 
-def _attacked(model: Differentiable, task: Task, baseline: Differentiable | None) -> Outcome:
-    white, before = getattr(model, "differentiable", True), fingerprint(model)
-    x, y, runner = task.x, task.y, task.runner
-    inspection = examine(Classifier(model, differentiable=white), x, y)
-    classifier = Classifier(model, differentiable=inspection.differentiable, draws=8 if inspection.randomised else 1)
-    source = Classifier(baseline) if baseline is not None and getattr(baseline, "differentiable", True) else None
+def _attacked(task: Task) -> Outcome:
+    before, x, y, runner = task.classifier.stored(), task.x, task.y, task.runner
+    inspection = examine(task.classifier, x, y)
+    classifier = task.classifier.asked(
+        differentiable=inspection.differentiable, draws=8 if inspection.randomised else 1
+    )
     predictions = classifier.predictions(x)
     per_threat = [Results(classifier, x, y, threat, predictions, task.grid) for threat in task.threats]
     found = Outcome(classifier, inspection, x, y, predictions, per_threat, runner, before, task.effort, task.pace)
     if task.grid is not None:
         found.jump = off_grid_jump(classifier, task.grid, x[:64], torch.Generator().manual_seed(runner.seed))
     for results in per_threat:
-        here = situation(
-            results.threat, inspection, effort=task.effort, source=source, samples=quick_samples(len(per_threat))
-        )
         agreement = _agreement(classifier, results, runner)
         found.agreement.append(agreement)
-        masked = here.masked or (agreement is not None and agreement < AGREES)
-        _under_one_threat(found, results, replace(here, masked=masked, pace=task.pace, grid=task.grid))
+        lying = agreement is not None and agreement < AGREES
+        _under_one_threat(found, results, _situation(task, results.threat, inspection, lying=lying))
     found.share()
     return found
+
+
+def _situation(task: Task, threat: ThreatModel, seen: Inspection, *, lying: bool = False) -> Situation:
+    """What the attacks under one threat are chosen for, from what was seen of the model."""
+    baseline = task.baseline
+    return Situation(
+        threat,
+        seen.classes,
+        gradients=seen.differentiable,
+        randomised=seen.randomised,
+        masked=seen.masked or lying,
+        effort=task.effort,
+        source=baseline if baseline is not None and baseline.differentiable else None,
+        samples=quick_samples(len(task.threats)),
+        pace=task.pace,
+        grid=task.grid,
+    )
 
 
 def _agreement(classifier: Classifier, results: Results, runner: Runner) -> float | None:
@@ -154,7 +166,7 @@ def _agreement(classifier: Classifier, results: Results, runner: Runner) -> floa
 def _under_one_threat(found: Outcome, results: Results, here: Situation) -> None:
     """The plan, what a few samples show asked of all, and stronger rounds while black-box attacks win."""
     classifier, runner = found.classifier, found.runner
-    raw = Classifier(classifier.model, differentiable=classifier.differentiable)
+    raw = classifier.asked()
     for attack in plan(here):
         result = run_attack(attack, results, raw if attack.needs.averages else classifier, runner)
         found.attacks.append(result)
@@ -175,15 +187,14 @@ def _under_one_threat(found: Outcome, results: Results, here: Situation) -> None
 
 
 @torch.no_grad()
-def _changed(found: Outcome, first: Snapshot) -> float | None:
+def _changed(found: Outcome) -> float | None:
     """The share of queried points whose logits are others when asked again: first state, other order, other batches."""
     queried = found.runner.queried
     share = 0.0
     if queried and not found.inspection.randomised:
         points, logits = (torch.cat(parts) for parts in zip(*queried, strict=True))
         order = torch.randperm(len(points), generator=torch.Generator().manual_seed(found.runner.seed))
-        first.restore()
-        again = found.classifier.logits(points[order], batch_size=5)
+        again = found.classifier.restore().logits(points[order], batch_size=5)
         apart = (again - logits[order]).abs().amax(1)
         slack = 16 * tolerance(logits)
         share = float((~(apart <= slack)).double().mean())

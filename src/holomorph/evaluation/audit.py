@@ -15,12 +15,12 @@ from holomorph._utils.fingerprint import digest
 from holomorph.calculus.norms import norm
 from holomorph.contract import Differentiable
 from holomorph.contract.classifier import Classifier
-from holomorph.contract.guest import under_attack
 from holomorph.contract.outputs import are_probabilities
+from holomorph.contract.receiving import under_attack
+from holomorph.contract.snapshot import Snapshot
 from holomorph.errors import DataError
-from holomorph.evaluation.behaviour import AGREES, Behaviour, gradient_agreement, observe
 from holomorph.evaluation.consistency import inconsistencies
-from holomorph.evaluation.pristine import Isolated, Snapshot
+from holomorph.evaluation.inspection import AGREES, Behaviour, gradient_agreement, observe
 from holomorph.evaluation.results import SLACK
 from holomorph.records.evaluation import EvaluationRecord, ThreatResult
 from holomorph.threats.features import Features
@@ -73,13 +73,11 @@ def audit(record: EvaluationRecord, model: Differentiable, folder: str | Path = 
         found.append("The hash of the saved samples is another than the recorded one.")
     broken = torch.zeros(len(y), dtype=torch.bool)
     count = 0
-    with under_attack(model), torch.no_grad():
-        classifier = Classifier(model, draws=8 if any(a.settings.get("draws") for a in record.attacks) else 1)
-        first = Snapshot(model)
-        behaviour = observe(model, first, x, record.threats[0].threat) if len(x) else Behaviour()
-        if behaviour.stateful or behaviour.batch_dependent:
-            asked = Isolated(model, first if behaviour.stateful else None, alone=behaviour.batch_dependent)
-            classifier = Classifier(asked, draws=classifier.draws)
+    draws = 8 if any(a.settings.get("draws") for a in record.attacks) else 1
+    classifier = Classifier(model, draws=draws, first=Snapshot(model))
+    with under_attack(classifier), torch.no_grad():
+        behaviour = observe(classifier.asked(), x, record.threats[0].threat) if len(x) else Behaviour()
+        classifier = classifier.isolated(forgetful=behaviour.stateful, alone=behaviour.batch_dependent)
         predictions = classifier.predictions(x)
         wrong = predictions != y
         for k, result in enumerate(record.threats):

@@ -10,22 +10,19 @@ from typing import Any
 
 import torch
 
+from holomorph._utils.cache import Cache
 from holomorph._utils.output import output
 from holomorph.attacks.base import Effort
 from holomorph.contract import Differentiable, gradients
-from holomorph.contract.classifier import Classifier
-from holomorph.contract.guest import receive, under_attack
+from holomorph.contract.receiving import receive, under_attack
 from holomorph.contract.threats import ThreatsLike
 from holomorph.errors import ConfigError
 from holomorph.evaluation.attacking import Task, attack_all, attack_until, quickened
-from holomorph.evaluation.pristine import Snapshot
-from holomorph.evaluation.runner import Processes, Runner, Store, fingerprint
+from holomorph.evaluation.runner import Processes, Runner
 from holomorph.evaluation.sequential import Stopping
 from holomorph.evaluation.summary import Description, to_record
-from holomorph.evaluation.units import InUnits
 from holomorph.records.evaluation import EvaluationRecord
 from holomorph.threats.features import Features
-from holomorph.threats.grid import grid_of, grid_of_columns
 
 #: What an evaluation leaves in its folder, and where its finished batches lie meanwhile.
 WRITES = ("evaluation", ("evaluation.json", "evaluation.npz"))
@@ -132,28 +129,24 @@ def evaluate(
     (1.0, 0.5)
     """
     started = time.perf_counter()
-    stopping, first = Stopping(decide, precision), Snapshot(model)
-    runner = Runner(seed, batch_size, fabric=fabric)
+    stopping, runner = Stopping(decide, precision), Runner(seed, batch_size, fabric=fabric)
     name = name or type(model).__name__
-    model, x, y, threats = receive(model, x, y, threat, n=n, batch_size=batch_size, features=features)
-    description = Description(name, data, training_cost, source or {}, features, x.dtype, tuple(class_names))
-    grid = grid_of(x) if features is None else None
-    if features is not None:
-        threats = [features.threat(t) for t in threats]
-        model, x = InUnits(model, features, x.dtype), features.encode(x)
-        baseline = None if baseline is None else InUnits(baseline, features, description.dtype or x.dtype)
-        grid = grid_of_columns(x, features.low, features.unit)
+    given = receive(model, x, y, threat, n=n, batch_size=batch_size, features=features, first=True).in_units(features)
+    undefended = None if baseline is None else given.likewise(baseline)
+    description = Description(name, data, training_cost, source or {}, features, given.dtype, tuple(class_names))
     effort = _effort(quick=quick, thorough=thorough)
     own = output(out, *WRITES, work=WORK, resume=resume, force=force, holds=runner.first)
-    with own as place, under_attack(model), under_attack(baseline or model):
+    with own as place, under_attack(given.classifier), under_attack(undefended or given.classifier):
         if place is not None:
-            marks = [fingerprint(m) + Classifier(m).behaviour(x) for m in (model, baseline) if m is not None]
-            runner = replace(runner, store=Store(place.file(WORK), "".join(marks)))
+            marks = [c.mark(given.x) for c in (given.classifier, undefended) if c is not None]
+            runner = replace(runner, cache=Cache(place.file(WORK), "".join(marks)))
         torch.manual_seed(seed)
-        task = Task(x, y, threats, runner, effort, grid)
-        task = quickened(model, task) if quick else task
-        found, answer = attack_until(model, task, stopping, baseline=baseline, first=first)
-        other = attack_all(baseline, task.part(found.rows)) if baseline is not None else None
+        task = Task(given.classifier, given.x, given.y, given.threats, runner, effort, given.grid, undefended)
+        task = quickened(task) if quick else task
+        found, answer = attack_until(task, stopping)
+        other = None
+        if undefended is not None:
+            other = attack_all(replace(task.part(found.rows), classifier=undefended, baseline=None))
         keep = None if place is None else place.file("evaluation.npz")
         record = to_record(found, other, description, run_checks=checks, keep=keep, started=started, stopped=answer)
         if place is not None and runner.first:

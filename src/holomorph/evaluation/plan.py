@@ -1,13 +1,8 @@
-"""How much an evaluation may cost, and what its attacks are chosen for."""
+"""How much an evaluation may cost."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-
-from holomorph.attacks.base import Effort, Situation
-from holomorph.contract.classifier import Classifier
-from holomorph.evaluation.inspection import Inspection
-from holomorph.threats import ThreatModel
 
 #: Gradients that a quick evaluation takes at most, attacks, baseline and checks together; an output is 0.4 of one.
 #: A small CNN (0.45 ms a gradient) needs 45 s of one core for them.
@@ -48,24 +43,3 @@ def quick_size(threats: int, given: int, seconds: Callable[[int], float]) -> tup
     while n < most and seconds(min(most, 2 * n)) <= affordable:
         n = min(most, 2 * n)
     return n, 1.0
-
-
-def situation(
-    threat: ThreatModel,
-    inspection: Inspection,
-    *,
-    effort: Effort = "full",
-    source: Classifier | None = None,
-    samples: int = 0,
-) -> Situation:
-    """What the attacks under one threat are chosen for, from what was seen of the model."""
-    return Situation(
-        threat,
-        inspection.classes,
-        gradients=inspection.differentiable,
-        randomised=inspection.randomised,
-        masked=inspection.masked,
-        effort=effort,
-        source=source,
-        samples=samples,
-    )

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load as load_tensors
-from safetensors.torch import save as save_tensors
-from torch import Tensor, nn
+from torch import Tensor
 
 from holomorph._utils import progress
+from holomorph._utils.cache import Cache
 from holomorph._utils.fingerprint import digest
-from holomorph._utils.io import write_atomically
 from holomorph._utils.memory import halving
 from holomorph.attacks.base import Attack
 from holomorph.contract import at_least_one
@@ -44,29 +39,6 @@ class Processes(Protocol):
     def all_reduce(self, data: Any, group: Any = None, reduce_op: Any = "mean") -> Any:
         """Combine tensors of all processes."""
         ...
-
-
-@dataclass(frozen=True)
-class Store:
-    """Finished batches on disk, each under a key that names everything its content depends on."""
-
-    folder: Path
-    fingerprint: str
-
-    def path(self, key: str) -> Path:
-        """Where the batch of this key lies."""
-        return self.folder / (hashlib.sha256(f"{self.fingerprint}|{key}".encode()).hexdigest()[:24] + ".safetensors")
-
-    def get(self, key: str) -> Tensor | None:
-        """Return a finished batch; a file that cannot be read counts as missing."""
-        try:
-            return load_tensors(self.path(key).read_bytes())["found"]
-        except (FileNotFoundError, SafetensorError, KeyError):
-            return None
-
-    def put(self, key: str, found: Tensor) -> None:
-        """Keep a finished batch."""
-        write_atomically(self.path(key), save_tensors({"found": found.detach().cpu().contiguous()}))
 
 
 class Watched(Classifier):
@@ -98,7 +70,7 @@ class Runner:
 
     seed: int = 0
     batch_size: int = 250
-    store: Store | None = None
+    cache: Cache | None = None
     fabric: Processes | None = None
     queried: list[tuple[Tensor, Tensor]] = field(default_factory=list)
 
@@ -136,11 +108,11 @@ class Runner:
 
     def _batch(self, attack: Attack, threat: ThreatModel, classifier: Classifier, x: Tensor, y: Tensor) -> Tensor:
         key = ""
-        if self.store is not None:
+        if self.cache is not None:
             what = {"attack": attack.name, "package": attack.needs.version, "threat": threat.model_dump(mode="json")}
             key = json.dumps(what | {"settings": attack.settings(), "seed": self.seed}) + digest(x, y)
-            if (kept := self.store.get(key)) is not None and kept.shape == x.shape:
-                return kept.to(x)
+            if (kept := self.cache.get(key)) is not None and kept["found"].shape == x.shape:
+                return torch.from_numpy(kept["found"]).to(x)
         watched = Watched(classifier, self.queried)
         try:
             found = halving(lambda a, b: attack(watched, a, b, self.seed), x, y)
@@ -149,14 +121,6 @@ class Runner:
                 "The attack %s (%s) gave up: %s.", attack.name, attack.needs.version, error or "it says not why"
             )
             return x.clone()
-        if self.store is not None:
-            self.store.put(key, found)
+        if self.cache is not None:
+            self.cache.put(key, found=found.detach().cpu().numpy())
         return found
-
-
-def fingerprint(model: object) -> str:
-    """A hash of everything a module stores, with its class names; a plain function has only its name."""
-    if not isinstance(model, nn.Module):
-        return getattr(model, "__qualname__", type(model).__qualname__)
-    state = {name: t for name, t in model.state_dict().items() if isinstance(t, Tensor)}
-    return digest(*state.values()) + hashlib.sha256(repr(model).encode()).hexdigest()

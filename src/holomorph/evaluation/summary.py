@@ -22,10 +22,9 @@ from holomorph._utils.versions import versions
 from holomorph.evaluation.checks import ALL, Evidence
 from holomorph.evaluation.checks import run_checks as look
 from holomorph.evaluation.curves import accuracy_curve
-from holomorph.evaluation.outcome import Outcome
 from holomorph.evaluation.paired import BASELINE, versus
 from holomorph.evaluation.plan import quick_samples
-from holomorph.evaluation.results import Results
+from holomorph.evaluation.results import Outcome, Results
 from holomorph.evaluation.sequential import anytime_interval
 from holomorph.records.evaluation import Check, ClassResult, EvaluationRecord, Example, ThreatResult
 from holomorph.threats.constraints import FeatureThreat

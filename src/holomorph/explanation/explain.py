@@ -9,15 +9,14 @@ from typing import Any
 
 from torch import Tensor
 
-from holomorph._utils.cache import Shelf
+from holomorph._utils.cache import Cache
 from holomorph._utils.fingerprint import fingerprint
 from holomorph._utils.output import output
 from holomorph._utils.progress import track
 from holomorph._utils.versions import versions
 from holomorph.contract import at_least_one, check_labels, gradients
-from holomorph.contract.classifier import Classifier
 from holomorph.contract.fused import twice_differentiable
-from holomorph.contract.guest import receive, suited, under_attack
+from holomorph.contract.receiving import receive, suited, under_attack
 from holomorph.contract.threats import ThreatLike
 from holomorph.errors import ConfigError, DataError, unknown_name
 from holomorph.explanation.boundary import boundary
@@ -104,21 +103,21 @@ def explain(
     started = time.perf_counter()
     at_least_one(steps=steps, batch_size=batch_size)
     name = name or type(model).__name__
-    model, x, y, (threat,) = receive(model, x, y, threat, batch_size=batch_size)
-    reference = None if reference is None else suited(model, reference)
+    given = receive(model, x, y, threat, batch_size=batch_size)
+    classifier, x, y, (threat,) = given.classifier, given.x, given.y, given.threats
+    reference = None if reference is None else suited(classifier, reference)
     if len(x) < 12 or len(set(y.tolist())) < 2:
         raise DataError("An explanation needs at least 12 samples of at least two classes.")
     options: dict[str, Any] = {"batch_size": batch_size, "seed": seed}
-    classifier = Classifier(model)
-    mark = f"{threat} {threat.box} {steps} {thorough} {seed} {classifier.behaviour(x, batch_size)}"
-    mark = fingerprint([classifier], x, y, mark)
+    settings = f"{threat} {threat.box} {steps} {thorough} {seed} {classifier.mark(x, batch_size)}"
+    mark = fingerprint(settings, x, y)
     own = output(out, "explanation", ("explanation.json",), work="explanation.parts", resume=resume, force=force)
-    with own as place, under_attack(model), twice_differentiable(classifier):
-        shelf = Shelf(None if place is None else place.work_folder, f"{mark} {batch_size}")
+    with own as place, under_attack(classifier), twice_differentiable(classifier):
+        cache = Cache(None if place is None else place.work_folder, f"{mark} {batch_size}")
         check_labels(y, classifier.logits(x[:2]).shape[1])
         parts: dict[str, Callable[[], Any]] = {
             "margins": lambda: validate_margins(
-                classifier, x, y, threat, steps=steps, thorough=thorough, shelf=shelf, **options
+                classifier, x, y, threat, steps=steps, thorough=thorough, cache=cache, **options
             ),
             "energies": lambda: spikes(classifier, x, y, threat, **options),
             "harmonicity": lambda: harmonicity(classifier, x, y, threat, **options),

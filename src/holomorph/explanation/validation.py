@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from holomorph._utils.cache import Shelf
+from holomorph._utils.cache import Cache
 from holomorph._utils.progress import bar
 from holomorph._utils.statistics import Array, bootstrap, spearman
 from holomorph.attacks.base import Attack
@@ -49,7 +49,7 @@ def validate_margins(
     thorough: bool = False,
     batch_size: int = 100,
     seed: int = 0,
-    shelf: Shelf | None = None,
+    cache: Cache | None = None,
 ) -> Margins:
     """Compare first-order and analytic margins with the best of the attacks, sample by sample and as a curve.
 
@@ -64,7 +64,7 @@ def validate_margins(
         Iterations of FMN; the other attacks' follow from it.
     thorough:
         Add the slower attacks.
-    shelf:
+    cache:
         Where what the attacks have found in each batch is kept.
 
     Raises
@@ -75,7 +75,7 @@ def validate_margins(
     Source: docs/mathematics.md, sections 5 and 6.
     """
     attacks = references(threat, model.logits(x[:1]).shape[1], steps, thorough=thorough)
-    found, fmn = _attacked(model, x, y, threat, attacks, batch_size, seed, shelf or Shelf())
+    found, fmn = _attacked(model, x, y, threat, attacks, batch_size, seed, cache or Cache())
     if (found > 0).sum() < 2:
         raise DataError(
             "Fewer than two samples are classified correctly: there are no margins to compare. Train the model."
@@ -142,7 +142,7 @@ def _attacked(
     attacks: list[Attack],
     batch_size: int,
     seed: int,
-    shelf: Shelf,
+    cache: Cache,
 ) -> tuple[Array, float]:
     """The least distance at which the model, run again, is wrong; and the seconds that FMN took."""
     starts = range(0, len(x), batch_size)
@@ -150,7 +150,7 @@ def _attacked(
     with bar("attacks", total=len(starts)) as progress:
         progress.describe(f"margins found by {', '.join(a.name for a in attacks)} ({threat})")
         for i in starts:
-            kept = shelf.find(f"margins-{i}")
+            kept = cache.get(f"margins-{i}")
             if kept is None:
                 found = nearest(model, x[i : i + batch_size], y[i : i + batch_size], attacks, threat, seed)
                 kept = {
@@ -158,7 +158,7 @@ def _attacked(
                     "point": found.point.cpu().numpy(),
                     "seconds": np.array(found.seconds),
                 }
-                shelf.keep(f"margins-{i}", **kept)
+                cache.put(f"margins-{i}", **kept)
             distances.append(kept["distance"])
             seconds += float(kept["seconds"])
             progress.advance()

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from holomorph.contract.classifier import Classifier
-from holomorph.contract.guest import under_attack
+from holomorph.contract.receiving import under_attack
 from holomorph.rules import PGD, Rule
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from holomorph._utils.cache import Shelf
+from holomorph._utils.cache import Cache
 from holomorph._utils.progress import bar
 from holomorph._utils.seeding import generator
 from holomorph.attacks.foolbox import FoolboxAttack
@@ -54,21 +54,21 @@ def tables(
     steps: int,
     batch_size: int,
     seed: int,
-    shelf: Shelf | None = None,
+    cache: Cache | None = None,
 ) -> Tables:
     """Measure and predict the effects of every source on every target under every threat.
 
-    Assumes models in evaluation mode that agree on inputs and classes. Each source's tables are kept on the shelf.
+    Assumes models in evaluation mode that agree on inputs and classes. Each source's tables are kept in the cache.
     """
-    run, kept = _Run(subjects, x, y, threats, steps, batch_size, seed), shelf or Shelf()
+    run, kept = _Run(subjects, x, y, threats, steps, batch_size, seed), cache or Cache()
     found: list[Tables] = []
     with bar("transfer", total=len(subjects) * len(run.starts)) as progress:
         for s in range(len(subjects)):
             progress.describe(f"examples made on model {s + 1} of {len(subjects)}")
-            known = kept.find(f"source-{s}")
+            known = kept.get(f"source-{s}")
             if known is None:
                 known = _packed(_of_source(run, s, progress.advance))
-                kept.keep(f"source-{s}", **known)
+                kept.put(f"source-{s}", **known)
             else:
                 progress.advance(len(run.starts))
             found.append(_unpacked(known))

@@ -19,13 +19,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from holomorph._utils.cache import Shelf
+from holomorph._utils.cache import Cache
 from holomorph._utils.fingerprint import fingerprint
 from holomorph._utils.output import output
 from holomorph._utils.versions import versions
 from holomorph.contract import as_threat, at_least_one, check_labels, gather, gradients
 from holomorph.contract.classifier import Classifier
-from holomorph.contract.guest import receive, under_attack
+from holomorph.contract.receiving import receive, under_attack
 from holomorph.contract.threats import ThreatLike
 from holomorph.errors import ConfigError, DataError, ModelError
 from holomorph.records.transfer import MeasuredTransfer, PredictedTransfer, PredictionScore, TransferRecord
@@ -117,23 +117,22 @@ def transfer(
     """
     started = time.perf_counter()
     at_least_one(steps=steps, batch_size=batch_size)
-    subjects, x, y, threat = _received(models, x, y, threat, batch_size)
+    classifiers, x, y, threat = _received(models, x, y, threat, batch_size)
     threats = [ThreatModel(threat.norm, e, threat.box) for e in ([threat.eps] if eps is None else eps)]
     radii = [t.radius for t in threats]
-    behaviour = [classifier.behaviour(x, batch_size) for classifier in subjects.values()]
-    settings = f"{list(models)} {threat.norm} {threat.box} {radii} {steps} {seed} {behaviour}"
-    mark = fingerprint(subjects.values(), x, y, settings)
+    marks = [classifier.mark(x, batch_size) for classifier in classifiers.values()]
+    mark = fingerprint(f"{list(models)} {threat.norm} {threat.box} {radii} {steps} {seed} {marks}", x, y)
     own = output(out, "transfer", ("transfer.json",), work="transfer.parts", resume=resume, force=force)
     with own as place, ExitStack() as stack:
         if place is not None and (done := place.file("transfer.json")).is_file():
             return _finished(done, mark)
-        shelf = Shelf(None if place is None else place.work_folder, mark)
-        for classifier in subjects.values():
+        cache = Cache(None if place is None else place.work_folder, mark)
+        for classifier in classifiers.values():
             stack.enter_context(under_attack(classifier))
-        right = _right(subjects, x, y)
+        right = _right(classifiers, x, y)
         options = {"batch_size": batch_size, "seed": seed}
-        found = tables(list(subjects.values()), x, y, threats, steps=steps, shelf=shelf, **options)
-        near = parallelogram_bounds(subjects, x, threat, batch_size=min(batch_size, 100), seed=seed)
+        found = tables(list(classifiers.values()), x, y, threats, steps=steps, cache=cache, **options)
+        near = parallelogram_bounds(classifiers, x, threat, batch_size=min(batch_size, 100), seed=seed)
         record = TransferRecord(
             threat=threat,
             samples=len(x),
@@ -179,8 +178,8 @@ def _received(
             found[name] = receive(model, x, y, given, batch_size=batch_size)
         except ModelError as error:
             raise ModelError(f"{name!r}: {error}") from error
-    _, x, y, _ = next(iter(found.values()))
-    return {name: Classifier(received.model) for name, received in found.items()}, x, y, given
+    first = next(iter(found.values()))
+    return {name: received.classifier for name, received in found.items()}, first.x, first.y, given
 
 
 def _right(models: Mapping[str, Classifier], x: Tensor, y: Tensor) -> NDArray[np.bool_]:

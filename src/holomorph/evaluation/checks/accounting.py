@@ -10,7 +10,6 @@ from torch import nn
 from holomorph.calculus.norms import norm
 from holomorph.evaluation.checks.base import Evidence, Finding, NotApplicableError, graded, percent
 from holomorph.evaluation.results import SLACK
-from holomorph.evaluation.runner import fingerprint
 from holomorph.threats.constraints import clip
 
 
@@ -80,7 +79,7 @@ class Mode:
         if not isinstance(model, nn.Module):
             raise NotApplicableError("the model is a function: it has no mode and shows no state")
         training = sum(module.training for module in model.modules())
-        changed = fingerprint(model) != e.found.before
+        changed = e.classifier.stored() != e.found.before
         state = "something the model stores has changed" if changed else "nothing the model stores has changed"
         return Finding(
             "fail" if changed or training else "pass",

@@ -18,8 +18,7 @@ from holomorph.attacks.pgd import Found, Loss, attack_ascent
 from holomorph.calculus.norms import random_in_ball
 from holomorph.contract.classifier import Classifier
 from holomorph.errors import HolomorphError
-from holomorph.evaluation.outcome import Outcome
-from holomorph.evaluation.results import Results
+from holomorph.evaluation.results import Outcome, Results
 from holomorph.records.evaluation import AttackResult, Check, Verdict
 from holomorph.threats import ThreatModel
 from holomorph.threats.constraints import movable

@@ -6,9 +6,6 @@ import sys
 from types import FrameType
 from typing import Any, ClassVar
 
-import torch
-
-from holomorph._utils.memory import halving
 from holomorph.evaluation.checks.base import Evidence, Finding, NotApplicableError, graded, percent
 
 
@@ -70,14 +67,13 @@ def _files_opened(e: Evidence) -> int:
         calls += event == "c_call" and getattr(argument, "__name__", "") in ("open", "connect", "fdopen", "memmap")
 
     few = e.found.x[:4]
-    with torch.no_grad():
-        halving(e.classifier, few)
-        before = sys.getprofile()
-        sys.setprofile(count)
-        try:
-            halving(e.classifier, few)
-        finally:
-            sys.setprofile(before)
+    e.classifier.logits(few)
+    before = sys.getprofile()
+    sys.setprofile(count)
+    try:
+        e.classifier.logits(few)
+    finally:
+        sys.setprofile(before)
     return calls
 
 

@@ -7,23 +7,17 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from holomorph._utils.memory import halving
 from holomorph.calculus.norms import norm
 from holomorph.evaluation.checks.base import Evidence, Finding, NotApplicableError, graded, percent
+from holomorph.evaluation.inspection import entropies
 from holomorph.threats.constraints import clip
 
 
 def loss_gradient(e: Evidence, x: Tensor) -> Tensor:
     """The input gradient of the cross-entropy on the probe's labels."""
     e.need_gradients()
-
-    def run(x: Tensor, y: Tensor) -> Tensor:
-        with torch.enable_grad():
-            point = x.clone().requires_grad_()
-            loss = torch.nn.functional.cross_entropy(e.classifier(point), y, reduction="sum")
-            return torch.autograd.grad(loss, point)[0]
-
-    return halving(run, x, e.y)
+    _, gradient = e.classifier.slope(x, entropies, e.y)
+    return torch.zeros_like(x) if gradient is None else gradient
 
 
 class ZeroGradients:
@@ -83,7 +77,7 @@ class UnstableLoss:
 
     @staticmethod
     def _loss(e: Evidence, x: Tensor) -> Tensor:
-        return torch.nn.functional.cross_entropy(e.classifier.logits(x).double(), e.y, reduction="none")
+        return entropies(e.classifier.logits(x).double(), e.y)
 
 
 class GradientAlignment:

@@ -8,9 +8,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from holomorph.contract.guest import under_attack
-from holomorph.evaluation.behaviour import observe
-from holomorph.evaluation.pristine import Isolated, Snapshot
+from holomorph.contract.classifier import Classifier
+from holomorph.contract.receiving import under_attack
+from holomorph.contract.snapshot import Isolated, Snapshot
+from holomorph.evaluation.inspection import observe
 from holomorph.threats import ThreatModel
 
 SEEN: list[Tensor] = []
@@ -113,7 +114,7 @@ KINDS = {
 def test_every_memory_is_seen_by_behaviour_and_put_back(kind: str) -> None:
     model = KINDS[kind]
     first = Snapshot(model)
-    assert observe(model, first, X, THREAT).stateful
+    assert observe(Classifier(model, first=first), X, THREAT).stateful
     first.restore()
     once = model(X)
     assert not torch.equal(model(X), once)
@@ -133,7 +134,7 @@ def test_a_model_that_only_takes_notes_is_not_blamed() -> None:
 
     model = Noting(3, 2)
     with under_attack(model):
-        seen = observe(model, Snapshot(model), X, THREAT)
+        seen = observe(Classifier(model, first=Snapshot(model)), X, THREAT)
     assert not seen.stateful
     assert not seen.batch_dependent
 
@@ -151,6 +152,6 @@ def test_a_batch_that_decides_is_seen_and_taken_apart() -> None:
         return x - 0.9 * x.mean(0, keepdim=True)
 
     first = Snapshot(centred)
-    assert observe(centred, first, X, THREAT).batch_dependent
+    assert observe(Classifier(centred, first=first), X, THREAT).batch_dependent
     alone = Isolated(centred, None, alone=True)(X)
     assert torch.allclose(alone, 0.1 * X)

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from holomorph.contract import Differentiable
+from holomorph.contract.model import Differentiable
 
 #: Packages whose code keeps nothing of what a model has seen; everything else is the user's.
 _LIBRARIES = frozenset({"torch", "numpy", "scipy", "torchvision", "timm", "transformers", "builtins", "holomorph"})
@@ -176,6 +176,7 @@ class Isolated(nn.Module):
         self.model = model
         self.alone = alone
         self.differentiable = getattr(model, "differentiable", True)
+        self.training = bool(getattr(model, "training", False))
         self._first = first
 
     def forward(self, x: Tensor) -> Tensor:

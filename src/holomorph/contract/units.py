@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from holomorph.contract import Differentiable
-from holomorph.evaluation.runner import fingerprint
+from holomorph._utils.fingerprint import model_digest
+from holomorph.contract.model import Differentiable
 from holomorph.threats.features import Features
 
 
@@ -30,4 +30,4 @@ class InUnits(nn.Module):
     def extra_repr(self) -> str:
         """Say which units, and of which model: kept batches must not be mixed."""
         f = self.features
-        return f"{fingerprint(self.model)}, {f.record()}"
+        return f"{model_digest(self.model)}, {f.record()}"

@@ -6,30 +6,60 @@ import random
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from holomorph.contract.classifier import Classifier
 from holomorph.contract.compiled import eagerly
 from holomorph.contract.data import check_samples, gather
 from holomorph.contract.estimators import is_estimator, taken_apart
 from holomorph.contract.labels import check_form
 from holomorph.contract.model import Differentiable, FixedBatch, accepted_batch, gradients, precision
+from holomorph.contract.snapshot import Snapshot
 from holomorph.contract.threats import ThreatsLike, as_threats
+from holomorph.contract.units import InUnits
 from holomorph.errors import HolomorphWarning
 from holomorph.threats import ThreatModel
 from holomorph.threats.features import Features
+from holomorph.threats.grid import Grid, grid_of, grid_of_columns
 
 
-class Received(NamedTuple):
-    """A classifier, the samples and labels on its device and in its precision, and the threats."""
+@dataclass(frozen=True)
+class Received:
+    """A classifier, the samples and labels on its device and in its precision, and the threats.
 
-    model: Differentiable
+    With ``features`` samples and threats are in the units of the features; ``dtype`` is what the model takes.
+    """
+
+    classifier: Classifier
     x: Tensor
     y: Tensor
     threats: list[ThreatModel]
+    dtype: torch.dtype
+    features: Features | None = None
+
+    def in_units(self, features: Features | None) -> Received:
+        """The same in the units of the features, if there are any."""
+        if features is None:
+            return self
+        threats: list[ThreatModel] = [features.threat(t) for t in self.threats]
+        found = replace(self, x=features.encode(self.x), threats=threats, features=features)
+        return replace(found, classifier=found.likewise(self.classifier.model, self.classifier.first))
+
+    def likewise(self, model: Differentiable, first: Snapshot | None = None) -> Classifier:
+        """Another model of the same samples."""
+        first = first or Snapshot(model)
+        return Classifier(model if self.features is None else InUnits(model, self.features, self.dtype), first=first)
+
+    @property
+    def grid(self) -> Grid | None:
+        """The grid on which the samples lie, such as that of 8-bit values."""
+        f = self.features
+        return grid_of(self.x) if f is None else grid_of_columns(self.x, f.low, f.unit)
 
 
 def receive(
@@ -41,6 +71,7 @@ def receive(
     n: int | None = None,
     batch_size: int | None = None,
     features: Features | None = None,
+    first: bool = False,
 ) -> Received:
     """Take what a user gives to a measurement, or refuse it.
 
@@ -58,6 +89,8 @@ def receive(
         How many samples the model is given at a time, should it take that number only.
     features:
         Eps and range of each feature, inside which the samples must lie; otherwise they lie in the threats' box.
+    first:
+        Whether the model's state before its first call is noted, so that it can be set back.
 
     Raises
     ------
@@ -69,6 +102,7 @@ def receive(
     (torch.float32, tensor([1]), 1)
     """
     found = as_threats(threats, getattr(x, "box", (0.0, 1.0)))
+    before = Snapshot(model) if first else None
     if is_estimator(model):
         model, x, y = taken_apart(model, x, y)
     samples, labels = gather(x, y, n=n)
@@ -81,7 +115,8 @@ def receive(
         features.check(samples)
     samples, labels = suited(model, samples), suited(model, labels)
     only = accepted_batch(model, samples, batch_size)
-    return Received(model if only is None else FixedBatch(model, only), samples, labels, found)
+    classifier = Classifier(model if only is None else FixedBatch(model, only), first=before)
+    return Received(classifier, samples, labels, found, samples.dtype)
 
 
 def suited(model: Differentiable, values: Tensor) -> Tensor:
