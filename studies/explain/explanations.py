@@ -28,7 +28,8 @@ from holomorph.contract.classifier import Classifier
 from holomorph.contract.receiving import under_attack
 from holomorph.data import Splits, load
 from holomorph.explanation.explain import explain
-from holomorph.explanation.margins import analytic, first_order
+from holomorph.explanation.first_order import first_order
+from holomorph.explanation.margins import analytic
 from holomorph.explanation.validation import validate_margins
 from holomorph.records.explanation import ExpertRow, ExplanationRecord, Gap
 from holomorph.records.transfer import TransferRecord

@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from holomorph.errors import ConfigError, DataError, ModelError
-from holomorph.explanation.margins import analytic, first_order
+from holomorph.explanation.first_order import first_order
+from holomorph.explanation.margins import analytic
 from holomorph.threats import ThreatModel
 
 WIDE = (-100.0, 100.0)

@@ -12,7 +12,7 @@ from holomorph.attacks.autoattack import AutoAttackStage
 from holomorph.attacks.foolbox import FoolboxAttack
 from holomorph.calculus.norms import norm
 from holomorph.contract.classifier import Classifier
-from holomorph.explanation.margins import first_order
+from holomorph.explanation.first_order import first_order
 from holomorph.explanation.reference_attacks import NearestFAB, references
 from holomorph.threats import ThreatModel
 

@@ -16,7 +16,8 @@ from holomorph._utils.statistics import Array, bootstrap, spearman
 from holomorph.attacks.base import Attack
 from holomorph.contract.classifier import Classifier
 from holomorph.errors import DataError
-from holomorph.explanation.margins import Margin, analytic, first_order
+from holomorph.explanation.first_order import Margin, first_order
+from holomorph.explanation.margins import analytic
 from holomorph.explanation.reference_attacks import clock, nearest, references
 from holomorph.records.explanation import Agreement, Margins
 from holomorph.threats import ThreatModel
