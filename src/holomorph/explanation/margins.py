@@ -169,5 +169,5 @@ def _moved(line: Line, x: Tensor, z: Tensor, radius: Tensor, rate: float, threat
 def _nearest(found: list[Margin]) -> Margin:
     """Of the walks to several runners-up the one that ends nearest; of the crossings the nearest."""
     best = torch.stack([margin.distance for margin in found]).argmin(0)
-    picked = Margin(*(picked([margin[i] for margin in found], best) for i in range(4)))
-    return picked._replace(crossed=torch.stack([margin.crossed for margin in found]).amin(0))
+    nearest = Margin(*(picked([margin[i] for margin in found], best) for i in range(4)))
+    return nearest._replace(crossed=torch.stack([margin.crossed for margin in found]).amin(0))
