@@ -28,8 +28,9 @@ test: $(READY)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+	$(BIN)/codespell
 	$(BIN)/mkdocs build --strict --quiet
+	OMP_NUM_THREADS=1 SITE=site $(BIN)/python -m pytest -n 2
 
 # Ten thousand attacks inside proved radii.
 campaign: $(READY)

@@ -1,0 +1,3 @@
+"""The browser of all pages."""
+
+from browsing import browser as browser
