@@ -25,13 +25,25 @@ class WhiteAgainstBlackBox:
     def look(self, e: Evidence) -> Finding:
         """Count, sample by sample, what only Square, boundary, numerical gradients or transferred inputs broke."""
         e.need_gradients()
+        for access, what in (("white box", "attack with gradients"), ("black box", "attack without gradients")):
+            if not any(a.tried for a in e.attacks if a.access == access):
+                raise NotApplicableError(f"no {what} had a sample left to try")
         only = e.results.black & ~e.results.white
         share, alone = float(only.double().mean()), 1 / len(only)
         return Finding(
             graded(share, max(0.002, alone), max(0.02, alone)),
             share,
-            f"Black-box attacks alone broke {100 * share:.2f} points.",
+            f"Black-box attacks alone broke {100 * share:.2f} points.{_escalation(e)}",
         )
+
+
+def _escalation(e: Evidence) -> str:
+    """What the stronger rounds found that follow where black-box attacks win."""
+    found = {a.round: 0 for a in e.attacks if a.round}
+    for attack in e.attacks:
+        if attack.round:
+            found[attack.round] += attack.broken
+    return f" Stronger rounds followed and broke {', then '.join(map(str, found.values()))} more." if found else ""
 
 
 class Audit:
