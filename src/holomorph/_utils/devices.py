@@ -21,6 +21,18 @@ def to_device(values: Tensor, device: torch.device) -> Tensor:
     return values.to(device, non_blocking=values.device.type == "cpu")
 
 
+def in_double(values: Tensor) -> Tensor:
+    """The values in double precision: on the host, where their device has none.
+
+    >>> in_double(torch.ones(1)).dtype
+    torch.float64
+    """
+    try:
+        return values.double()
+    except TypeError:  # what devices without double precision say
+        return values.cpu().double()
+
+
 def reads_pinned_memory(device: torch.device) -> bool:
     """Whether copies from page-locked memory overlap with the device's work.
 

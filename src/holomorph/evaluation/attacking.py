@@ -197,7 +197,7 @@ def _changed(found: Outcome) -> float | None:
         again = found.classifier.restore().logits(points[order], batch_size=5)
         apart = (again - logits[order]).abs().amax(1)
         slack = 16 * tolerance(logits)
-        share = float((~(apart <= slack)).double().mean())
+        share = float((~(apart <= slack)).cpu().double().mean())
     queried.clear()
     share = found.runner.highest(share)
     return None if found.inspection.randomised else share

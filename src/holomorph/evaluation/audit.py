@@ -86,7 +86,7 @@ def audit(record: EvaluationRecord, model: Differentiable, folder: str | Path = 
             broken |= hit
             count += int((hit & ~wrong).sum())
             found += problems
-    clean, robust = float((~wrong).double().mean()), float((~broken).double().mean())
+    clean, robust = float((~wrong).cpu().double().mean()), float((~broken).cpu().double().mean())
     for what, mine, theirs in (("clean", clean, record.clean), ("robust", robust, record.robust)):
         if not math.isclose(mine, theirs, abs_tol=1e-9):
             found.append(f"The {what} accuracy is {mine:.4f}, not {theirs:.4f}.")

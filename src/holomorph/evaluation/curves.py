@@ -21,9 +21,9 @@ def accuracy_curve(smallest: Tensor, threat: ThreatModel, attacks: tuple[str, ..
     >>> [round(a, 3) for a in curve.accuracy]
     [0.667, 0.333, 0.333, 0.333]
     """
-    finite = smallest[smallest.isfinite()].double()
+    finite = smallest[smallest.isfinite()].cpu().double()
     farthest = float(finite.max()) if len(finite) else 0.0
     end = min(max(1.05 * farthest, 1.25 * threat.radius), 4 * threat.radius)
     grid = sorted({*torch.linspace(0, end, points, dtype=torch.float64).tolist(), threat.radius})
-    accuracy = [float((smallest > eps * (1 + 1e-5)).double().mean()) for eps in grid]
+    accuracy = [float((smallest > eps * (1 + 1e-5)).cpu().double().mean()) for eps in grid]
     return Curve(norm=threat.norm, samples=len(smallest), attacks=attacks, eps=tuple(grid), accuracy=tuple(accuracy))

@@ -170,7 +170,7 @@ def gradient_agreement(
         (high, above), (low, below) = (_slope(classifier, z, y, runner_up) for z in (up, down))
         actual.append(high - low)
         predicted.append((0.5 * (above + below) * (up - down)).flatten(1).sum(1))
-    p, a = torch.stack(predicted, 1).double(), torch.stack(actual, 1).double()
+    p, a = (torch.stack(found, 1).cpu().double() for found in (predicted, actual))
     sizes = p.norm(dim=1) * a.norm(dim=1)
     still = (p.norm(dim=1) + a.norm(dim=1)) <= 1e-9
     if bool(still.all()):

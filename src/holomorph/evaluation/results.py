@@ -58,13 +58,12 @@ class Results:
     @property
     def robust(self) -> Tensor:
         """The samples no attack has broken; shape (samples,)."""
-        return torch.tensor([name is None for name in self.broken_by], device=self.x.device)
+        return torch.tensor([name is None for name in self.broken_by]).to(self.x.device)
 
     def rows(self, *, everyone: bool = False) -> Tensor:
         """Indices of the samples to attack: the survivors, or all that are right when nothing perturbs them."""
-        if everyone:
-            return torch.tensor([i for i, name in enumerate(self.broken_by) if name != "clean"], dtype=torch.long)
-        return torch.tensor([i for i, name in enumerate(self.broken_by) if name is None], dtype=torch.long)
+        chosen = [i for i, name in enumerate(self.broken_by) if (name != "clean" if everyone else name is None)]
+        return torch.tensor(chosen, dtype=torch.long, device=self.x.device)
 
     def submit(self, name: str | Sequence[str], access: Access, rows: Tensor, proposals: Tensor) -> int:
         """Account for one proposal a row, all by one attack or by one each; return how many were newly broken."""
@@ -112,7 +111,7 @@ class Results:
         for access in ("white box", "black box"):
             rows = [row for row, how in enumerate(other.found_with) if how == access]
             names = [_elsewhere(str(other.found_by[row]), other.threat) for row in rows]
-            self.submit(names, access, torch.tensor(rows, dtype=torch.long), other.nearest[rows])
+            self.submit(names, access, torch.tensor(rows, dtype=torch.long, device=self.x.device), other.nearest[rows])
 
     def extend(self, other: Results) -> None:
         """Add the account of further samples under the same threat."""

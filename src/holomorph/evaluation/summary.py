@@ -165,8 +165,8 @@ def _per_class(found: Outcome) -> tuple[ClassResult, ...]:
     for label in range(found.inspection.classes):
         mine = found.y == label
         if (count := int(mine.sum())) > 0:
-            clean = float((found.predictions == found.y)[mine].double().mean())
-            robust = float(found.robust[mine].double().mean())
+            clean = float((found.predictions == found.y)[mine].cpu().double().mean())
+            robust = float(found.robust[mine].cpu().double().mean())
             rows.append(ClassResult(label=label, samples=count, clean=clean, robust=robust))
     return tuple(rows)
 

@@ -147,7 +147,7 @@ def _shape(
 ) -> Array:
     mean, largest, normal = curvatures(model, point, y, draws)
     share = tangent_share(normal, x, pool, neighbours)
-    return np.asarray(torch.stack([mean, largest, norm(point - x, 2.0), share]).double().cpu().numpy())
+    return np.asarray(torch.stack([mean, largest, norm(point - x, 2.0), share]).cpu().double().numpy())
 
 
 def _tangent(v: Tensor, normal: Tensor) -> Tensor:

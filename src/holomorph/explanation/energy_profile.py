@@ -119,4 +119,4 @@ def _of_model(model: nn.Module, what: str, y: Tensor) -> Differentiable:
 
 
 def _numbers(batches: list[Tensor]) -> NDArray[np.float64]:
-    return torch.cat(batches).double().cpu().numpy()
+    return torch.cat(batches).cpu().double().numpy()

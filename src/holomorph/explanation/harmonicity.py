@@ -86,7 +86,7 @@ def harmonicity(
             upside_down = maximum_principle_violations(lambda z: -model(z), part, largest, 8, 5, draws)
             under.append(upside_down.ascended * len(part))
             progress.advance()
-    slope = torch.cat(slopes).double().cpu().numpy()
+    slope = torch.cat(slopes).cpu().double().numpy()
     residual, weight = weak_residual(model, x, y, threat, tests=tests, batch_size=batch_size, seed=seed)
     return Harmonicity(
         radii=tuple(radii),
@@ -121,11 +121,11 @@ def weak_residual(
     draws = generator(seed, "weak form")
     measure = Ball(threat)
     flat = x.flatten(1)
-    w = torch.randn(tests, flat.shape[1], generator=draws, dtype=x.dtype)
+    w = torch.randn(tests, flat.shape[1], generator=draws, dtype=x.dtype).to(x.device)
     w = w / (flat @ w.T).std(0, correction=0).clamp_min(1e-12)[:, None]
-    c = 2 * math.pi * torch.rand(tests, generator=draws, dtype=x.dtype)
-    pull = energy = torch.zeros(())
-    norms = torch.zeros(tests, dtype=x.dtype)
+    c = 2 * math.pi * torch.rand(tests, generator=draws, dtype=x.dtype).to(x.device)
+    pull = energy = x.new_zeros(())
+    norms = x.new_zeros(tests)
     with torch.no_grad():
         for i in range(0, len(x), batch_size):
             point = measure.draw(x[i : i + batch_size], draws)
@@ -137,7 +137,7 @@ def weak_residual(
             energy = energy - (along * phase.sin()[:, None, :]).sum(0)
             norms += phase.sin().square().sum(0) * w.square().sum(1)
     scale = (norms * len(x)).sqrt().clamp_min(torch.finfo(x.dtype).tiny)
-    a, b = (pull / scale).flatten().double().numpy(), (energy / scale).flatten().double().numpy()
+    a, b = (pull / scale).flatten().cpu().double().numpy(), (energy / scale).flatten().cpu().double().numpy()
     return _least(a, b)
 
 
@@ -155,7 +155,7 @@ def _sphere(x: Tensor, threat: ThreatModel) -> float:
 
 
 def _array(parts: Sequence[Tensor]) -> Array:
-    return np.asarray(torch.cat(list(parts)).double().cpu().numpy())
+    return np.asarray(torch.cat(list(parts)).cpu().double().numpy())
 
 
 def _relative(gap: Array, slope: Array, radius: float, n: int, seed: int) -> Interval:

@@ -51,13 +51,13 @@ def spikes(
     True
     """
     squares = {name: _squares(model, x, y, measure, name, batch_size, seed) for name, measure in _places(threat)}
-    totals = {name: s.flatten(1).sum(1).double().numpy() for name, s in squares.items()}
+    totals = {name: s.flatten(1).sum(1).cpu().double().numpy() for name, s in squares.items()}
     pixels = squares["samples"].mean(0)
     return Energies(
         threat=threat,
         places=tuple(_place(name, totals[name], seed) for name, _ in _places(threat)),
         spike_index=bootstrap(_ratio, totals["balls"], totals["samples"], seed=seed),
-        top_pixels=top_tenth(pixels.flatten().double().numpy()),
+        top_pixels=top_tenth(pixels.flatten().cpu().double().numpy()),
         shape=tuple(x.shape[1:]),
         map=tuple(float(v) for v in pixels.flatten()),
     )

@@ -155,7 +155,7 @@ def _attacked(
             if kept is None:
                 found = nearest(model, x[i : i + batch_size], y[i : i + batch_size], attacks, threat, seed)
                 kept = {
-                    "distance": found.distance.double().cpu().numpy(),
+                    "distance": found.distance.cpu().double().numpy(),
                     "point": found.point.cpu().numpy(),
                     "seconds": np.array(found.seconds),
                 }
@@ -173,6 +173,6 @@ def _estimated(
     starts = range(0, len(x), batch_size)
     parts = [estimate(model, x[i : i + batch_size], y[i : i + batch_size], threat) for i in starts]
     distance, crossed = (
-        torch.cat(p).double().cpu().numpy() for p in zip(*((m.distance, m.crossed) for m in parts), strict=True)
+        torch.cat(p).cpu().double().numpy() for p in zip(*((m.distance, m.crossed) for m in parts), strict=True)
     )
     return _Timed(distance, crossed, clock(x) - started)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from holomorph._utils.devices import in_double
 from holomorph.threats.constraints import into
 from holomorph.threats.model import ThreatModel
 
@@ -26,20 +27,22 @@ class Grid:
 
     def snap(self, z: Tensor) -> Tensor:
         """The nearest point of the grid, computed in double precision, so that k/255 is what k/255 is elsewhere."""
-        origin, step = self.origin.to(z.device), self.step.to(z.device)
-        k = ((z.double() - origin) / torch.where(step > 0, step, 1.0)).round()
-        return torch.where(step > 0, origin + k * step, z.double()).to(z.dtype)
+        exact = in_double(z)
+        origin, step = self.origin.to(exact.device), self.step.to(exact.device)
+        k = ((exact - origin) / torch.where(step > 0, step, 1.0)).round()
+        return torch.where(step > 0, origin + k * step, exact).to(z)
 
     def inside(self, x: Tensor, z: Tensor, threat: ThreatModel) -> Tensor:
         """The grid's point near z inside the threat around x, itself on the grid: rounded, or where that leaves the
         ball rounded towards x.
         """
         near = self.snap(z)
-        step = self.step.to(z.device)
-        d = (z - x).double() / torch.where(step > 0, step, 1.0)
-        towards = torch.where(step > 0, x.double() + d.sign() * (d.abs() + 1e-3).floor() * step, z.double())
+        d = in_double(z - x)
+        step = self.step.to(d.device)
+        d = d / torch.where(step > 0, step, 1.0)
+        towards = torch.where(step > 0, in_double(x) + d.sign() * (d.abs() + 1e-3).floor() * step, in_double(z))
         left = (into(x, near, threat) - near).abs().flatten(1).amax(1) > 1e-4 * _finest(step)
-        return self.snap(torch.where(left.reshape(-1, *(1,) * (z.ndim - 1)), towards.to(z.dtype), near))
+        return self.snap(torch.where(left.reshape(-1, *(1,) * (z.ndim - 1)), towards.to(z), near))
 
 
 def _finest(step: Tensor) -> float:
@@ -54,7 +57,7 @@ def grid_of(x: Tensor) -> Grid | None:
     >>> grid_of(torch.tensor([[0.1234, 0.5]])) is None
     True
     """
-    flat = x.double()
+    flat = in_double(x)
     for levels in _LEVELS:
         scaled = flat * levels
         if bool(((scaled - scaled.round()).abs() <= 1e-6 * scaled.abs().clamp_min(1)).all()):
@@ -64,7 +67,7 @@ def grid_of(x: Tensor) -> Grid | None:
 
 def grid_of_columns(x: Tensor, origin: Tensor, unit: Tensor) -> Grid | None:
     """The grid of a table in units (x - origin) / unit: the features that hold whole numbers, or tenths, and so on."""
-    raw = origin.to(x.device) + x.double() * unit.to(x.device)
+    raw = origin.cpu() + x.cpu().double() * unit.cpu()
     step = torch.zeros_like(raw[0])
     for levels in reversed(_LEVELS):
         scaled = raw * levels
@@ -72,4 +75,4 @@ def grid_of_columns(x: Tensor, origin: Tensor, unit: Tensor) -> Grid | None:
         step = torch.where(fits, 1 / levels, step)
     if not bool((step > 0).any()):
         return None
-    return Grid(-origin.cpu() / unit.cpu(), step.cpu() / unit.cpu())
+    return Grid(-origin.cpu() / unit.cpu(), step / unit.cpu())

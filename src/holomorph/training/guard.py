@@ -99,7 +99,7 @@ class Guard:
         )
         with torch.no_grad():
             robust = (predictions == self.y) & (model(moved).argmax(1) == self.y)
-        return {"robust_accuracy": robust.double().mean().item(), "classes": float(len(predictions.unique()))}
+        return {"robust_accuracy": robust.cpu().double().mean().item(), "classes": float(len(predictions.unique()))}
 
     def collapsed(self, history: list[Epoch]) -> bool:
         """Whether the alignment halved against one of the two epochs before, or a third of the robust accuracy is gone.

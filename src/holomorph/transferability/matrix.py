@@ -88,7 +88,7 @@ def _of_source(run: _Run, s: int, advance: Callable[[], None]) -> Tables:
         advance()
     return {
         key: Arrays(
-            torch.cat([torch.stack([e.increase for e in row], 1) for row in rows]).double().cpu().numpy(),
+            torch.cat([torch.stack([e.increase for e in row], 1) for row in rows]).cpu().double().numpy(),
             torch.cat([torch.stack([e.wrong for e in row], 1) for row in rows]).cpu().numpy(),
         )
         for key, rows in parts.items()

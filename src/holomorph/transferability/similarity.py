@@ -48,7 +48,7 @@ def parallelogram_bounds(
     for start in range(0, len(x), batch_size):
         point = measure.draw(x[start : start + batch_size], draws)
         gradients = torch.stack([_gradients(model, point) for model in models.values()])
-        gram += (gradients @ gradients.T).double().cpu()
+        gram += (gradients @ gradients.T).cpu().double()
     gram /= len(x)
     average = (gram.diag()[:, None] + gram.diag()[None, :] + 2 * gram) / 4  # of (f + g)/2; the diagonal is f itself
     least = float(average.min())

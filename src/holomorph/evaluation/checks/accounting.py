@@ -29,7 +29,7 @@ class WhiteAgainstBlackBox:
             if not any(a.tried for a in e.attacks if a.access == access):
                 raise NotApplicableError(f"no {what} had a sample left to try")
         only = e.results.black & ~e.results.white
-        share, alone = float(only.double().mean()), 1 / len(only)
+        share, alone = float(only.cpu().double().mean()), 1 / len(only)
         return Finding(
             graded(share, max(0.002, alone), max(0.02, alone)),
             share,

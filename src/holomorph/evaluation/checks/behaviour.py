@@ -91,7 +91,7 @@ class DataGrid:
         jump = e.found.jump
         if jump is None:
             raise NotApplicableError("the data lie on no grid")
-        only = float(e.results.on_grid_only.double().mean())
+        only = float(e.results.on_grid_only.cpu().double().mean())
         alone = 1 / len(e.results.y)
         verdict = max(graded(jump, 1.5, 3.0), graded(only, max(0.01, alone), max(0.05, 3 * alone)), key=_ORDER.index)
         return Finding(

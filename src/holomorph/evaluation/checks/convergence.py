@@ -100,8 +100,8 @@ class SilentSuccess:
         run = e.ascend(e.x, e.y, steps=40, loss="margin")
         e.account("every iterate", e.rows, run)
         lost = run.broken & e.results.robust[e.rows]
-        share = float(lost.double().mean())
-        dropped = float((run.broken & (e.classifier.predictions(run.final) == e.y)).double().mean())
+        share = float(lost.cpu().double().mean())
+        dropped = float((run.broken & (e.classifier.predictions(run.final) == e.y)).cpu().double().mean())
         return Finding(
             graded(share, 0.0, 0.0),
             share,

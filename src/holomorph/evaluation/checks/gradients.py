@@ -77,7 +77,7 @@ class UnstableLoss:
 
     @staticmethod
     def _loss(e: Evidence, x: Tensor) -> Tensor:
-        return entropies(e.classifier.logits(x).double(), e.y)
+        return entropies(e.classifier.logits(x).cpu().double(), e.y.cpu())
 
 
 class GradientAlignment:

@@ -27,7 +27,7 @@ class OneStepAgainstMany:
         one, many = e.ascend(e.x, e.y, steps=1), e.ascend(e.x, e.y, steps=40)
         e.account("one step", e.rows, one)
         e.account("40 steps", e.rows, many)
-        first, last = float(one.broken.double().mean()), float(many.broken.double().mean())
+        first, last = float(one.broken.cpu().double().mean()), float(many.broken.cpu().double().mean())
         chance = 1 / len(e.x)
         return Finding(
             graded(first - last, chance, max(chance, 0.02)),
@@ -57,11 +57,11 @@ class RandomNoise:
             points = into(e.x, e.x + e_noise, e.threat)
             broken |= e.classifier.predictions(points) != e.y
             e.results.submit("random noise", "black box", e.rows, points)
-        only = float((broken & ~white).double().mean())
+        only = float((broken & ~white).cpu().double().mean())
         return Finding(
             graded(only, 0.0, 0.01),
             only,
-            f"{draws} draws break {percent(float(broken.double().mean()))} of the probe, "
+            f"{draws} draws break {percent(float(broken.cpu().double().mean()))} of the probe, "
             f"{percent(only)} that no other attack broke.",
         )
 
@@ -85,7 +85,7 @@ class MonotoneInEps:
         rates = []
         for factor in (0.25, 0.5, 1.0, 2.0):
             threat = resized(e.threat, factor * e.threat.radius)
-            rates.append(float(e.ascend(e.x, e.y, steps=40, loss="scaled", threat=threat).broken.double().mean()))
+            rates.append(float(e.ascend(e.x, e.y, steps=40, loss="scaled", threat=threat).broken.cpu().double().mean()))
         fall = max(0.0, *(a - b for a, b in itertools.pairwise(rates)))
         return Finding(
             graded(fall, 0.02, 0.05),
@@ -118,5 +118,5 @@ class Unbounded:
             drawn = x + random_in_ball(x, e.threat.p, e.threat.radius, generator)
             run = e.ascend(x, y, steps=60, loss="margin", threat=threat, start=drawn if restart else None)
             left[left.clone()] = ~run.broken
-        share = float(left.double().mean())
+        share = float(left.cpu().double().mean())
         return Finding(graded(share, 0.01, 0.01), share, f"{percent(share)} of the probe survives the whole box.")
