@@ -50,6 +50,7 @@ class Held(Tensor):
 
     held: Tensor
     __torch_function__ = torch._C._disabled_torch_function_impl
+    __module__ = "torch"  # libraries tell by this name whose tensor it is
 
     @staticmethod
     def __new__(cls, held: Tensor) -> Held:
