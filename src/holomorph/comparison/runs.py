@@ -221,7 +221,7 @@ class _Plan:
             found = attacks.tuning(model, x, y, self.threats)
         else:
             found = attacks.full(model, x, y, self.threats, out=folder, seed=seed)
-        shares = {name: right.double().mean().item() for name, right in found.right.items()}
+        shares = {name: right.cpu().double().mean().item() for name, right in found.right.items()}
         result = RunResult(
             seed=seed,
             epochs=epochs,

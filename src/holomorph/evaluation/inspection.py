@@ -89,7 +89,7 @@ def zero_gradient_share(classifier: Classifier, x: Tensor, y: Tensor) -> float |
     if not classifier.differentiable:
         return None
     _, gradient = classifier.slope(x, entropies, y)
-    return None if gradient is None else float((gradient.flatten(1).abs().amax(1) == 0).double().mean())
+    return None if gradient is None else float((gradient.flatten(1).abs().amax(1) == 0).cpu().double().mean())
 
 
 def entropies(logits: Tensor, y: Tensor) -> Tensor:

@@ -154,7 +154,7 @@ def _ascend(objective: Callable[[Tensor], Tensor], x: Tensor, threat: ThreatMode
 
 
 def _numbers(t: Tensor) -> Array:
-    return np.asarray(t.detach().double().cpu().numpy())
+    return np.asarray(t.detach().cpu().double().numpy())
 
 
 def _mean(values: Array, seed: int) -> Interval:

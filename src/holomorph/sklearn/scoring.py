@@ -67,7 +67,7 @@ class RobustScorer:
             low, high = threat.box
             threat = ThreatModel(threat.norm, threat.eps, (min(low, float(X.min())), max(high, float(X.max()))))
         found = attack(last, X, y, threat=threat, name=self.attack, features=features)
-        return float((~found.broken).double().mean())
+        return float((~found.broken).cpu().double().mean())
 
     def __repr__(self) -> str:
         """Name the threat and the attack."""

@@ -21,7 +21,7 @@ def join_statistics(fabric: Fabric, *modules: nn.Module | None) -> None:
     buffers = [b for b in chain.from_iterable(m.buffers() for m in present) if b.is_floating_point() and b.numel()]
     if not buffers:
         return
-    flat = torch.cat([b.detach().flatten().double().cpu() for b in buffers]).to(buffers[0].dtype)
+    flat = torch.cat([b.detach().flatten().cpu().double() for b in buffers]).to(buffers[0].dtype)
     joined = fabric.all_reduce(flat.to(fabric.device), reduce_op="mean")
     parts = torch.split(joined, [b.numel() for b in buffers])  # type: ignore[arg-type]
     with torch.no_grad():
