@@ -68,5 +68,5 @@ def test_unknown_kinds_and_files_that_are_no_records_are_said(tmp_path):
 def test_a_record_with_a_figure_of_the_wrong_type_is_refused(tmp_path):
     path = a_run().save(tmp_path / "train.json")
     path.write_text(path.read_text().replace('"parameters": 1', '"parameters": "many"'))
-    with pytest.raises(DataError, match="is not a training record that this version can read: parameters"):
+    with pytest.raises(DataError, match="holds no training record that this version can read: parameters"):
         read(path)

@@ -69,10 +69,10 @@ def test_records_survive_the_file_and_refuse_others(tmp_path):
     path = Dummy(value=math.inf).save(tmp_path / "deep" / "dummy.json")
     assert Dummy.load(path) == Dummy(value=math.inf)
     assert json.loads(path.read_text())["kind"] == "dummy"
-    with pytest.raises(DataError, match="is not a training record that this version can read"):
+    with pytest.raises(DataError, match="holds no training record that this version can read"):
         TrainRecord.load(path)
     path.write_text(path.read_text()[:10])
-    with pytest.raises(DataError, match="is not a dummy record"):
+    with pytest.raises(DataError, match="holds no dummy record"):
         Dummy.load(path)
     with pytest.raises(DataError, match="There is no record at"):
         Dummy.load(tmp_path / "none.json")

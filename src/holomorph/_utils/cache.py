@@ -6,12 +6,11 @@ import hashlib
 import io
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
-from holomorph._utils.io import write_atomically
+from holomorph._utils.io import read_npz, write_atomically
 
 
 class Cache:
@@ -42,9 +41,8 @@ class Cache:
         if self._folder is None:
             return None
         try:
-            with np.load(self._file(self._folder, name), allow_pickle=False) as kept:
-                return dict(kept)
-        except (OSError, ValueError, EOFError, BadZipFile):
+            return read_npz(self._file(self._folder, name))
+        except (OSError, ValueError):
             return None
 
     def put(self, name: str, **arrays: NDArray[Any]) -> None:

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import errno
+import json
 import os
 import re
 import secrets
+import zipfile
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from holomorph.errors import ConfigError, StorageError
 
@@ -21,6 +29,57 @@ def beside(record: Path, suffix: str) -> Path:
     ['evaluation.npz', 'eps-0.1.npz']
     """
     return record.with_name(record.name.removesuffix(".json") + suffix)
+
+
+def read_plain(path: str | os.PathLike[str]) -> bytes:
+    """The bytes of a plain file. A pipe or a device, which would be waited for, is an ``OSError`` like a missing file.
+
+    >>> read_plain("/dev/zero")
+    Traceback (most recent call last):
+    OSError: [Errno 22] no plain file: '/dev/zero'
+    """
+    return _plain(path).read_bytes()
+
+
+def _plain(path: str | os.PathLike[str]) -> Path:
+    file = Path(path)
+    if file.exists() and not file.is_file() and not file.is_dir():
+        raise OSError(errno.EINVAL, "no plain file", str(file))
+    return file
+
+
+def read_json(path: str | os.PathLike[str]) -> Any:
+    """What a JSON file holds.
+
+    Raises
+    ------
+    OSError, ValueError
+        For a file that cannot be read, is no JSON, or is nested too deeply for any of ours.
+    """
+    try:
+        return json.loads(read_plain(path))
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def read_npz(path: str | os.PathLike[str]) -> dict[str, NDArray[Any]]:
+    """The plain arrays of an npz file; nothing in it is unpickled.
+
+    Raises
+    ------
+    OSError, ValueError
+        For a file that cannot be read, and for one that is damaged, in whichever of many ways.
+    """
+    file = _plain(path)
+    try:
+        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
+            return dict(arrays)
+    except OSError:
+        raise
+    except (ValueError, EOFError, KeyError, TypeError, AttributeError, NotImplementedError, RuntimeError) as error:
+        raise ValueError(f"it is damaged or no npz file ({error})") from None
+    except (zipfile.BadZipFile, zlib.error, SyntaxError, MemoryError) as error:
+        raise ValueError(f"it is damaged ({error})") from None
 
 
 def write_atomically(path: str | os.PathLike[str], content: bytes) -> Path:

@@ -10,4 +10,6 @@ def first_sentence(error: ValidationError) -> str:
     first = error.errors()[0]
     message = first["msg"].removeprefix("Value error, ")
     where = ".".join(str(part) for part in first["loc"])
-    return message if message.endswith(".") else f"{where}: {message}."
+    if message.endswith("."):
+        return message
+    return f"{where}: {message}." if where else f"{message}."

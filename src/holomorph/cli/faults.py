@@ -11,6 +11,7 @@ from types import FrameType
 
 #: What the operating system says when there is no room, or no right, to write.
 _PLACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG}
+_PLACE |= {errno.EISDIR, errno.ENOTDIR, errno.ELOOP}
 
 _HERE = Path(__file__).resolve().parents[1]
 _LIBRARIES = tuple(Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "purelib", "platlib"))

@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import nn
 
-from holomorph._utils.io import write_atomically
+from holomorph._utils.io import read_plain, write_atomically
 from holomorph._utils.output import output
 from holomorph._utils.progress import track
 from holomorph._utils.seeding import seed_for
@@ -27,14 +27,14 @@ from holomorph.comparison.budget import Budget
 from holomorph.contract import as_threats, at_least_one, gradients
 from holomorph.contract.threats import ThreatsLike
 from holomorph.data import Splits
-from holomorph.errors import ConfigError
+from holomorph.errors import CheckpointError, ConfigError
 from holomorph.nn import classifiers
 from holomorph.records.base import Record
 from holomorph.records.comparison import ComparisonRecord, RunResult
 from holomorph.rules import Rule, parse
 from holomorph.threats import ThreatModel
 from holomorph.training.fit import fit
-from holomorph.training.folder import check_same, is_run, own_files
+from holomorph.training.folder import check_same, is_run, noted, own_files
 
 _ELSEWHERE = "Use another folder."
 
@@ -258,7 +258,7 @@ class _Plan:
         }
         text = json.dumps({**plan, "threat": str(self.threats[0]), "box": self.threats[0].box}, indent=1)
         if note.is_file():
-            check_same(json.loads(note.read_text()), json.loads(text), folder, _ELSEWHERE)
+            check_same(noted(note), json.loads(text), folder, _ELSEWHERE)
         elif not (folder / "epochs.txt").is_file():  # there an older version has begun, which noted nothing
             write_atomically(note, text.encode())
 
@@ -266,7 +266,10 @@ class _Plan:
         """Take the number that an interrupted run began with, or find one."""
         note = folder.parent / "epochs.txt"
         if note.is_file():
-            return int(note.read_text())
+            number = read_plain(note)[:20].decode(errors="replace").strip()
+            if not number.isdecimal() or int(number) == 0:
+                raise CheckpointError(f"{note} is damaged: it holds no number of epochs. {_ELSEWHERE}")
+            return int(number)
         rule = self.rule(text, seed)
         epochs = self.budget.epochs_for(rule, self.network(seed), self.data, self.training["batch_size"])
         write_atomically(note, str(epochs).encode())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor
 
 from holomorph._utils.fingerprint import digest
+from holomorph._utils.io import read_npz
 from holomorph.calculus.norms import norm
 from holomorph.contract import Differentiable
 from holomorph.contract.classifier import Classifier
@@ -209,9 +209,9 @@ def _read(record: EvaluationRecord, folder: Path) -> dict[str, np.ndarray]:
     path = folder / Path(record.adversarial_file).name
     needed = ["x", "y"] + [f"{kind}_{k}" for k in range(len(record.threats)) for kind in ("adversarial", "smallest")]
     try:
-        with np.load(path, allow_pickle=False) as stored:
-            return {name: stored[name] for name in needed}
+        stored = read_npz(path)
+        return {name: stored[name] for name in needed}
     except FileNotFoundError:
         raise DataError(f"{path} is missing: the adversarial inputs lie beside their record.") from None
-    except (zipfile.BadZipFile, KeyError, ValueError, OSError) as error:
+    except (KeyError, ValueError, OSError) as error:
         raise DataError(f"{path} cannot be read as adversarial inputs: {error}") from None

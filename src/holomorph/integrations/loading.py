@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import pickle
 import warnings
@@ -11,9 +12,10 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load
 from torch import Tensor, nn
 
+from holomorph._utils.io import read_plain
 from holomorph.errors import CheckpointError, ConfigError
 from holomorph.nn import classifiers
 from holomorph.nn.foreign import FILES, Preprocessed
@@ -86,10 +88,10 @@ def read_state(path: Path) -> dict[str, Any]:
     """
     try:
         if path.suffix == ".safetensors":
-            return dict(load_file(path))
+            return dict(load(read_plain(path)))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch remarks on the age of a pickle; here it is read or refused
-            state = torch.load(path, map_location="cpu", weights_only=True)
+            state = torch.load(io.BytesIO(read_plain(path)), map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise CheckpointError(f"There are no weights at {path}.") from None
     except pickle.UnpicklingError:

@@ -10,7 +10,7 @@ from typing import ClassVar, Self
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from holomorph._utils.interval import Interval
-from holomorph._utils.io import write_atomically
+from holomorph._utils.io import read_plain, write_atomically
 from holomorph._utils.validation import first_sentence
 from holomorph.errors import DataError
 
@@ -48,11 +48,13 @@ class Record(Part):
     def load(cls, path: str | os.PathLike[str]) -> Self:
         """Read a record; nothing in the file is executed."""
         try:
-            return cls.model_validate_json(Path(path).read_bytes())
+            return cls.model_validate_json(read_plain(path))
         except FileNotFoundError:
             raise DataError(f"There is no record at {path}.") from None
         except IsADirectoryError:
             raise DataError(f"{path} is a folder, not a record. Name the file.") from None
+        except OSError as error:
+            raise DataError(f"{path} cannot be read: {error.strerror}. Name a record's file.") from None
         except (ValidationError, json.JSONDecodeError) as error:
             reason = first_sentence(error) if isinstance(error, ValidationError) else str(error)
-            raise DataError(f"{path} is not a {cls.KIND} record that this version can read: {reason}") from None
+            raise DataError(f"{path} holds no {cls.KIND} record that this version can read: {reason}") from None

@@ -5,13 +5,12 @@ from __future__ import annotations
 import hashlib
 import itertools
 import os
-import zipfile
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
-import numpy as np
 from pydantic import Field
 
+from holomorph._utils.io import read_npz
 from holomorph.records.base import Interval, Part, Record
 from holomorph.threats import ThreatModel
 from holomorph.threats.ranges import FeatureRanges
@@ -178,18 +177,18 @@ class EvaluationRecord(Record):
         if not record.gallery or record.adversarial_file is None or not beside.is_file():
             return record
         try:
-            with np.load(beside, allow_pickle=False) as arrays:
-                x, near = arrays["x"], arrays["adversarial_0"]
-                shown = tuple(
-                    example.model_copy(
-                        update={
-                            "input": tuple(x[example.index].ravel().tolist()),
-                            "adversarial": tuple(near[example.index].ravel().tolist()),
-                        }
-                    )
-                    for example in record.gallery
+            arrays = read_npz(beside)
+            x, near = arrays["x"], arrays["adversarial_0"]
+            shown = tuple(
+                example.model_copy(
+                    update={
+                        "input": tuple(x[example.index].ravel().tolist()),
+                        "adversarial": tuple(near[example.index].ravel().tolist()),
+                    }
                 )
-        except (zipfile.BadZipFile, KeyError, ValueError, OSError, IndexError):  # the audit says what is wrong with it
+                for example in record.gallery
+            )
+        except (KeyError, ValueError, OSError, IndexError):  # the audit says what is wrong with it
             return record
         return record.model_copy(update={"gallery": shown})
 

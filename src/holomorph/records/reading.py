@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import importlib
-import json
 import os
 from pathlib import Path
 
+from holomorph._utils.io import read_json
 from holomorph.errors import DataError, unknown_name
 from holomorph.records.base import Record
 
@@ -21,6 +21,9 @@ KINDS = {
     "comparison": ("holomorph.records.comparison", "ComparisonRecord"),
     "geometry": ("holomorph.records.geometry", "GeometryRecord"),
 }
+
+#: The names that records have in a folder of ours: whatever lies there is read as one.
+OURS = {"train.json", *(f"{kind}.json" for kind in KINDS)}
 
 
 def read(path: str | os.PathLike[str]) -> Record:
@@ -53,19 +56,21 @@ def read_folder(folder: str | os.PathLike[str]) -> list[Record]:
     """
     if not Path(folder).is_dir():
         raise DataError(f"There is no run folder at {folder}. Make one with holomorph train --out {folder}.")
-    kinds = {path: kind for path in sorted(Path(folder).glob("*.json")) if (kind := _kind(path)) in KINDS}
+    files = sorted(Path(folder).glob("*.json"))
+    kinds = {path: kind or "" for path in files if (kind := _kind(path)) in KINDS or path.name in OURS}
     if not kinds:
         raise DataError(f"There are no records in {folder}. Train or evaluate into it first.")
-    order = list(KINDS)
-    return [read(path) for path in sorted(kinds, key=lambda path: order.index(kinds[path] or ""))]
+    order = {kind: place for place, kind in enumerate(KINDS)}
+    return [read(path) for path in sorted(kinds, key=lambda path: order.get(kinds[path], -1))]
 
 
 def _kind(path: Path) -> str | None:
     """The kind a JSON file states, or None."""
     try:
-        content = json.loads(path.read_bytes())
+        content = read_json(path)
     except FileNotFoundError:
         raise DataError(f"There is no record at {path}.") from None
     except (OSError, ValueError) as error:
         raise DataError(f"{path} cannot be read as JSON: {error}. Run the command that wrote it again.") from None
-    return content.get("kind") if isinstance(content, dict) else None
+    kind = content.get("kind") if isinstance(content, dict) else None
+    return kind if isinstance(kind, str) else None

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from holomorph._utils.io import read_npz
 from holomorph.errors import DataError
 from holomorph.threats import ThreatModel
 from holomorph.threats.constraints import FeatureThreat
@@ -131,12 +130,12 @@ class Features:
     def load(cls, path: str | Path) -> Features:
         """Read the arrays ``eps``, ``low``, ``high`` and those of the constraints there are from an npz file."""
         try:
-            with np.load(path, allow_pickle=False) as arrays:
-                more = {name: torch.from_numpy(arrays[name]) for name in _FURTHER if name in arrays}
-                return cls(*(torch.from_numpy(arrays[name]) for name in ("eps", "low", "high")), **more)
+            arrays = read_npz(path)
+            more = {name: torch.from_numpy(arrays[name]) for name in _FURTHER if name in arrays}
+            return cls(*(torch.from_numpy(arrays[name]) for name in ("eps", "low", "high")), **more)
         except FileNotFoundError:
             raise DataError(f"There is no file {path}.") from None
-        except (zipfile.BadZipFile, KeyError, ValueError, TypeError, OSError) as error:
+        except (KeyError, ValueError, TypeError, OSError) as error:
             raise DataError(f"{path} is not an npz file with the arrays eps, low and high: {error}") from None
 
     @classmethod

@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, distributed, nn
 
-from holomorph._utils.io import write_atomically
+from holomorph._utils.io import read_json, read_plain, write_atomically
 from holomorph.errors import CheckpointError, HolomorphWarning
 
 
@@ -51,7 +51,7 @@ def load_tensors(path: Path, digest: str | None = None) -> dict[str, Tensor]:
         If the file is missing, damaged, or not the one whose digest was noted.
     """
     try:
-        content = path.read_bytes()
+        content = read_plain(path)
     except OSError as error:
         raise CheckpointError(f"There are no weights at {path} ({error.strerror}).") from error
     if digest is not None and hashlib.sha256(content).hexdigest() != digest:
@@ -87,15 +87,23 @@ def load_into(model: nn.Module, tensors: dict[str, Tensor], origin: str) -> None
 def save_checkpoint(folder: Path, name: str, tensors: dict[str, Tensor], state: dict[str, Any]) -> Path:
     """Write NAME.safetensors, then NAME.json with its digest: a checkpoint exists once its JSON does."""
     digest = save_tensors(folder / f"{name}.safetensors", tensors)
-    return write_atomically(folder / f"{name}.json", json.dumps({**state, "sha256": digest}).encode())
+    return write_atomically(folder / f"{name}.json", json.dumps(_sealed({**state, "sha256": digest})).encode())
+
+
+def _sealed(state: dict[str, Any]) -> dict[str, Any]:
+    text = json.dumps(json.loads(json.dumps(state)), sort_keys=True)  # as it is read: keys are texts there
+    return {**state, "seal": hashlib.sha256(text.encode()).hexdigest()}
 
 
 def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read the checkpoint whose JSON lies at ``path``."""
     try:
-        state = json.loads(path.read_text())
+        state = read_json(path)
+        seal = state.pop("seal")
+        if _sealed(state)["seal"] != seal:
+            raise ValueError("it is not as it was written")
         digest = state.pop("sha256")
-    except (OSError, ValueError, KeyError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
         raise CheckpointError(f"{path} is no whole checkpoint ({error}). Remove it to use the one before.") from error
     return load_tensors(path.with_suffix(".safetensors"), digest), state
 

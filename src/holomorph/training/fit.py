@@ -28,7 +28,7 @@ from holomorph.threats import ThreatModel
 from holomorph.training import checkpoint
 from holomorph.training.batches import Training, count_classes, make_batches
 from holomorph.training.devices import one_device
-from holomorph.training.folder import check_same, holding
+from holomorph.training.folder import check_same, holding, noted
 from holomorph.training.guard import make_guard
 from holomorph.training.last_batch import batch_size_of, check_last_batch
 from holomorph.training.loop import Loop
@@ -225,11 +225,11 @@ def check_same_run(loop: Loop) -> None:
     if not path.exists():
         write_atomically(path, text.encode())
         return
-    before: dict[str, Any] = json.loads(path.read_text())
+    before = noted(path)
     now: dict[str, Any] = json.loads(text)
     for key in ("training data", "layers"):
-        noted, found = before.pop(key, None), now.pop(key)  # runs of before have noted none
-        if noted not in (None, found):
+        was, found = before.pop(key, None), now.pop(key)  # runs of before have noted none
+        if was not in (None, found):
             raise ConfigError(
                 f"The run in {loop.folder.parent} was started with other {key}. "
                 "Resume with the same, or give --force to start anew."

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,11 +13,11 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from holomorph._utils.io import is_ours, sweep
+from holomorph._utils.io import is_ours, read_json, sweep
 from holomorph._utils.output import locked, remove_own
 from holomorph._utils.seeding import seed_for
 from holomorph.data import Splits, load
-from holomorph.errors import ConfigError, DataError
+from holomorph.errors import CheckpointError, ConfigError, DataError
 from holomorph.nn import classifiers, foreign
 from holomorph.records.base import Record
 from holomorph.records.training import TrainRecord
@@ -202,6 +201,24 @@ def _names(folder: Path) -> list[str]:
     return [name for name in found if any(fnmatch(name, pattern) for pattern in ours)]
 
 
+def noted(path: Path) -> dict[str, Any]:
+    """The settings that a run has noted.
+
+    Raises
+    ------
+    CheckpointError
+        For a damaged file.
+    """
+    remedy = "Start anew with --force, or in another folder."
+    try:
+        content = read_json(path)
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} is damaged ({error}). {remedy}") from None
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path} is damaged: it holds no settings. {remedy}")
+    return content
+
+
 def check_same(before: dict[str, Any], now: dict[str, Any], folder: Path, remedy: str = RESUME_ALIKE) -> None:
     """Refuse to go on with other settings than a run had.
 
@@ -229,7 +246,7 @@ def is_run(folder: Path) -> bool:
 
 def _content(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text())
+        content = read_json(path)
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}

@@ -46,10 +46,12 @@ class Asked:
         Raises
         ------
         DataError
-            If nothing is there.
+            If nothing is there, or neither a plain file nor a folder.
         """
         if self.path is None or not self.path.exists():
             raise DataError(f"There is nothing at {self.path}. Name an existing file or folder.")
+        if not self.path.is_file() and not self.path.is_dir():  # a pipe would be waited for, a device never ends
+            raise DataError(f"{self.path} is neither a plain file nor a folder. Save the data into a file first.")
         return self.path
 
     def choice(self, setting: str, allowed: tuple[str, ...]) -> str:

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from holomorph._utils.io import read_npz
 from holomorph.data.sources.base import Asked, divide
 from holomorph.data.splits import Splits, count_classes
 from holomorph.errors import DataError
@@ -55,9 +56,8 @@ def _box(samples: list[Tensor]) -> tuple[float, float]:
 
 def _read(path: Path) -> dict[str, NDArray[np.generic]]:
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {key: archive[key] for key in archive.files}
-    except Exception as error:  # a damaged archive raises many kinds
+        arrays = read_npz(path)
+    except (OSError, ValueError) as error:
         raise DataError(f"{path} cannot be read as an npz file of plain arrays ({error}).") from error
     _check(path, arrays)
     return arrays
