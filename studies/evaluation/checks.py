@@ -96,11 +96,13 @@ def network(weights: Path) -> nn.Module:
 
 def rogues() -> dict[str, Any]:
     """The disguises of the tests, evaluated quickly: what fails, and what is left of the robustness they feign."""
-    sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "evaluation"))
-    import conftest
+    tests = Path(__file__).parents[2] / "tests"
+    sys.path[:0] = [str(tests / "evaluation"), str(tests / "support")]
     import test_rogues as gallery
 
-    scene = conftest.staged()
+    import scenes
+
+    scene = scenes.staged()
     few, labels = scene.x[: gallery.SAMPLES], scene.y[: gallery.SAMPLES]
     found = {"the honest network": evaluate(scene.honest, few, labels, THREAT, quick=True, baseline=scene.baseline)}
     for name, (rogue, _, _) in gallery.GALLERY.items():
