@@ -17,7 +17,7 @@ from holomorph._utils.seeding import generator, seed_for
 from holomorph._utils.versions import versions
 from holomorph.calculus.ascent import ascend
 from holomorph.calculus.norms import random_in_ball
-from holomorph.data import Splits, load
+from holomorph.data import Splits, load_data
 from holomorph.nn.classifiers import CNN
 from holomorph.rules import Rule
 from holomorph.threats import ThreatModel
@@ -142,7 +142,7 @@ def run_rows(file: str, rows: Mapping[str, Row], *, split: str, samples: int = 1
     path = RESULTS / file
     found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {"command": command, "rows": {}}
     found["versions"] = versions("numpy")
-    data = load("fashion-mnist")
+    data = load_data("fashion-mnist")
     x, y = (part[:samples] for part in data.part(split))
     for name, row in rows.items():
         facts = found["rows"].get(name, {})

@@ -87,6 +87,29 @@ def test_no_module_hides_a_public_name_of_its_package() -> None:
         assert not shadowed - {"jets", "special"}, f"holomorph.{package}"
 
 
+def public_names(path: Path) -> set[str]:
+    """What a module defines, or a package hands on under another name: classes, functions, constants."""
+    names = set()
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            names.add(node.name)
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            names |= {part.id for target in targets for part in ast.walk(target) if isinstance(part, ast.Name)}
+        elif isinstance(node, ast.ImportFrom) and path.name == "__init__.py":
+            names |= {alias.asname for alias in node.names if alias.asname}
+    return {name for name in names if not name.startswith("_")}
+
+
+def test_no_two_public_things_share_a_name() -> None:
+    homes: dict[str, list[str]] = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        for name in public_names(path):
+            homes.setdefault(name, []).append(str(path.relative_to(PACKAGE)))
+    assert {"evaluate", "ThreatModel", "RULES"} <= homes.keys()
+    assert not {name: where for name, where in homes.items() if len(where) > 1}
+
+
 def test_every_kind_of_record_can_be_read() -> None:
     from holomorph.records.base import Record
     from holomorph.records.reading import KINDS

@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 import torch
 
 import holomorph as hm
-from holomorph.data import load
-from holomorph.nn.classifiers import build
+from holomorph.data import load_data
+from holomorph.nn.classifiers import build_classifier
 from holomorph.rules import parse
 from holomorph.threats import ThreatModel
 from studies.kept import keep, results
@@ -46,9 +46,9 @@ RULES = ("finite", "finite + certified", "certified(weight=0.8)")
 
 def measure(name: str, rule: str, data_dir: str | None) -> dict[str, Any]:
     """Train one network, certify it and attack it on the same samples."""
-    task, splits = TASKS[name], load(name, data_dir=data_dir)
+    task, splits = TASKS[name], load_data(name, data_dir=data_dir)
     torch.manual_seed(0)
-    model = build(task.model, splits.shape, splits.classes, width=task.width)
+    model = build_classifier(task.model, splits.shape, splits.classes, width=task.width)
     started = time.process_time()
     samples = splits.x_train[: task.train], splits.y_train[: task.train]
     hm.fit(model, samples, parse(rule, ThreatModel("inf", task.trained_at)), epochs=task.epochs)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 from pathlib import Path
 
-from holomorph.reporting.images import BASELINE, MODEL, Picture, canvas
+from holomorph.reporting.images import BASELINE_COLOUR, MODEL_COLOUR, Picture, canvas
 from studies.summary import read
 
 HERE = Path(__file__).parent
@@ -36,7 +36,7 @@ def where_the_energy_is_measured() -> Picture:
             for column, (key, label) in enumerate(COLUMNS.items()):
                 axes.plot(
                     100 * found[key], height, marker="osD^"[column], linestyle="none", markersize=6,
-                    color=BASELINE if key == "clean" else MODEL, label=label if height == 0 else None,
+                    color=BASELINE_COLOUR if key == "clean" else MODEL_COLOUR, label=label if height == 0 else None,
                 )  # fmt: skip
         axes.set_yticks(range(len(rows)), [name.replace(", ", ",\n") for name in rows])
         axes.set(xlabel="accuracy in percent", xlim=(-3, 103), ylim=(len(rows) - 0.5, -0.5))

@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from holomorph._utils.io import write_atomically
-from holomorph.data import Splits, load
+from holomorph.data import Splits, load_data
 from holomorph.evaluation.evaluate import evaluate
 from holomorph.records.evaluation import EvaluationRecord
 from holomorph.threats import ThreatModel
@@ -76,7 +76,7 @@ def evaluated(name: str, model: nn.Module, baseline: nn.Module, data: Splits, sa
 def digits(name: str) -> EvaluationRecord:
     """An MLP trained by the rule of this name, beside one trained plainly."""
     model, baseline = crosscheck.trained(name), crosscheck.trained("plain")
-    return evaluated(f"digits {name}", model, baseline, load("digits"), DIGITS)
+    return evaluated(f"digits {name}", model, baseline, load_data("digits"), DIGITS)
 
 
 def fashion(name: str, folder: Path) -> EvaluationRecord:
@@ -84,7 +84,7 @@ def fashion(name: str, folder: Path) -> EvaluationRecord:
     if folder.is_dir() and (folder / "evaluation.json").is_file():
         return EvaluationRecord.load(folder / "evaluation.json")
     weights = folder / "model.safetensors" if folder.is_dir() else folder
-    return evaluated(f"fashion-mnist {name}", network(weights), network(BASELINE), load("fashion-mnist"), FASHION)
+    return evaluated(f"fashion-mnist {name}", network(weights), network(BASELINE), load_data("fashion-mnist"), FASHION)
 
 
 def network(weights: Path) -> nn.Module:

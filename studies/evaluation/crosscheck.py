@@ -18,9 +18,9 @@ from torch import nn
 
 from holomorph._utils.io import write_atomically
 from holomorph._utils.versions import versions
-from holomorph.data import load
+from holomorph.data import load_data
 from holomorph.evaluation.evaluate import evaluate
-from holomorph.nn.classifiers import build
+from holomorph.nn.classifiers import build_classifier
 from holomorph.rules import parse
 from holomorph.threats import ThreatModel
 from studies.kept import results
@@ -33,9 +33,9 @@ TARGET = results("evaluation") / "crosscheck.json"
 
 
 def trained(name: str) -> nn.Module:
-    data = load("digits")
+    data = load_data("digits")
     torch.manual_seed(0)
-    model = build("mlp", tuple(data.shape), data.classes, width=128)
+    model = build_classifier("mlp", tuple(data.shape), data.classes, width=128)
     rule = parse(name, THREAT)
     optimizer = torch.optim.Adam(model.parameters(), 2e-3)
     for epoch in range(EPOCHS):
@@ -48,7 +48,7 @@ def trained(name: str) -> nn.Module:
 
 
 def compare(name: str, model: nn.Module) -> dict[str, Any]:
-    data = load("digits")
+    data = load_data("digits")
     x, y = data.x_test[:SAMPLES], data.y_test[:SAMPLES]
     alone = float((model(_script(model, x, y)).argmax(1) == y).double().mean())
     record = evaluate(model, x, y, THREAT, seed=0, batch_size=250, checks=True)
@@ -69,7 +69,7 @@ def compare(name: str, model: nn.Module) -> dict[str, Any]:
 
 def timed(model: nn.Module) -> dict[str, Any]:
     """Processor seconds of both on the same pieces of the data, by turns, each first as often as the other."""
-    data = load("digits")
+    data = load_data("digits")
     seconds: dict[str, list[float]] = {"script": [], "same attacks": []}
     runs = {"script": _script, "same attacks": _chain_only}
     for piece in range(PIECES):
@@ -95,7 +95,7 @@ def _chain_only(model: nn.Module, x: torch.Tensor, y: torch.Tensor) -> None:
     from holomorph.attacks.autoattack import standard
     from holomorph.contract.classifier import Classifier
     from holomorph.contract.receiving import under_attack
-    from holomorph.evaluation.evaluate import run_attack
+    from holomorph.evaluation.attacking import run_attack
     from holomorph.evaluation.results import Results
     from holomorph.evaluation.runner import Runner
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from holomorph.data import Splits, load
+from holomorph.data import Splits, load_data
 from holomorph.nn.classifiers import MLP
 from holomorph.research.convergence import convergence
 from holomorph.rules import parse
@@ -48,7 +48,7 @@ def row(data: Splits, rule: str, size: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    data = load("digits")
+    data = load_data("digits")
     found = keep(
         RESULTS, {f"{rule}, {size}": functools.partial(row, data, rule, size) for rule in RULES for size in SIZES}
     )

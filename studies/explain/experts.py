@@ -20,7 +20,7 @@ from holomorph._utils.io import write_atomically
 from holomorph._utils.statistics import bootstrap
 from holomorph.contract.classifier import Classifier
 from holomorph.contract.receiving import under_attack
-from holomorph.data import load
+from holomorph.data import load_data
 from holomorph.nn.classifiers import MLP
 from holomorph.records.base import Interval
 from holomorph.records.explanation import ExpertRow
@@ -92,7 +92,7 @@ def arena(data: str, seed: int) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Te
     """Training samples, test samples and threat of one data set."""
     if data in ("moons", "circles", "spirals"):
         return plane(data, seed), plane(data, seed + 100), PLANE
-    splits = load(data)
+    splits = load_data(data)
     train, test = (splits.x_train[:4000], splits.y_train[:4000]), (splits.x_test[:400], splits.y_test[:400])
     return train, test, IMAGES
 

@@ -26,7 +26,7 @@ from holomorph._utils.versions import versions
 from holomorph.attacks.foolbox import FoolboxAttack
 from holomorph.contract.classifier import Classifier
 from holomorph.contract.receiving import under_attack
-from holomorph.data import Splits, load
+from holomorph.data import Splits, load_data
 from holomorph.explanation.explain import explain
 from holomorph.explanation.first_order import first_order
 from holomorph.explanation.margins import analytic
@@ -184,4 +184,4 @@ if __name__ == "__main__":
     options = parser.parse_args()
     for stage in options.stages:
         more = {"only": options.only} if stage == "margins" else {}
-        STAGES[stage](load("fashion-mnist"), options.samples, **more)
+        STAGES[stage](load_data("fashion-mnist"), options.samples, **more)

@@ -19,7 +19,7 @@ from holomorph._utils.statistics import bootstrap, spearman
 from holomorph.calculus.laplacian import laplacian
 from holomorph.contract.classifier import Classifier
 from holomorph.contract.receiving import under_attack
-from holomorph.data import Splits, load
+from holomorph.data import Splits, load_data
 from holomorph.explanation.harmonicity import harmonicity
 from holomorph.explanation.spikes import spikes
 from holomorph.nn.classifiers import MLP
@@ -128,5 +128,5 @@ def ranked(stem: str, found: list[dict[str, float]]) -> None:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    during(load("digits"))
-    over(load("digits"))
+    during(load_data("digits"))
+    over(load_data("digits"))

@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 
 import holomorph as hm
-from holomorph.data import load
+from holomorph.data import load_data
 from holomorph.errors import HolomorphWarning
 from holomorph.nn.classifiers import CNN
 from holomorph.rules.registry import parse
@@ -40,7 +40,7 @@ def main() -> None:
     asked = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(asked.seed)
-    data, threat = load(asked.data), ThreatModel("inf", asked.eps)
+    data, threat = load_data(asked.data), ThreatModel("inf", asked.eps)
     (x, y), (x_test, y_test) = data.part("train"), data.part("test")
     model, start = CNN(data.shape, data.classes), time.process_time()
     with warnings.catch_warnings(record=True) as said:

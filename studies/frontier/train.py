@@ -21,7 +21,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from holomorph.data import load
+from holomorph.data import load_data
 from holomorph.data.augmentation import CropFlip
 from holomorph.nn.classifiers import CNN, ResNet
 from holomorph.rules.base import Rule
@@ -74,7 +74,7 @@ class Data:
             held = held[torch.randperm(len(held), generator=torch.Generator().manual_seed(0))]
             self.train, self.val = (x[kept], y[kept]), (x[held], y[held])
         else:
-            splits = load(name)
+            splits = load_data(name)
             parts = (splits.part(part) for part in ("train", "val", "test"))
             self.train, self.val, self.test = (((x * 255).round().to(torch.uint8), y) for x, y in parts)
 

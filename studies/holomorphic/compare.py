@@ -30,7 +30,7 @@ from sklearn.preprocessing import StandardScaler
 
 from holomorph._utils.io import write_atomically
 from holomorph.research.geometry import crossing_angles
-from holomorph.research.planar import NAMES, planar
+from holomorph.research.planar import PLANAR_SETS, planar
 from studies.holomorphic import rivals, tuning
 from studies.holomorphic.rivals import ACCURATE, AS_FAR, FARTHEST, TENFOLD, Method
 from studies.holomorphic.tables import DATA, SEPARABLE, markdown
@@ -39,7 +39,7 @@ from studies.kept import results
 
 RESULTS = results("holomorphic")
 SEEDS, ATTACKED = 5, 100
-PARTS = {"digits": ("digits",), "planar": NAMES, "tables": ("wine", "breast cancer")}
+PARTS = {"digits": ("digits",), "planar": PLANAR_SETS, "tables": ("wine", "breast cancer")}
 KINDS = {
     kind: getattr(rivals, kind)
     for kind in ("machines", "networks", "wider", "tenfold", "accurate", "as_far", "farthest")
@@ -90,7 +90,7 @@ def slow(name: str, label: str) -> bool:
 
 def tuning_part(name: str, label: str) -> tuple[np.ndarray, np.ndarray, list[Round]]:
     """The samples that tuning may see, and the rounds: indices to train on, indices to hold out."""
-    if name in NAMES:
+    if name in PLANAR_SETS:
         train, held = planar(name, 210, seed=1000), planar(name, 210, seed=1001)
         x, y = torch.cat([train.x, held.x]).numpy(), torch.cat([train.y, held.y]).numpy()
         return x, y, [(np.arange(210), np.arange(210, 420))]
@@ -104,7 +104,7 @@ def tuning_part(name: str, label: str) -> tuple[np.ndarray, np.ndarray, list[Rou
 
 def split(name: str, seed: int) -> Arrays:
     """Training and test samples, 70 and 30 %; no test sample was in the tuning part."""
-    if name in NAMES:
+    if name in PLANAR_SETS:
         data = planar(name, 300, seed=seed)
         return tuple(
             train_test_split(data.x.numpy(), data.y.numpy(), test_size=0.3, random_state=seed, stratify=data.y)
@@ -177,7 +177,7 @@ def work(parts: Sequence[str], kinds: Sequence[str], methods: tuple[str, ...]) -
         for part in parts
         for name in PARTS[part]
         for kind in kinds
-        for label, method in KINDS[kind](name in NAMES).items()
+        for label, method in KINDS[kind](name in PLANAR_SETS).items()
         if name in places[kind] and label.startswith(methods)
         if name != "digits" or f"{label}, 27 settings" not in rivals.wider(False)
     ]

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from holomorph._utils.io import write_atomically
-from holomorph.reporting.images import BASELINE, MODEL, Picture, canvas
+from holomorph.reporting.images import BASELINE_COLOUR, MODEL_COLOUR, Picture, canvas
 from studies.energy.pictures import save
 from studies.holomorphic.compare import KINDS, RESULTS, measure
 
@@ -103,14 +103,14 @@ def picture(series: str, rows: list[dict[str, float]]) -> Picture:
     """Accuracy and median perturbation against the weight, one axis each."""
     with canvas() as figure:
         axes, place = figure.axes, range(len(rows))
-        axes.plot(place, [r["clean"] for r in rows], color=BASELINE, marker="o", label="clean accuracy")
+        axes.plot(place, [r["clean"] for r in rows], color=BASELINE_COLOUR, marker="o", label="clean accuracy")
         axes.set_xticks(place, [f"{r['weight']:g}" for r in rows])
         axes.set_xlabel("weight of the energy")
-        axes.set_ylabel("clean accuracy, percent", color=BASELINE)
+        axes.set_ylabel("clean accuracy, percent", color=BASELINE_COLOUR)
         other = axes.twinx()
-        other.plot(place, [r["median"] for r in rows], color=MODEL, marker="s")
-        other.fill_between(place, [r["least"] for r in rows], [r["most"] for r in rows], color=MODEL, alpha=0.15)
-        other.set_ylabel("median l₂ perturbation", color=MODEL)
+        other.plot(place, [r["median"] for r in rows], color=MODEL_COLOUR, marker="s")
+        other.fill_between(place, [r["least"] for r in rows], [r["most"] for r in rows], color=MODEL_COLOUR, alpha=0.15)
+        other.set_ylabel("median l₂ perturbation", color=MODEL_COLOUR)
         other.grid(visible=False)
         return figure.picture(f"Accuracy and smallest perturbations against the weight: {series}.")
 

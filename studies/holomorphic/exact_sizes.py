@@ -17,7 +17,7 @@ from holomorph._utils.io import write_atomically
 from holomorph._utils.versions import versions
 from holomorph.exact import FockKernel, PolynomialHolomorphic
 from holomorph.exact.certificate import certified_radius, degree_norms, through_codes
-from holomorph.exact.monomials import count
+from holomorph.exact.monomials import count_monomials
 from holomorph.nn.embedding import Complexification
 from holomorph.nn.layers import gauss_linear
 from holomorph.sklearn import HolomorphicClassifier
@@ -60,7 +60,12 @@ def iterative() -> dict[str, Any]:
     seconds, _ = timed(lambda: h.fit(x, y))
     a = h.coefficients.clone().requires_grad_()
     (gradient,) = torch.autograd.grad(h.objective(x, y, a), a)
-    return {"features": count(50, 3), "samples": 500, "seconds": seconds, "gradient": float(gradient.abs().max())}
+    return {
+        "features": count_monomials(50, 3),
+        "samples": 500,
+        "seconds": seconds,
+        "gradient": float(gradient.abs().max()),
+    }
 
 
 def nystroem() -> dict[str, Any]:

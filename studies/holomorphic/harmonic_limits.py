@@ -15,7 +15,7 @@ from torch import Tensor
 
 from holomorph._utils.io import write_atomically
 from holomorph.exact.monomials import Monomials
-from holomorph.research.planar import NAMES, planar
+from holomorph.research.planar import PLANAR_SETS, planar
 from studies.kept import results
 
 RESULTS = results("holomorphic")
@@ -41,7 +41,7 @@ def accuracy(kind: str, ridge: float, train: tuple[Tensor, Tensor], test: tuple[
 def main() -> None:
     torch.set_num_threads(1)
     lines = ["| data | codes | Re h | all |", "|---|---|---|---|"]
-    for name in NAMES:
+    for name in PLANAR_SETS:
         cells = []
         for kind in ("codes", "Re h", "all"):
             scores = []

@@ -26,7 +26,7 @@ from holomorph.calculus.measures import Samples
 from holomorph.errors import HolomorphError
 from holomorph.nn.classifiers import MLP
 from holomorph.nn.networks import HolomorphicMLP
-from holomorph.rules import build
+from holomorph.rules import build_rule
 from holomorph.rules.holomorphic import Holomorphic
 from holomorph.threats import ThreatModel
 from holomorph.training.fit import fit
@@ -51,7 +51,7 @@ def network(make: Callable[[int, int], nn.Module], weight: float = 0.0, ball: bo
             rule = Holomorphic(threat, weight=weight, risk_of="logits", seed=seed)
             rule.measure = rule.measure if ball else Samples()
         else:
-            rule = build("plain", threat, seed=seed)
+            rule = build_rule("plain", threat, seed=seed)
         fit(body, (inputs, torch.as_tensor(y)), rule, lr=lr, seed=seed, **schedule(x))
         return Standardised(body.eval(), x.mean(0), size)
 

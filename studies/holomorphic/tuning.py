@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from holomorph.attacks.foolbox import FoolboxAttack
 from holomorph.contract.classifier import Classifier
 from holomorph.errors import HolomorphError
-from holomorph.research.geometry import Boundary, decision_boundary
+from holomorph.research.geometry import PlanarBoundary, decision_boundary
 from holomorph.threats import ThreatModel
 from studies.holomorphic.rivals import Method, Settings
 from studies.holomorphic.walk import walk
@@ -73,7 +73,7 @@ def _validate(
     return {"setting": setting, "accuracy": float(np.mean(right)), "median": float(np.median(sizes))}
 
 
-def boundary(model: nn.Module) -> Boundary:
+def boundary(model: nn.Module) -> PlanarBoundary:
     """In the plane, on a grid of spacing 0.055."""
     return decision_boundary(model, (-3.52, 3.52), 129)
 
@@ -85,7 +85,7 @@ def smallest(
     count: int,
     attacks: tuple[str, ...],
     steps: int,
-    bends: Boundary | None = None,
+    bends: PlanarBoundary | None = None,
 ) -> Tensor:
     """The smallest l_2 perturbation found of the pool's first samples, at most REACH; 0 where wrong from the start.
 

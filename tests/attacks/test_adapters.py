@@ -194,7 +194,7 @@ def test_a_model_keeps_its_modes_gradients_and_random_state() -> None:
 
 
 def test_foolbox_is_imported_where_there_is_no_git_program() -> None:
-    code = "from holomorph.attacks import foolbox; print(foolbox.load().__name__)"
+    code = "from holomorph.attacks import foolbox; print(foolbox.import_foolbox().__name__)"
     env = {k: v for k, v in os.environ.items() if k != "GIT_PYTHON_REFRESH"} | {"PATH": "/nonexistent"}
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False)
     assert done.stdout.strip() == "foolbox", done.stderr
@@ -205,7 +205,7 @@ def test_a_missing_package_is_named_with_its_extra(package: str, monkeypatch: py
     monkeypatch.setitem(sys.modules, package, None)
     case = CASES["two classes, tabular, wide box"]
     run = {
-        "foolbox": foolbox.load,
+        "foolbox": foolbox.import_foolbox,
         "pyautoattack": lambda: standard(case.threat("inf"), 2)[0](Classifier(case.logits), case.x, case.y, 0),
     }[package]
     with pytest.raises(MissingExtraError, match=rf"{package}.*holomorph\[attacks\]"):

@@ -57,7 +57,7 @@ BY_SAMPLE = {
     "complex": lambda f, x: jets.complex(f, x, 0.1 * x)[1],
     "laplacian exact": laplacian,
     "laplacian forward": lambda f, x: laplacian(f, x, "forward"),
-    "wirtinger": lambda f, x: wirtinger(jets.complexify(f), torch.complex(x, 0.1 * x))[0],
+    "wirtinger": lambda f, x: wirtinger(jets.analytic_extension(f), torch.complex(x, 0.1 * x))[0],
     "taylor_coefficients": lambda f, x: taylor_coefficients(f, x, x, 2),
     "taylor, nested": lambda f, x: taylor_coefficients(f, x, x, 2, method="forward"),
     "hardy_norm": lambda f, x: hardy_norm(f, x, x, 0.1),

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from holomorph.cli import BAD_INPUT, DONE, _status
-from holomorph.data import load as load_data
+from holomorph.data import load_data as load_data
 from holomorph.integrations.export import export
 from holomorph.training.load import load
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from holomorph.comparison import attacks, compare, frontiers, table
+from holomorph.comparison import attacks, compare, comparison_table, frontiers
 from holomorph.comparison.budget import Budget
 from holomorph.data import Splits
 from holomorph.errors import ConfigError
@@ -168,7 +168,7 @@ def test_a_failed_check_is_kept_with_the_run(blobs):
 
 def test_table_and_plots(finished, tmp_path):
     record, _ = finished
-    text = table(record)
+    text = comparison_table(record)
     lines = text.splitlines()
     assert lines[0] == "| rule | clean | inf:0.1 | 2:0.1 | union of all | time | passes |"
     assert len(lines) == 2 + len(RULES)

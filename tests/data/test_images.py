@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 import holomorph as hm
-from holomorph.data import CropFlip, load
+from holomorph.data import CropFlip, load_data
 from holomorph.errors import ConfigError, DataError
 
 
@@ -31,7 +31,7 @@ def write(folder, count, *, names=("cat", "dog"), **settings):
 def test_class_folders_are_split_by_class_always_the_same_way(tmp_path):
     write(tmp_path, 20)
     (tmp_path / "dog" / "notes.txt").write_text("no image")
-    one, two = load(f"folder:{tmp_path}"), load(f"folder:{tmp_path}")
+    one, two = load_data(f"folder:{tmp_path}"), load_data(f"folder:{tmp_path}")
     assert one.names == ("cat", "dog")
     assert [len(one.part(p)[0]) for p in ("train", "val", "test")] == [28, 4, 8]
     assert one.shape == (3, 6, 8)
@@ -47,40 +47,40 @@ def test_class_folders_are_split_by_class_always_the_same_way(tmp_path):
 def test_given_parts_are_taken_as_they_are(tmp_path):
     for part, count in (("train", 10), ("valid", 3), ("test", 2)):
         write(tmp_path / part, count)
-    found = load(f"folder:{tmp_path}")
+    found = load_data(f"folder:{tmp_path}")
     assert [len(found.part(p)[0]) for p in ("train", "val", "test")] == [20, 6, 4]
 
 
 def test_images_are_scaled_and_grey_ones_stay_grey(tmp_path):
     write(tmp_path / "grey", 6, mode="L")
-    assert load(f"folder:{tmp_path / 'grey'}").shape == (1, 6, 8)
+    assert load_data(f"folder:{tmp_path / 'grey'}").shape == (1, 6, 8)
     write(tmp_path / "mixed", 6)
     picture(0, 9, side=9, mode="L").save(tmp_path / "mixed" / "cat" / "grey.png")
-    assert load(f"folder:{tmp_path / 'mixed'}").shape == (3, 6, 8)
-    assert load(f"folder:{tmp_path / 'mixed'}?size=4").shape == (3, 4, 4)
+    assert load_data(f"folder:{tmp_path / 'mixed'}").shape == (3, 6, 8)
+    assert load_data(f"folder:{tmp_path / 'mixed'}?size=4").shape == (3, 4, 4)
     with pytest.raises(ConfigError, match="size is 'big'; give a number of pixels"):
-        load(f"folder:{tmp_path / 'mixed'}?size=big")
+        load_data(f"folder:{tmp_path / 'mixed'}?size=big")
 
 
 def test_unusable_folders_are_refused(tmp_path):
     with pytest.raises(DataError, match=r"holds 0 folders of images\. Give one folder for each class"):
-        load(f"folder:{tmp_path}")
+        load_data(f"folder:{tmp_path}")
     write(tmp_path / "a", 4)
     (tmp_path / "a" / "cat" / "broken.png").write_bytes(b"no image")
     with pytest.raises(DataError, match=r"broken\.png cannot be read as an image"):
-        load(f"folder:{tmp_path / 'a'}")
+        load_data(f"folder:{tmp_path / 'a'}")
     write(tmp_path / "b" / "train", 4)
     write(tmp_path / "b" / "test", 4, names=("cat", "fox"))
     with pytest.raises(DataError, match="has the class 'fox', which the training images lack"):
-        load(f"folder:{tmp_path / 'b'}")
+        load_data(f"folder:{tmp_path / 'b'}")
     write(tmp_path / "c" / "train", 4)
     write(tmp_path / "c" / "test", 4, side=5)
     with pytest.raises(DataError, match=r"different shapes: .*Give one size: folder:PATH\?size=PIXELS"):
-        load(f"folder:{tmp_path / 'c'}")
+        load_data(f"folder:{tmp_path / 'c'}")
     (tmp_path / "d" / "x").mkdir(parents=True)
     (tmp_path / "d" / "y").mkdir()
     with pytest.raises(DataError, match="There are no images in the folders"):
-        load(f"folder:{tmp_path / 'd'}")
+        load_data(f"folder:{tmp_path / 'd'}")
 
 
 NAMES10 = [f"kind{k}" for k in range(10)]
@@ -120,7 +120,7 @@ def lay(folder, name, files, packed):
 @pytest.mark.parametrize("packed", [True, False])
 def test_cifar10_in_its_published_forms(tmp_path, binary, packed):
     lay(tmp_path, "cifar-10-batches-bin" if binary else "cifar-10-batches-py", cifar10_files(binary), packed)
-    found = load("cifar10", data_dir=tmp_path)
+    found = load_data("cifar10", data_dir=tmp_path)
     assert [len(found.part(p)[0]) for p in ("train", "val", "test")] == [90, 10, 20]
     assert found.shape == (3, 32, 32)
     assert found.names == tuple(NAMES10)
@@ -136,7 +136,7 @@ def test_cifar100_takes_the_fine_labels(tmp_path):
     for name in ("train", "test"):
         (folder / f"{name}.bin").write_bytes(rows.tobytes())
     (folder / "fine_label_names.txt").write_text("\n".join(f"fine{k}" for k in range(100)))
-    found = load("cifar100", data_dir=tmp_path)
+    found = load_data("cifar100", data_dir=tmp_path)
     assert found.classes == 100
     assert found.y_test.tolist() == [k % 100 for k in range(200)]
     assert found.names[99] == "fine99"
@@ -145,7 +145,7 @@ def test_cifar100_takes_the_fine_labels(tmp_path):
 def test_cifar10_as_class_folders(tmp_path):
     for part in ("train", "test"):
         write(tmp_path / part, 10, names=NAMES10)
-    assert load("cifar10", data_dir=tmp_path).names == tuple(NAMES10)
+    assert load_data("cifar10", data_dir=tmp_path).names == tuple(NAMES10)
 
 
 def test_a_pickle_that_would_run_code_is_refused_and_not_run(tmp_path):
@@ -156,22 +156,22 @@ def test_a_pickle_that_would_run_code_is_refused_and_not_run(tmp_path):
     files = {**cifar10_files(False), "data_batch_1": pickle.dumps(Runs(), 2)}
     lay(tmp_path, "cifar-10-batches-py", files, packed=False)
     with pytest.raises(DataError, match=r"data_batch_1 .* is no file of plain arrays \(it asks for .*open\)"):
-        load("cifar10", data_dir=tmp_path)
+        load_data("cifar10", data_dir=tmp_path)
     assert not (tmp_path / "written").exists()
 
 
 def test_missing_or_damaged_cifar_names_the_ways(tmp_path):
     with pytest.raises(DataError, match=r"needs its folder\. Give --data-dir FOLDER with cifar-10-binary\.tar\.gz"):
-        load("cifar10")
+        load_data("cifar10")
     with pytest.raises(DataError, match=r"does not hold cifar100\. Give --data-dir"):
-        load("cifar100", data_dir=tmp_path)
+        load_data("cifar100", data_dir=tmp_path)
     (tmp_path / "cifar-10-binary.tar.gz").write_bytes(b"no archive")
     with pytest.raises(DataError, match="is not a whole archive"):
-        load("cifar10", data_dir=tmp_path)
+        load_data("cifar10", data_dir=tmp_path)
     files = {**cifar10_files(True), "data_batch_2.bin": b"12345"}
     lay(tmp_path, "cifar-10-batches-bin", files, packed=False)
     with pytest.raises(DataError, match=r"data_batch_2\.bin of cifar-10 has 5 bytes, not rows of 3073"):
-        load("cifar10", data_dir=tmp_path)
+        load_data("cifar10", data_dir=tmp_path)
 
 
 def test_a_crop_is_a_window_of_the_padded_image_and_may_be_mirrored():
@@ -210,7 +210,7 @@ def test_augmentation_that_cannot_be():
 def test_training_augments_the_batches_and_nothing_else(tmp_path):
     """The network sees changed images in training, unless told not to, and the validation images as they are."""
     write(tmp_path, 20)
-    splits = load(f"folder:{tmp_path}")
+    splits = load_data(f"folder:{tmp_path}")
     seen = []
 
     class Watching(torch.nn.Module):

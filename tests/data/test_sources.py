@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from holomorph.contract import check_labels
-from holomorph.data import SOURCES, Splits, load
+from holomorph.data import SOURCES, Splits, load_data
 from holomorph.data.sources import fashion
 from holomorph.errors import ConfigError, DataError
 
@@ -30,7 +30,7 @@ def npz(path, **changes):
 
 
 def test_digits_are_split_by_class_always_the_same_way():
-    one, two = load("digits"), load("digits")
+    one, two = load_data("digits"), load_data("digits")
     assert torch.equal(one.x_train, two.x_train)
     assert [len(one.part(p)[0]) for p in ("train", "val", "test")] == [1077, 360, 360]
     for part in ("train", "val", "test"):
@@ -44,7 +44,7 @@ def test_digits_are_split_by_class_always_the_same_way():
 @pytest.mark.parametrize("compress", [True, False])
 def test_fashion_mnist_from_idx_files(tmp_path, compress):
     write_idx(tmp_path, compress)
-    splits = load("fashion-mnist", data_dir=tmp_path)
+    splits = load_data("fashion-mnist", data_dir=tmp_path)
     assert splits.shape == (1, 28, 28)
     assert [len(splits.part(p)[0]) for p in ("train", "val", "test")] == [10, 5000, 10]
     assert splits.y_train.tolist() == list(range(10))
@@ -52,7 +52,7 @@ def test_fashion_mnist_from_idx_files(tmp_path, compress):
 
 def test_missing_files_name_all_three_ways(tmp_path):
     with pytest.raises(DataError, match=r"dataset-fashion-mnist.*--data-dir FOLDER.*fetch_openml"):
-        load("fashion-mnist", data_dir=tmp_path)
+        load_data("fashion-mnist", data_dir=tmp_path)
 
 
 def test_a_failed_download_names_all_three_ways(tmp_path, monkeypatch):
@@ -60,7 +60,7 @@ def test_a_failed_download_names_all_three_ways(tmp_path, monkeypatch):
     monkeypatch.setenv("SCIKIT_LEARN_DATA", str(tmp_path))
     monkeypatch.setattr("sklearn.datasets.fetch_openml", lambda *_, **__: (_ for _ in ()).throw(OSError("no route")))
     with pytest.raises(DataError, match=r"Fashion-MNIST was not found.*--data-dir FOLDER.*no route"):
-        load("fashion-mnist")
+        load_data("fashion-mnist")
 
 
 def test_a_truncated_file_is_refused(tmp_path):
@@ -68,11 +68,11 @@ def test_a_truncated_file_is_refused(tmp_path):
     path = tmp_path / "train-images-idx3-ubyte.gz"
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(DataError, match="is not a whole IDX file"):
-        load("fashion-mnist", data_dir=tmp_path)
+        load_data("fashion-mnist", data_dir=tmp_path)
 
 
 def test_npz_of_any_shape_takes_the_box_from_the_data(tmp_path):
-    splits = load(npz(tmp_path / "a.npz"))
+    splits = load_data(npz(tmp_path / "a.npz"))
     assert splits.shape == (3,)
     assert splits.box == (float(min(splits.x_train.min(), splits.x_val.min())),
                           float(max(splits.x_train.max(), splits.x_val.max())))  # fmt: skip
@@ -109,21 +109,21 @@ def test_npz_of_any_shape_takes_the_box_from_the_data(tmp_path):
 )
 def test_an_unusable_npz_is_refused(tmp_path, changes, box, message):
     with pytest.raises(DataError) as error:
-        load(npz(tmp_path / "a.npz", **changes), box=box)
+        load_data(npz(tmp_path / "a.npz", **changes), box=box)
     assert message in str(error.value)
 
 
 def test_an_npz_with_pickled_objects_is_not_opened(tmp_path):
     np.savez(tmp_path / "a.npz", x_train=np.array([{}], dtype=object))
     with pytest.raises(DataError, match="cannot be read as an npz file of plain arrays"):
-        load(f"npz:{tmp_path / 'a.npz'}")
+        load_data(f"npz:{tmp_path / 'a.npz'}")
 
 
 def test_a_missing_npz_and_an_unknown_name():
     with pytest.raises(DataError, match=r"There is no file nowhere\.npz\."):
-        load("npz:nowhere.npz")
+        load_data("npz:nowhere.npz")
     with pytest.raises(ConfigError, match=r"Unknown data set 'digit'\. Did you mean 'digits'\?"):
-        load("digit")
+        load_data("digit")
 
 
 def test_labels_that_start_at_one_get_a_hint():
@@ -150,22 +150,22 @@ def test_every_source_says_how_it_is_written(tmp_path):
     for name, source in SOURCES.items():
         if source.takes_path:
             with pytest.raises(ConfigError, match=f"The data set '{name}' needs a path: write {name}:PATH"):
-                load(name)
+                load_data(name)
             with pytest.raises(DataError, match=r"There is no(thing at| file) "):
-                load(f"{name}:{tmp_path / 'none'}")
+                load_data(f"{name}:{tmp_path / 'none'}")
             with pytest.raises(ConfigError, match=f"Unknown setting of the data set '{name}' 'colour'"):
-                load(f"{name}:{tmp_path}?colour=red")
+                load_data(f"{name}:{tmp_path}?colour=red")
             with pytest.raises(ConfigError, match=r"Cannot read the settings 'a&b'\. Write them as setting=value"):
-                load(f"{name}:{tmp_path}?a&b")
+                load_data(f"{name}:{tmp_path}?a&b")
         else:
             with pytest.raises(ConfigError, match=f"The data set '{name}' takes no path"):
-                load(f"{name}:{tmp_path}")
+                load_data(f"{name}:{tmp_path}")
     with pytest.raises(ConfigError, match=r"Unknown data set 'fodler'\. Did you mean 'folder:PATH'\?"):
-        load("fodler:here")
+        load_data("fodler:here")
 
 
 def test_npz_with_a_test_part_alone_is_enough_to_evaluate(tmp_path):
-    found = load(npz(tmp_path / "a.npz", x_train=None, y_train=None, names=np.array(["no", "yes"])))
+    found = load_data(npz(tmp_path / "a.npz", x_train=None, y_train=None, names=np.array(["no", "yes"])))
     assert len(found.part("test")[0]) == 5
     assert found.names == ("no", "yes")
     assert found.shape == (3,)
@@ -176,7 +176,7 @@ def test_npz_with_a_test_part_alone_is_enough_to_evaluate(tmp_path):
 def test_uint8_stays_in_memory_and_becomes_floating_point_in_the_box(tmp_path):
     x = np.arange(40, dtype=np.uint8).reshape(20, 2) * 6
     for box in (None, (-1.0, 1.0)):
-        found = load(npz(tmp_path / "a.npz", x_train=x, x_test=x[:5]), box=box)
+        found = load_data(npz(tmp_path / "a.npz", x_train=x, x_test=x[:5]), box=box)
         assert found.x_train.dtype == torch.uint8
         low, high = found.box
         assert found.box == (box or (0.0, 1.0))
@@ -185,6 +185,6 @@ def test_uint8_stays_in_memory_and_becomes_floating_point_in_the_box(tmp_path):
 
 def test_missing_parts_are_split_by_class(tmp_path):
     y = np.array([0] * 50 + [1] * 150)
-    found = load(npz(tmp_path / "a.npz", x_train=np.random.default_rng(1).random((200, 3)), y_train=y))
+    found = load_data(npz(tmp_path / "a.npz", x_train=np.random.default_rng(1).random((200, 3)), y_train=y))
     assert [len(found.part(p)[0]) for p in ("train", "val")] == [180, 20]
     assert torch.bincount(found.y_val).tolist() == [5, 15]

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import torch
 
-from holomorph.data import load
+from holomorph.data import load_data
 from holomorph.errors import ConfigError, DataError
 
 
@@ -37,7 +37,7 @@ def whole(found):
 
 
 def test_words_become_columns_of_zeros_and_ones(save):
-    found = load(save(frame()))
+    found = load_data(save(frame()))
     assert found.features == ("size", "count", "colour=blue", "colour=green", "colour=red")
     assert found.names == ("bad", "good")
     assert [len(found.part(part)[0]) for part in ("train", "val", "test")] == [29, 3, 8]
@@ -51,7 +51,7 @@ def test_words_become_columns_of_zeros_and_ones(save):
 
 def test_rows_keep_their_values_and_labels(save):
     table = frame()
-    found = load(save(table))
+    found = load_data(save(table))
     size = (table["size"] - table["size"].min()) / (table["size"].max() - table["size"].min())
     expected = {round(value, 5): label == "good" for value, label in zip(size, table["label"], strict=True)}
     for part in ("train", "val", "test"):
@@ -60,11 +60,11 @@ def test_rows_keep_their_values_and_labels(save):
 
 
 def test_words_may_be_ordinal(save):
-    found = load(f"{save(frame())}?categories=ordinal")
+    found = load_data(f"{save(frame())}?categories=ordinal")
     assert found.features == ("size", "count", "colour")
     assert sorted(set(whole(found)[:, 2].tolist())) == [0.0, 0.5, 1.0]
     with pytest.raises(ConfigError, match="Unknown value of the setting 'categories' 'ordinals'"):
-        load(f"{save(frame())}?categories=ordinals")
+        load_data(f"{save(frame())}?categories=ordinals")
 
 
 def test_missing_values_are_refused_dropped_or_filled_from_the_training_rows(save):
@@ -73,61 +73,61 @@ def test_missing_values_are_refused_dropped_or_filled_from_the_training_rows(sav
     table.loc[7, "colour"] = None
     text = save(table)
     with pytest.raises(DataError, match=r"The column 'size' has 2 missing values\. Give \?missing=median"):
-        load(text)
-    assert len(whole(load(f"{text}?missing=drop"))) == 37
-    filled = whole(load(f"{text}?missing=median"))
+        load_data(text)
+    assert len(whole(load_data(f"{text}?missing=drop"))) == 37
+    filled = whole(load_data(f"{text}?missing=median"))
     assert len(filled) == 40
     low, high = table["size"].min(), table["size"].max()
     median = (table["size"].median() - low) / (high - low)
     assert int((filled[:, 0] - median).abs().lt(1e-6).sum()) >= 2
     table.loc[1, "label"] = None
     with pytest.raises(DataError, match=r"The column 'label' has 1 missing values\. Give \?missing=drop"):
-        load(f"{save(table)}?missing=median")
+        load_data(f"{save(table)}?missing=median")
 
 
 def test_the_target_is_named_or_known(save):
     table = frame().rename(columns={"label": "verdict"})
     with pytest.raises(ConfigError, match=r"does not say which column holds the classes\. Give \?target="):
-        load(save(table))
-    assert load(f"{save(table)}?target=verdict").names == ("bad", "good")
-    assert load(f"{save(table)}?target=colour").names == ("blue", "green", "red")
+        load_data(save(table))
+    assert load_data(f"{save(table)}?target=verdict").names == ("bad", "good")
+    assert load_data(f"{save(table)}?target=colour").names == ("blue", "green", "red")
     with pytest.raises(ConfigError, match="The table has no column 'verdcit'"):
-        load(f"{save(table)}?target=verdcit")
+        load_data(f"{save(table)}?target=verdcit")
     with pytest.raises(DataError, match=r"The column 'label' holds one class only \(good\)"):
-        load(save(frame().assign(label="good")))
+        load_data(save(frame().assign(label="good")))
 
 
 def test_a_folder_holds_the_parts(tmp_path):
     frame().to_csv(tmp_path / "train.csv", index=False)
     frame(12).to_csv(tmp_path / "test.csv.gz", index=False)
-    found = load(f"csv:{tmp_path}")
+    found = load_data(f"csv:{tmp_path}")
     assert [len(found.part(part)[0]) for part in ("train", "val", "test")] == [36, 4, 12]
     frame().drop(columns="size").to_csv(tmp_path / "val.csv", index=False)
     with pytest.raises(DataError, match="The columns of the part 'val' are not those of the training table"):
-        load(f"csv:{tmp_path}")
+        load_data(f"csv:{tmp_path}")
     (tmp_path / "train.csv").unlink()
     with pytest.raises(DataError, match=r"There is no train\.csv in"):
-        load(f"csv:{tmp_path}")
+        load_data(f"csv:{tmp_path}")
 
 
 def test_a_file_that_is_no_table(tmp_path):
     (tmp_path / "a.csv").write_text("a,b\n1\n1,2,3\n")
     with pytest.raises(DataError, match="cannot be read as csv"):
-        load(f"csv:{tmp_path / 'a.csv'}")
+        load_data(f"csv:{tmp_path / 'a.csv'}")
     (tmp_path / "a.parquet").write_text("no parquet")
     with pytest.raises(DataError, match="cannot be read as parquet"):
-        load(f"parquet:{tmp_path / 'a.parquet'}")
+        load_data(f"parquet:{tmp_path / 'a.parquet'}")
 
 
 def test_a_saved_table(tmp_path):
     datasets = pytest.importorskip("datasets")
     data = datasets.Dataset.from_pandas(frame()).class_encode_column("label")
     data.save_to_disk(tmp_path / "a")
-    found = load(f"hf:{tmp_path / 'a'}")
+    found = load_data(f"hf:{tmp_path / 'a'}")
     assert found.names == ("bad", "good")
     assert len(whole(found)) == 40
     datasets.DatasetDict({"train": data, "validation": data}).save_to_disk(tmp_path / "b")
-    assert len(load(f"hf:{tmp_path / 'b'}").part("val")[0]) == 40
+    assert len(load_data(f"hf:{tmp_path / 'b'}").part("val")[0]) == 40
 
 
 def test_saved_images(tmp_path):
@@ -138,7 +138,7 @@ def test_saved_images(tmp_path):
     features = datasets.Features({"image": datasets.Image(), "kind": datasets.ClassLabel(names=["cat", "dog"])})
     rows = {"image": [Image.fromarray(p) for p in pixels], "kind": [k % 2 for k in range(20)]}
     datasets.Dataset.from_dict(rows, features=features).save_to_disk(tmp_path / "a")
-    found = load(f"hf:{tmp_path / 'a'}")
+    found = load_data(f"hf:{tmp_path / 'a'}")
     assert found.names == ("cat", "dog")
     assert found.shape == (3, 5, 4)
     assert len(whole(found)) == 20
@@ -149,4 +149,4 @@ def test_what_is_no_saved_data_set(tmp_path):
     pytest.importorskip("datasets")
     (tmp_path / "a").mkdir()
     with pytest.raises(DataError, match="holds no saved data set"):
-        load(f"hf:{tmp_path / 'a'}")
+        load_data(f"hf:{tmp_path / 'a'}")

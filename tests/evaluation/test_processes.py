@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import nn
-from holomorph.cli.evaluate import Asked, Named, attack
+from holomorph.cli.evaluate import EvaluationRequest, Named, run_evaluation
 from holomorph.errors import WorkerError
 from holomorph.evaluation.processes import share
 
@@ -36,8 +36,8 @@ def small():
 
 def asked(name):
     named = Named("share:small", data="npz:data.npz", box=(0.0, 1.0))
-    return Asked(named, "inf:0.1", None, Path(name), 12, 4, 0, quick=True, thorough=False, resume=True, force=False,
-                 shown=False)
+    return EvaluationRequest(named, "inf:0.1", None, Path(name), 12, 4, 0, quick=True, thorough=False, resume=True,
+                             force=False, shown=False)
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
@@ -49,14 +49,14 @@ if __name__ == "__main__":
     np.savez("data.npz", **{f"x_{p}": x for p in parts}, **{f"y_{p}": labels[p] for p in parts})
     Path("mortal").touch()
     try:
-        share(attack, asked("two"), devices=2, start="fork")
+        share(run_evaluation, asked("two"), devices=2, start="fork")
     except WorkerError as error:
         left = sorted(path.name for path in Path("two").iterdir())
         kept = [path.suffix for path in Path("two/evaluation.state").iterdir()]
         Path("lost.json").write_text(json.dumps([str(error), left, kept]))
     Path("mortal").unlink()
-    share(attack, asked("two"), devices=2, start="fork")
-    attack(None, asked("one"))
+    share(run_evaluation, asked("two"), devices=2, start="fork")
+    run_evaluation(None, asked("one"))
 """
 
 

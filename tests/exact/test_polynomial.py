@@ -9,7 +9,7 @@ from holomorph.calculus.measures import Ball
 from holomorph.calculus.wirtinger import cauchy_riemann_residual
 from holomorph.errors import ConfigError, DomainError
 from holomorph.exact import FockKernel, PolynomialHolomorphic
-from holomorph.exact.monomials import Monomials, count
+from holomorph.exact.monomials import Monomials, count_monomials
 from holomorph.nn.embedding import Complexification, Pairing
 from holomorph.threats import ThreatModel
 
@@ -26,7 +26,7 @@ def data(n: int = 60) -> tuple[torch.Tensor, torch.Tensor]:
 @pytest.mark.parametrize(("m", "d"), [(1, 6), (3, 4), (5, 2)])
 def test_monomials_are_all_there_scaled_by_the_factorials(m, d):
     basis = Monomials(m, d)
-    assert len(basis) == count(m, d) == len({tuple(e) for e in basis.exponents.tolist()})
+    assert len(basis) == count_monomials(m, d) == len({tuple(e) for e in basis.exponents.tolist()})
     assert sum(basis.sizes) == len(basis)
     z = torch.randn(5, m, dtype=torch.complex128, generator=torch.Generator().manual_seed(0))
     factorials = torch.tensor([math.prod(math.factorial(k) for k in e) for e in basis.exponents.tolist()])

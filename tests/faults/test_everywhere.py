@@ -14,9 +14,9 @@ from torch.utils.checkpoint import checkpoint
 
 import holomorph as hm
 from holomorph.calculus.derivatives import hessian_vector, jacobian
-from holomorph.data import load
+from holomorph.data import load_data
 from holomorph.errors import ConfigError, DataError, ModelError
-from holomorph.nn.classifiers import CNN, build
+from holomorph.nn.classifiers import CNN, build_classifier
 from holomorph.sklearn import RobustClassifier
 from holomorph.training.folder import RunConfig
 
@@ -103,8 +103,8 @@ def test_compiled_networks_have_derivatives_of_every_order_and_bounds() -> None:
 @pytest.mark.parametrize("name", ["cnn", "resnet", "vit"])
 def test_images_with_their_channels_last_are_asked_about(name: str) -> None:
     with pytest.raises(ConfigError, match=r"the samples have shape \(28, 28, 1\).*put the channels first"):
-        build(name, (28, 28, 1), 10)
-    build(name, (3, 8, 8), 10)
+        build_classifier(name, (28, 28, 1), 10)
+    build_classifier(name, (3, 8, 8), 10)
 
 
 @pytest.mark.parametrize("entrance", ["fit", "evaluate"])
@@ -118,11 +118,11 @@ def test_so_are_those_that_a_network_of_the_right_layout_is_given(entrance: str)
 def test_a_file_may_say_that_its_channels_come_last(tmp_path: Path) -> None:
     x, y = np.random.default_rng(0).random((8, 6, 5, 3), np.float32), np.arange(8) % 2
     np.savez(tmp_path / "images.npz", x_test=x, y_test=y)
-    found = load(f"npz:{tmp_path}/images.npz?channels=last")
+    found = load_data(f"npz:{tmp_path}/images.npz?channels=last")
     assert np.array_equal(found.x_test.numpy(), x.transpose(0, 3, 1, 2))
     np.savez(tmp_path / "table.npz", x_test=x[:, 0, 0], y_test=y)
     with pytest.raises(DataError, match=r"Samples of shape \(8, 3\) have no channels to move"):
-        load(f"npz:{tmp_path}/table.npz?channels=last")
+        load_data(f"npz:{tmp_path}/table.npz?channels=last")
 
 
 def test_estimators_are_fitted_where_gradients_are_off() -> None:

@@ -8,7 +8,16 @@ import torch
 
 from holomorph.calculus.wirtinger import cauchy_riemann_residual
 from holomorph.errors import ConfigError, DomainError
-from holomorph.nn.activations import ACTIVATIONS, Exp, Polynomial, Quadratic, Rational, Sigmoid, Tanh, activation
+from holomorph.nn.activations import (
+    HOLOMORPHIC_ACTIVATIONS,
+    Exp,
+    Polynomial,
+    Quadratic,
+    Rational,
+    Sigmoid,
+    Tanh,
+    activation,
+)
 
 FORMULAS = {
     "exp": mpmath.exp,
@@ -27,7 +36,7 @@ def points() -> torch.Tensor:
     return torch.randn(6, 3, dtype=torch.complex128, generator=torch.Generator().manual_seed(0))
 
 
-@pytest.mark.parametrize("name", ACTIVATIONS)
+@pytest.mark.parametrize("name", HOLOMORPHIC_ACTIVATIONS)
 @pytest.mark.parametrize("scale", [1.0, 2.5])
 def test_values_and_holomorphy(name, scale):
     sigma = activation(name, scale).double()

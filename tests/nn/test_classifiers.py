@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from holomorph.errors import ConfigError
-from holomorph.nn.classifiers import MODELS, ResNet, ViT, build
+from holomorph.nn.classifiers import MODELS, ResNet, ViT, build_classifier
 
 every_model = pytest.mark.parametrize("name", sorted(MODELS))
 SMALL = {"vit": {"width": 16, "depth": 2}, "resnet": {"depth": 8, "width": 4}, "cnn": {"width": 4}, "mlp": {"width": 8}}
@@ -14,7 +14,7 @@ SMALL = {"vit": {"width": 16, "depth": 2}, "resnet": {"depth": 8, "width": 4}, "
 
 def make(name, shape=(1, 8, 8), **settings):
     torch.manual_seed(0)
-    return build(name, shape, 3, **{**SMALL[name], **settings})
+    return build_classifier(name, shape, 3, **{**SMALL[name], **settings})
 
 
 @every_model
@@ -62,7 +62,7 @@ def test_an_unknown_activation_is_refused(name):
 @pytest.mark.parametrize("name", ["cnn", "resnet", "vit"])
 def test_what_is_no_image_is_refused(name):
     with pytest.raises(ConfigError, match=f"The model '{name}' takes images .* the samples have shape \\(20,\\)"):
-        build(name, (20,), 3)
+        build_classifier(name, (20,), 3)
 
 
 @pytest.mark.parametrize(("depth", "convolutions"), [(8, 7 + 2), (20, 19 + 2)])
@@ -119,12 +119,12 @@ def test_settings_that_cannot_be_are_refused(name, settings, sentence):
 
 
 def test_settings_may_follow_the_name():
-    model = build("resnet?depth=14&norm=group&width=8", (3, 8, 8), 4)
+    model = build_classifier("resnet?depth=14&norm=group&width=8", (3, 8, 8), 4)
     assert len([m for m in model.modules() if isinstance(m, nn.GroupNorm)]) == 13
     with pytest.raises(ConfigError, match=r"Unknown setting of the model 'resnet' 'deph'\. Did you mean 'depth'\?"):
-        build("resnet?deph=14", (3, 8, 8), 4)
+        build_classifier("resnet?deph=14", (3, 8, 8), 4)
     with pytest.raises(ConfigError, match=r"Cannot read the settings 'depth'\. Write them as"):
-        build("resnet?depth", (3, 8, 8), 4)
+        build_classifier("resnet?depth", (3, 8, 8), 4)
 
 
 FACTORIES = """
@@ -149,7 +149,7 @@ def test_factories_are_called_by_the_names_of_their_arguments(tmp_path, monkeypa
     (tmp_path / "factories_of_a_user.py").write_text(FACTORIES)
     monkeypatch.syspath_prepend(tmp_path)
     for name in ("Named", "one", "free", "made"):
-        model = build(f"factories_of_a_user:{name}", (4,), 3)
+        model = build_classifier(f"factories_of_a_user:{name}", (4,), 3)
         assert (model.in_features, model.out_features) == (4, 3)
     for name, sentence in (
         ("odd", "cannot be called: it raised TypeError: .*depth"),
@@ -158,4 +158,4 @@ def test_factories_are_called_by_the_names_of_their_arguments(tmp_path, monkeypa
         ("none", "Cannot import 'factories_of_a_user:none'"),
     ):
         with pytest.raises(ConfigError, match=sentence):
-            build(f"factories_of_a_user:{name}", (4,), 3)
+            build_classifier(f"factories_of_a_user:{name}", (4,), 3)

@@ -9,7 +9,7 @@ from torch import nn
 from holomorph.calculus import jets
 from holomorph.calculus.wirtinger import wirtinger
 from holomorph.errors import ConfigError, NotHolomorphicError
-from holomorph.nn.activations import ACTIVATIONS, Tanh
+from holomorph.nn.activations import HOLOMORPHIC_ACTIVATIONS, Tanh
 from holomorph.nn.classifiers import CNN, MLP, Normalise
 from holomorph.nn.complexify import complexify, tube_width
 from holomorph.nn.holomorphy import is_holomorphic
@@ -20,7 +20,7 @@ def uniform(*shape: int) -> torch.Tensor:
     return torch.rand(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 
 
-@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("activation", HOLOMORPHIC_ACTIVATIONS)
 @pytest.mark.parametrize("embedding", ["pairing", "complexification"])
 def test_perceptrons_are_holomorphic_with_every_activation(activation, embedding):
     torch.manual_seed(0)
@@ -187,7 +187,7 @@ class Shape(nn.Module):
 def test_what_is_not_analytic_is_refused_in_a_forward_function_as_by_the_calculus(function, name):
     net = Shape(function).double()
     z = torch.complex(uniform(2, 3), 0.1 * uniform(2, 3))
-    for extended in (complexify(net), jets.complexify(net)):
+    for extended in (complexify(net), jets.analytic_extension(net)):
         with pytest.raises(NotHolomorphicError, match=f"In module.*{name}"):
             extended(z)
 

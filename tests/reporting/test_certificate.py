@@ -13,7 +13,7 @@ def test_the_first_sentence_is_an_interval():
     found = cases.evaluation(robust=0.76, baseline=False)
     proved = cases.certificate(found, proved=0.71)
     share = f"{100 * proved.threats[0].proved:.1f}".removesuffix(".0")
-    assert summary.build([found, proved])["headline"] == (
+    assert summary.summary_part([found, proved])["headline"] == (
         f"Between {share}{THIN}% (proved) and 76{THIN}% (attacked) of 360 samples withstand every change of up to 0.1 "
         f"in each input value."
     )
@@ -26,7 +26,7 @@ def test_under_two_threats_a_sample_must_be_proved_under_both():
     )
     proved = cases.certificate(found, proved=0.4)
     both = sum(a >= 0.1 and b >= 0.5 for a, b in zip(*(t.radii for t in proved.threats), strict=True)) / 360
-    headline = summary.build([found, proved])["headline"]
+    headline = summary.summary_part([found, proved])["headline"]
     assert headline.startswith(f"Between {100 * both:.1f}".removesuffix(".0"))
     assert "in each input value and every change of up to 0.5 in Euclidean distance" in headline
 
@@ -39,7 +39,7 @@ def test_without_a_certificate_of_the_same_samples_and_classifier_it_is_the_atta
         cases.certificate(found, smoothing=noise),
         cases.certificate(found, threats=()),
     ):
-        assert summary.build([found, other])["headline"] == summary.build([found])["headline"]
+        assert summary.summary_part([found, other])["headline"] == summary.summary_part([found])["headline"]
     page = render([found, cases.certificate(found, smoothing=noise)])
     assert "under Gaussian noise" in page
     assert "Each radius is wrong" in page
@@ -48,13 +48,13 @@ def test_without_a_certificate_of_the_same_samples_and_classifier_it_is_the_atta
 def test_the_part_states_both_sides_and_the_methods():
     found = cases.evaluation(robust=0.76)
     proved = cases.certificate(found, proved=0.5)
-    view = certificate.build([found, proved])
+    view = certificate.certificate_part([found, proved])
     (row,) = view["rows"]
     assert (row.proved, row.attacked, view["refuted"], view["same"]) == (proved.threats[0].proved, 0.76, 0, True)
     count = sum(name == "lines" for name in proved.threats[0].proved_by)
     assert row.methods == f"linear bounds ({count})"
-    assert certificate.build([found]) is None
-    alone = certificate.build([proved])
+    assert certificate.certificate_part([found]) is None
+    alone = certificate.certificate_part([proved])
     assert (alone["rows"][0].attacked, alone["same"]) == (None, False)
     assert 'id="certificate"' in render([proved])
 
@@ -65,13 +65,13 @@ def test_a_refuted_proof_is_an_alarm():
     broken = next(i for i, size in enumerate(found.threats[0].smallest) if size is not None and size > 0)
     radii = tuple(2 * found.threats[0].smallest[i] if i == broken else r for i, r in enumerate(part.radii))
     wrong = cases.certificate(found, threats=(part.model_copy(update={"radii": radii}),))
-    assert certificate.build([found, wrong])["refuted"] == 1
+    assert certificate.certificate_part([found, wrong])["refuted"] == 1
     assert "A proof is refuted" in render([found, wrong])
     assert "A proof is refuted" not in render([found, cases.certificate(found)])
 
 
 def test_the_band_reaches_down_to_what_is_proved():
     found = cases.evaluation(robust=0.76, baseline=False)
-    picture = accuracy.build([found, cases.certificate(found, proved=0.5)])["pictures"][0]
+    picture = accuracy.accuracy_part([found, cases.certificate(found, proved=0.5)])["pictures"][0]
     assert "what is proved" in picture.caption
-    assert "what is proved" not in accuracy.build([found])["pictures"][0].caption
+    assert "what is proved" not in accuracy.accuracy_part([found])["pictures"][0].caption

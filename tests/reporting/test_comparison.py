@@ -13,12 +13,12 @@ def record():
 
 
 def test_the_best_comes_first_and_open_differences_are_named(record):
-    view = comparison.build([record])
+    view = comparison.comparison_part([record])
     assert [rule.text for rule in view["rules"]] == ["nfgsm", "dirichlet", "plain"]
     assert "nfgsm keeps most: 71" in view["sentence"]
     assert view["sentence"].endswith("do not tell it from dirichlet.")
     clear = record.model_copy(update={"differences": record.differences[:2]})
-    assert "do not tell" not in comparison.build([clear])["sentence"]
+    assert "do not tell" not in comparison.comparison_part([clear])["sentence"]
 
 
 def test_the_page_shows_the_table_and_two_plots(record):
@@ -30,5 +30,5 @@ def test_the_page_shows_the_table_and_two_plots(record):
 
 
 def test_no_rules_are_no_part(record):
-    assert comparison.build([record.model_copy(update={"rules": ()})]) is None
-    assert comparison.build([]) is None
+    assert comparison.comparison_part([record.model_copy(update={"rules": ()})]) is None
+    assert comparison.comparison_part([]) is None

@@ -10,7 +10,7 @@ from holomorph.records.base import Interval
 from holomorph.records.explanation import ExpertRow
 from holomorph.reporting.parts import explanation
 from holomorph.reporting.render import render
-from holomorph.reporting.words import percent
+from holomorph.reporting.words import percentage
 from holomorph.research.convergence import gap
 from holomorph.threats import ThreatModel
 from holomorph.transferability.transfer import transfer
@@ -41,13 +41,13 @@ def record(data, models):
 
 
 def test_every_item_has_a_sentence_a_contradiction_and_its_numbers(record):
-    items = explanation.build([record])["items"]
+    items = explanation.explanation_part([record])["items"]
     assert len(items) == 4
     assert all(item.sentence.endswith(".") and item.contradiction.endswith(".") for item in items)
     many = record.margins.agreements[1]
     assert f"{many.spearman.value:.2f}" in items[0].sentence
     assert f"{record.energies.spike_index.value:.2f}" in items[1].sentence
-    assert percent(record.boundary.tangent_share.value) in items[3].sentence
+    assert percentage(record.boundary.tangent_share.value) in items[3].sentence
 
 
 def test_the_page_shows_the_part(record):
@@ -60,19 +60,19 @@ def test_the_page_shows_the_part(record):
 def test_transfer_and_convergence_join_in(record, data, models):
     moved = transfer(models, *data, threat=THREAT, steps=2)
     gaps = tuple(gap(list(models.values()), data, data, threat=THREAT, rule="plain", size=n, steps=2) for n in (10, 20))
-    items = explanation.build([record.model_copy(update={"convergence": gaps}), moved])["items"]
+    items = explanation.explanation_part([record.model_copy(update={"convergence": gaps}), moved])["items"]
     assert [item.title for item in items][-2:] == [
         "Do independent trainings agree around the samples, too?",
         "Why do examples made on one model fool another?",
     ]
-    assert percent(gaps[0].uniform.value) in items[-2].sentence
+    assert percentage(gaps[0].uniform.value) in items[-2].sentence
     assert f"attacked {gaps[1].robust_generalisation:.2f}" in items[-2].pictures[1].alt
     few = moved.model_copy(update={"scores": ()})
-    assert "four are needed" in explanation.build([few])["items"][0].sentence
+    assert "four are needed" in explanation.explanation_part([few])["items"][0].sentence
     (score,) = (s for s in moved.scores if (s.attack, s.order) == ("apgd", 2))
     assert f"R² = {score.r_squared.value:.2f}" in items[-1].sentence
     off = [np.array(a.success)[~np.eye(4, dtype=bool)].max() for a in moved.attacked]
-    assert any(percent(float(v)) in items[-1].pictures[0].alt for v in off)
+    assert any(percentage(float(v)) in items[-1].pictures[0].alt for v in off)
 
 
 def _expert(system, robust):
@@ -85,11 +85,11 @@ def _expert(system, robust):
 @pytest.mark.parametrize(("robust", "ahead", "behind"), [(0.7, 1, 0), (0.5, 0, 1), (0.6, 0, 0)])
 def test_experts_are_counted_where_intervals_tell_them_apart(record, robust, ahead, behind):
     rows = (_expert("one network", 0.6), _expert("three experts", robust))
-    item = explanation.build([record.model_copy(update={"experts": rows})])["items"][-1]
+    item = explanation.explanation_part([record.model_copy(update={"experts": rows})])["items"][-1]
     assert f"network in {ahead} of 1 comparisons" in item.sentence
     assert f"less robust in {behind}." in item.sentence
-    assert percent(robust) in item.pictures[0].alt
+    assert percentage(robust) in item.pictures[0].alt
 
 
 def test_nothing_to_explain_is_no_part():
-    assert explanation.build([]) is None
+    assert explanation.explanation_part([]) is None

@@ -10,7 +10,7 @@ from holomorph.exact import FockKernel
 from holomorph.nn.embedding import Pairing
 from holomorph.nn.networks import HolomorphicMLP
 from holomorph.research.geometry import crossing_angles, decision_boundary, disc_image, orthogonality, steepest_path
-from holomorph.research.planar import NAMES, planar
+from holomorph.research.planar import PLANAR_SETS, planar
 from holomorph.research.separability import can_separate
 
 
@@ -76,7 +76,7 @@ def test_steepest_paths_end_at_the_boundary():
     torch.testing.assert_close(path[-1].norm(dim=1), torch.ones(2, dtype=torch.float64), atol=0.05, rtol=0)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", PLANAR_SETS)
 def test_samples_lie_along_the_stated_curve(name):
     data = planar(name, 120, noise=0.0)
     distance = torch.cdist(data.x, data.curve).amin(1)

@@ -8,7 +8,7 @@ import torch
 from holomorph.calculus.measures import Ball, Samples
 from holomorph.calculus.norms import norm
 from holomorph.errors import ConfigError
-from holomorph.rules import PGD, Ascent, Dirichlet, FiniteEnergy, FreeAT, Growing, Plain, Sum, build, parse
+from holomorph.rules import PGD, Ascent, Dirichlet, FiniteEnergy, FreeAT, Growing, Plain, Sum, build_rule, parse
 from holomorph.rules.registry import COMPLEX, RULES
 from holomorph.threats import ThreatModel
 from rule_cases import batch, network
@@ -138,4 +138,4 @@ def test_names_are_read_with_hyphens_and_with_underscores(text):
 def test_words_for_settings_are_read_with_hyphens_and_with_underscores(word):
     rule = parse(f"dirichlet(estimator={word})", THREAT)
     assert rule.estimator == "finite-difference"
-    assert build("dirichlet", THREAT, estimator=word).estimator == "finite-difference"
+    assert build_rule("dirichlet", THREAT, estimator=word).estimator == "finite-difference"

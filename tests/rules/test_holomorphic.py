@@ -15,7 +15,7 @@ from holomorph.nn.networks import HolomorphicMLP, HolomorphicNetwork
 from holomorph.nn.readout import ModulusReadout, RealReadout
 from holomorph.rules.cauchy_riemann import CauchyRiemann
 from holomorph.rules.holomorphic import Holomorphic, MaximumMargin
-from holomorph.rules.registry import COMPLEX, build, parse
+from holomorph.rules.registry import COMPLEX, build_rule, parse
 from holomorph.threats import ThreatModel
 
 L2 = ThreatModel(2, 0.1, (-3.0, 3.0))
@@ -126,7 +126,7 @@ def test_the_cauchy_riemann_penalty_is_the_residual_and_removes_it():
 
 @pytest.mark.parametrize("name", ["holomorphic", "maximum-margin", "cauchy-riemann"])
 def test_the_registry_knows_them(name):
-    assert type(build(name, L2)) is COMPLEX[name]
+    assert type(build_rule(name, L2)) is COMPLEX[name]
 
 
 def test_texts_build_them():

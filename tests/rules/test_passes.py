@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from holomorph.calculus.risk_gradient import input_gradient
+from holomorph.calculus.risk_gradient import gradient_of_risk
 from holomorph.errors import NotDifferentiableError
 from holomorph.rules import NFGSM
 from holomorph.rules.passes import Passes
@@ -146,4 +146,4 @@ def test_a_cut_graph_is_named():
         NFGSM(ThreatModel("inf", 0.1))(Cut(), x, y % 2)
     z = x.requires_grad_()
     with pytest.raises(NotDifferentiableError):
-        input_gradient(torch.ones(8, requires_grad=True) * 2, z)
+        gradient_of_risk(torch.ones(8, requires_grad=True) * 2, z)

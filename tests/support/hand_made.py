@@ -15,10 +15,10 @@ from holomorph.records.certificate import CertificateRecord, ThreatCertificate
 from holomorph.records.comparison import ComparisonRecord, Difference, RuleResult
 from holomorph.records.diagnostics import DiagnosticsRecord
 from holomorph.records.evaluation import (
+    AccuracyCurve,
     AttackResult,
     Check,
     ClassResult,
-    Curve,
     EvaluationRecord,
     Example,
     ThreatResult,
@@ -39,7 +39,7 @@ def interval(value: float) -> Interval:
 def threat_result(threat: ThreatModel, robust: float, clean: float = 0.97, decay: float = 1.0) -> ThreatResult:
     eps = np.linspace(0, 2.5 * threat.radius, 60)
     rate = math.log(robust / clean) / threat.radius**2
-    curve = Curve(
+    curve = AccuracyCurve(
         norm=threat.norm,
         samples=SAMPLES,
         attacks=("fmn", "ddn"),

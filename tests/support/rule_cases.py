@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from holomorph.calculus.measures import Samples
-from holomorph.rules import RULES, Rule, build
+from holomorph.rules import RULES, Rule, build_rule
 from holomorph.threats import ThreatModel
 from holomorph.training.checkpoint import with_tensors, without_tensors
 
@@ -45,7 +45,7 @@ def batch(size: int = 8, seed: int = 1) -> tuple[Tensor, Tensor]:
 def make(name: str, threat: ThreatModel, settings: dict[str, Any] | None = None, **more: Any) -> Rule:
     """Build a rule with those of the settings that it has."""
     known = {f.name for f in dataclasses.fields(RULES[name]) if f.init}
-    return build(name, threat, **{k: v for k, v in {**(settings or {}), **more}.items() if k in known})
+    return build_rule(name, threat, **{k: v for k, v in {**(settings or {}), **more}.items() if k in known})
 
 
 def stored(rule: Rule) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A number with its confidence interval."""
+"""A number with its confidence interval, and a share in words."""
 
 from __future__ import annotations
 
@@ -14,3 +14,12 @@ class Interval(BaseModel):
     low: float
     high: float
     level: float = Field(default=0.95, description="the confidence level")
+
+
+def percent(share: float) -> str:
+    """Write a share in percent, for sentences.
+
+    >>> percent(0.125)
+    '12.5 %'
+    """
+    return f"{100 * share:.1f} %"

@@ -10,7 +10,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-log = logging.getLogger("holomorph")
+_log = logging.getLogger("holomorph")
 
 T = TypeVar("T")
 
@@ -41,7 +41,7 @@ def halving_with(join: Callable[[list[T]], T], run: Callable[..., T], *tensors: 
 @cache
 def _say(size: int, half: int) -> None:
     """Once is enough: an attack calls the model thousands of times."""
-    log.warning("Out of memory with a batch of %d; going on with %d. Give a smaller batch size.", size, half)
+    _log.warning("Out of memory with a batch of %d; going on with %d. Give a smaller batch size.", size, half)
 
 
 def out_of_memory(error: BaseException) -> bool:

@@ -27,7 +27,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-log = logging.getLogger("holomorph.progress")
+_log = logging.getLogger("holomorph.progress")
 
 #: The environment variable that switches progress "on" or "off".
 SETTING = "HOLOMORPH_PROGRESS"
@@ -35,7 +35,7 @@ SETTING = "HOLOMORPH_PROGRESS"
 #: Seconds between two lines in a log.
 INTERVAL = 30.0
 
-Item = TypeVar("Item")
+_Item = TypeVar("_Item")
 
 _display: Progress | None = None
 _silent = False
@@ -61,7 +61,7 @@ class Bar:
         now = time.monotonic()
         if not _silent and now - self._said >= INTERVAL:
             self._said = now
-            log.info("%s", self._line(now - self._started))
+            _log.info("%s", self._line(now - self._started))
 
     def describe(self, text: str) -> None:
         """Change the text before the bar."""
@@ -154,18 +154,18 @@ def _watched() -> bool:
 @contextmanager
 def _lines_on_stderr() -> Iterator[None]:
     """Where a command's standard error is a file, write the log's lines into it: bars do not move there."""
-    handler, level = logging.StreamHandler(), log.level
+    handler, level = logging.StreamHandler(), _log.level
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
-    log.addHandler(handler)
-    log.setLevel(logging.INFO)
+    _log.addHandler(handler)
+    _log.setLevel(logging.INFO)
     try:
         yield
     finally:
-        log.removeHandler(handler)
-        log.setLevel(level)
+        _log.removeHandler(handler)
+        _log.setLevel(level)
 
 
-def track(iterable: Iterable[Item], description: str, total: float | None = None) -> Iterator[Item]:
+def track(iterable: Iterable[_Item], description: str, total: float | None = None) -> Iterator[_Item]:
     """Iterate, with a bar if bars are shown; the total is the iterable's length where it has one.
 
     >>> list(track([1, 2, 3], "counting"))

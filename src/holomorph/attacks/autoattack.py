@@ -15,7 +15,7 @@ from holomorph.contract.classifier import Classifier
 from holomorph.errors import MissingExtraError
 from holomorph.threats import ThreatModel
 
-Stage = Literal["apgd-ce", "apgd-dlr", "apgd-t", "fab-t", "square"]
+AutoAttackName = Literal["apgd-ce", "apgd-dlr", "apgd-t", "fab-t", "square"]
 
 _NORM = {"inf": "Linf", "2": "L2", "1": "L1"}
 
@@ -48,7 +48,7 @@ class AutoAttackStage:
     Source: docs/evaluation.md; Croce and Hein, ICML 2020.
     """
 
-    name: Stage
+    name: AutoAttackName
     threat: ThreatModel
     classes: int
     draws: int = 1
@@ -134,5 +134,5 @@ def standard(threat: ThreatModel, classes: int) -> list[AutoAttackStage]:
     >>> [stage.name for stage in standard(ThreatModel("inf", 0.1), classes=2)]
     ['apgd-ce', 'fab-t', 'square']
     """
-    names: tuple[Stage, ...] = ("apgd-ce", "apgd-t", "fab-t", "square")
+    names: tuple[AutoAttackName, ...] = ("apgd-ce", "apgd-t", "fab-t", "square")
     return [AutoAttackStage(name, threat, classes) for name in names if classes >= 4 or name != "apgd-t"]

@@ -75,7 +75,7 @@ class FoolboxAttack:
 
         ``starts`` are wrong points for the boundary attack to start from; it looks for its own unless given.
         """
-        foolbox = load()
+        foolbox = import_foolbox()
         low, high = self.threat.box
         inner = _Typed(classifier, x.dtype)
         model = foolbox.PyTorchModel(inner.eval(), bounds=(low, high), device=x.device)
@@ -157,7 +157,7 @@ def _mended_l2(attacks: ModuleType, low: float, high: float) -> Any:
     return L2FMN
 
 
-def load() -> ModuleType:
+def import_foolbox() -> ModuleType:
     """Import foolbox; its model zoo imports GitPython, which fails without a git program unless told to be quiet."""
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
     try:

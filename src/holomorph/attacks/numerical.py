@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from holomorph.attacks.base import Needs
-from holomorph.attacks.pgd import Loss, attack_ascent
+from holomorph.attacks.pgd import AttackLoss, attack_ascent
 from holomorph.contract.classifier import Classifier
 from holomorph.threats import ThreatModel
 
@@ -81,7 +81,7 @@ class NumericalPgd:
     steps: int = 10
     directions: int = 64
     limit: int | None = 64
-    loss: Loss = "margin"
+    loss: AttackLoss = "margin"
 
     name = "pgd-numerical"
     needs = Needs("margin", gradients=False, features=True)

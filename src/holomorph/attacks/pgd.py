@@ -15,10 +15,10 @@ from holomorph.contract.classifier import Classifier, margin
 from holomorph.threats import ThreatModel
 from holomorph.threats.constraints import into, resized
 
-Loss = Literal["margin", "scaled", "cross-entropy"]
+AttackLoss = Literal["margin", "scaled", "cross-entropy"]
 
 
-class Found(NamedTuple):
+class PGDResult(NamedTuple):
     """What an ascent of a classifier's loss saw.
 
     ``best`` is the point of the largest loss, ``wrong`` the last point that was misclassified (x where none was),
@@ -38,11 +38,11 @@ class Found(NamedTuple):
         return torch.where(per_sample(self.broken, self.best), self.wrong, self.best)
 
     @staticmethod
-    def joined(parts: list[Found]) -> Found:
+    def joined(parts: list[PGDResult]) -> PGDResult:
         """What was found for the parts of a batch as one."""
         *points, losses = zip(*parts, strict=True)
         best, wrong, broken, final = (torch.cat(part) for part in points)
-        return Found(best, wrong, broken, final, torch.cat(losses, 1))
+        return PGDResult(best, wrong, broken, final, torch.cat(losses, 1))
 
 
 class Objective:
@@ -52,7 +52,7 @@ class Objective:
     saturate anything; ``cross-entropy`` is the usual loss.
     """
 
-    def __init__(self, classifier: Classifier, x: Tensor, y: Tensor, kind: Loss) -> None:
+    def __init__(self, classifier: Classifier, x: Tensor, y: Tensor, kind: AttackLoss) -> None:
         self.classifier = classifier
         self.y = y
         self.kind = kind
@@ -83,9 +83,9 @@ def attack_ascent(
     threat: ThreatModel,
     *,
     steps: int = 100,
-    loss: Loss = "margin",
+    loss: AttackLoss = "margin",
     start: Tensor | None = None,
-) -> Found:
+) -> PGDResult:
     r"""Maximise a classifier's loss over the threat around x: momentum steps, halved where they stop improving.
 
     The first steps are $2\varepsilon$ long; after a tenth of the steps without a new best a sample's step is halved
@@ -102,7 +102,7 @@ def attack_ascent(
         momentum=0.25,
         patience=max(1, steps // 10),
     )
-    return Found(found.best, objective.wrong, objective.broken, found.last, found.heights)
+    return PGDResult(found.best, objective.wrong, objective.broken, found.last, found.heights)
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ class Pgd:
     """
 
     threat: ThreatModel
-    loss: Loss = "margin"
+    loss: AttackLoss = "margin"
     steps: int = 100
     restarts: int = 1
     far: bool = False
@@ -148,7 +148,7 @@ class Pgd:
             done = done | run.broken
         return kept
 
-    def _run(self, classifier: Classifier, x: Tensor, y: Tensor, generator: torch.Generator | None) -> Found:
+    def _run(self, classifier: Classifier, x: Tensor, y: Tensor, generator: torch.Generator | None) -> PGDResult:
         threat, start, steps = self.threat, None, self.steps
         if generator is not None:
             drawn = random_in_ball(x, threat.p, threat.radius, generator)

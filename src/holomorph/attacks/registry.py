@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from holomorph.attacks.autoattack import AutoAttackStage, Stage
+from holomorph.attacks.autoattack import AutoAttackName, AutoAttackStage
 from holomorph.attacks.base import Attack, Situation
 from holomorph.attacks.bisected import Bisected
 from holomorph.attacks.foolbox import FoolboxAttack, Name
 from holomorph.attacks.numerical import NumericalPgd
 from holomorph.attacks.on_grid import OnGridPgd
-from holomorph.attacks.pgd import Loss, Pgd
+from holomorph.attacks.pgd import AttackLoss, Pgd
 from holomorph.attacks.surrogate import Surrogate
 from holomorph.attacks.targeted import Targeted
 from holomorph.attacks.transferred import Transferred
@@ -43,7 +43,7 @@ def _few(s: Situation, quick: int, full: int) -> int:
     return max(3, round(s.pace * quick)) if _quick(s) else full
 
 
-def _autoattack(name: Stage) -> Callable[[Situation], Attack]:
+def _autoattack(name: AutoAttackName) -> Callable[[Situation], Attack]:
     """A stage with its standard settings; for a randomised model over 20 gradients a step; shorter in a quick plan."""
 
     def make(s: Situation) -> Attack:
@@ -59,7 +59,7 @@ def _nearest(name: Name) -> Callable[[Situation], Attack]:
     return lambda s: FoolboxAttack(name, s.threat, _few(s, 25 if s.threat.norm == "2" else 50, 100), everyone=True)
 
 
-def _pgd(loss: Loss, steps: int, *, far: bool = False) -> Callable[[Situation], Attack]:
+def _pgd(loss: AttackLoss, steps: int, *, far: bool = False) -> Callable[[Situation], Attack]:
     return lambda s: Pgd(s.threat, loss, steps=_few(s, 50, steps), far=far)
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from holomorph.calculus.measures import SampleLoss
 from holomorph.calculus.norms import dual_direction, per_sample, random_in_ball
-from holomorph.calculus.risk_gradient import input_gradient
+from holomorph.calculus.risk_gradient import gradient_of_risk
 from holomorph.contract import at_least_one
 from holomorph.errors import ConfigError
 from holomorph.threats import ThreatModel
@@ -44,7 +44,7 @@ def direction(g: Tensor, x: Tensor, threat: ThreatModel) -> Tensor:
     return (step / step.abs().sum(1, keepdim=True).clamp_min(1.0)).reshape(g.shape)
 
 
-class Region(Protocol):
+class AscentRegion(Protocol):
     """The set in which an ascent stays: which step of length 1 climbs fastest there, and the way back into it."""
 
     def direction(self, gradient: Tensor, point: Tensor) -> Tensor:
@@ -87,7 +87,7 @@ class Climb(NamedTuple):
 def climb(
     objective: SampleLoss,
     start: Tensor,
-    region: Region,
+    region: AscentRegion,
     steps: Sequence[float],
     *,
     momentum: float = 0.0,
@@ -203,7 +203,7 @@ def _slope(objective: SampleLoss, point: Tensor) -> tuple[Tensor, Tensor]:
     with torch.enable_grad():
         leaf = point.detach().requires_grad_()
         value = objective(leaf)
-        gradient = input_gradient(value, leaf)
+        gradient = gradient_of_risk(value, leaf)
     return value.detach().to(point.dtype), gradient.nan_to_num()
 
 

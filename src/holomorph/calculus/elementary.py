@@ -192,7 +192,7 @@ def multi_head_attention_forward(
 
 
 #: Normalisations, and what else torch's reverse mode gets wrong, by the names of torch's functions.
-NORMS: dict[str, Callable[..., Any]] = {
+NORMALISATIONS: dict[str, Callable[..., Any]] = {
     "layer_norm": layer_norm,
     "group_norm": group_norm,
     "instance_norm": instance_norm,
@@ -204,7 +204,7 @@ NORMS: dict[str, Callable[..., Any]] = {
 }
 #: All operations that are taken apart.
 COMPOSITES: dict[str, Callable[..., Any]] = {
-    **NORMS,
+    **NORMALISATIONS,
     **DETERMINANTS,
     "scaled_dot_product_attention": scaled_dot_product_attention,
     "multi_head_attention_forward": multi_head_attention_forward,

@@ -13,7 +13,7 @@ from holomorph.calculus.draws import Draws
 from holomorph.calculus.elementary import load_forward_mode
 from holomorph.errors import ModelError
 
-Line = Callable[[Tensor], Tensor]
+_Line = Callable[[Tensor], Tensor]
 #: What was found of each operation, by its name: looked at once in a process, when it is first met.
 _found: dict[str, bool] = {}
 
@@ -70,7 +70,7 @@ def _agrees(call: Callable[..., Any], tensors: tuple[Tensor, ...]) -> bool:
     return True
 
 
-def _forward(g: Line) -> Line:
+def _forward(g: _Line) -> _Line:
     def slope(t: Tensor) -> Tensor:
         found: Tensor = torch.func.jvp(g, (t,), (torch.ones_like(t),))[1]
         return found
@@ -78,11 +78,11 @@ def _forward(g: Line) -> Line:
     return slope
 
 
-def _reverse(g: Line) -> Line:
+def _reverse(g: _Line) -> _Line:
     return torch.func.grad(g)
 
 
-def _number(g: Line, at: Tensor) -> float | None:
+def _number(g: _Line, at: Tensor) -> float | None:
     """The value, None where torch has no such derivative or it is not finite."""
     try:
         value = float(g(at).detach())

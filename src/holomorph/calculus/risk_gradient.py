@@ -21,7 +21,7 @@ DONATED = (
 )
 
 
-def input_gradient(risk: Tensor, x: Tensor, *, graph: bool = False, keep: bool = False) -> Tensor:
+def gradient_of_risk(risk: Tensor, x: Tensor, *, graph: bool = False, keep: bool = False) -> Tensor:
     r"""$\nabla_x \ell$ of each sample, from the risks (batch,) of the points x that gave them.
 
     ``graph`` says whether the gradient will itself be differentiated, ``keep`` whether the risk will be
@@ -35,7 +35,7 @@ def input_gradient(risk: Tensor, x: Tensor, *, graph: bool = False, keep: bool =
         For a network whose output is cut off from its input.
 
     >>> x = torch.ones(1, 2, requires_grad=True)
-    >>> input_gradient(x.square().sum(1), x)
+    >>> gradient_of_risk(x.square().sum(1), x)
     tensor([[2., 2.]])
     """
     try:

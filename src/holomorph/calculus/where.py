@@ -55,6 +55,6 @@ def at_complex(f: Differentiable, z: Tensor) -> Tensor:
             if "complex" not in reason.lower():
                 raise
             raise NotHolomorphicError(
-                f"{reason}. Use operations for complex tensors; of a real network, jets.complexify gives its analytic "
+                f"{reason}. Use operations for complex tensors; of a real network, jets.analytic_extension gives the "
                 f"extension."
             ) from error

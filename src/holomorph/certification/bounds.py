@@ -25,22 +25,22 @@ from holomorph.threats.features import Features
 TIGHT = 10_000
 
 #: Up to how many features ``auto`` cuts regions into parts.
-FEW = 4
+_FEW = 4
 
 
-class Stage(NamedTuple):
+class ProofRound(NamedTuple):
     """Enclosures, by lines as well or by intervals alone, and the proofs that are tried with them."""
 
     tight: bool
     proofs: tuple[str, ...]
 
 
-PLANS: dict[str, tuple[Stage, ...]] = {
-    "intervals": (Stage(False, ("intervals",)),),
-    "slopes": (Stage(True, ("slopes",)),),
-    "lines": (Stage(True, ("lines",)),),
-    "branching": (Stage(False, ("slopes", "lines")),),
-    "auto": (Stage(False, ("slopes", "lines")), Stage(True, ("slopes", "lines"))),
+PLANS: dict[str, tuple[ProofRound, ...]] = {
+    "intervals": (ProofRound(False, ("intervals",)),),
+    "slopes": (ProofRound(True, ("slopes",)),),
+    "lines": (ProofRound(True, ("lines",)),),
+    "branching": (ProofRound(False, ("slopes", "lines")),),
+    "auto": (ProofRound(False, ("slopes", "lines")), ProofRound(True, ("slopes", "lines"))),
 }
 
 
@@ -50,7 +50,7 @@ class Bounds:
 
     program: Program
     unit: float
-    stages: tuple[Stage, ...]
+    rounds: tuple[ProofRound, ...]
     branching: Branching | None
     features: Features | None = None
 
@@ -67,11 +67,11 @@ class Bounds:
         """
         program, unit = Program.trace(model).with_logits(x), unit_roundoff(logits.dtype, x.device)
         _check_same(program, unit, x[:8], logits[:8])
-        stages = PLANS[method]
+        rounds = PLANS[method]
         if method == "auto" and _activations(program, x[:1]) > TIGHT:
-            stages = stages[:1]
-        few = method == "branching" or (method == "auto" and x[0].numel() <= FEW)
-        return cls(program, unit, stages, Branching(program, unit) if few else None, features)
+            rounds = rounds[:1]
+        few = method == "branching" or (method == "auto" and x[0].numel() <= _FEW)
+        return cls(program, unit, rounds, Branching(program, unit) if few else None, features)
 
     def radii(
         self, x: Tensor, y: Tensor, right: Tensor, threat: ThreatModel, steps: int
@@ -94,11 +94,11 @@ class Bounds:
     def _prove(self, region: Region, y: Tensor) -> list[str | None]:
         """The proof that succeeded for each sample, or None."""
         names: list[str | None] = [None] * len(y)
-        for stage in self.stages:
+        for step in self.rounds:
             left = [i for i, name in enumerate(names) if name is None]
             if left:
                 part = region.rows(torch.tensor(left, device=y.device))
-                for i, name in zip(left, self._stage(stage, part, y[left]), strict=True):
+                for i, name in zip(left, self._proved(step, part, y[left]), strict=True):
                     names[i] = name
         left = [i for i, name in enumerate(names) if name is None]
         if self.branching is not None and left:
@@ -108,10 +108,10 @@ class Bounds:
         return names
 
     @torch.no_grad()
-    def _stage(self, stage: Stage, region: Region, y: Tensor) -> list[str | None]:
-        found = (enclose_tightly if stage.tight else enclose)(self.program, region, self.unit)
+    def _proved(self, step: ProofRound, region: Region, y: Tensor) -> list[str | None]:
+        found = (enclose_tightly if step.tight else enclose)(self.program, region, self.unit)
         names: list[str | None] = [None] * len(y)
-        for proof in stage.proofs:
+        for proof in step.proofs:
             for i, good in enumerate(PROOFS[proof](found, y).tolist()):
                 names[i] = names[i] or (proof if good else None)
         return names

@@ -53,7 +53,7 @@ def options(
 
 for command in (run, train, evaluate, certify, compare, report, check, export, audit, explain, transfer, geometry):
     name = command.__name__.rpartition(".")[2]
-    app.command(name)(getattr(command, name))
+    app.command(name)(getattr(command, f"{name}_command"))
 
 #: Commands that keep what they finish.
 RESUMABLE = {"run", "train", "evaluate", "compare", "certify", "explain", "transfer"}

@@ -8,22 +8,23 @@ from typing import Annotated
 import typer
 from torch import nn
 
-from holomorph.cli.common import Trust, evaluation_file, percent, say
+from holomorph._utils.interval import percent
+from holomorph.cli.common import Trust, evaluation_file, say
 from holomorph.errors import ConfigError
 from holomorph.records.evaluation import EvaluationRecord
 
 
-def audit(
+def audit_command(
     record: Annotated[Path, typer.Argument(help="evaluation.json, with the npz file beside it, or a run folder.")],
     weights: Annotated[Path | None, typer.Option(help="Weights to use instead of the recorded ones.")] = None,
     trust: Trust = False,
 ) -> None:
     """Work out every value of a saved evaluation again from the adversarial inputs; exit with 3 if one differs."""
-    from holomorph.evaluation.audit import audit as verify
+    from holomorph.evaluation.audit import audit
 
     path = evaluation_file(record)
     saved = EvaluationRecord.load(path)
-    result = verify(saved, _model(saved, path, weights, trust=trust), path.parent)
+    result = audit(saved, _model(saved, path, weights, trust=trust), path.parent)
     say(
         f"{result.adversarial} adversarial inputs verified: clean accuracy {percent(result.clean)}, robust "
         f"accuracy {percent(result.robust)} on {result.samples} samples."

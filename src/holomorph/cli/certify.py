@@ -8,13 +8,14 @@ from typing import Annotated
 import typer
 
 from holomorph._utils import progress
-from holomorph.cli.common import Force, OutFolder, Quiet, Resume, Seed, Trust, check_output, percent, say
+from holomorph._utils.interval import percent
+from holomorph.cli.common import Force, OutFolder, Quiet, Resume, Seed, Trust, check_output, say
 from holomorph.cli.evaluate import find
 from holomorph.records.certificate import CertificateRecord
 from holomorph.threats import ThreatModel
 
 
-def certify(
+def certify_command(
     model: Annotated[str, typer.Argument(help="A run folder, or package.module:factory.")],
     threat: Annotated[
         str | None, typer.Option("--threat", help="NORM:EPS, several with commas; a run has its own by default.")
@@ -40,14 +41,14 @@ def certify(
     quiet: Quiet = False,
 ) -> None:
     """Prove, sample by sample, up to which radius no change of the input alters a correct prediction."""
-    from holomorph.certification import certify as prove
+    from holomorph.certification import certify
 
     folder = out or (Path(model) if Path(model).is_dir() else Path("certificate"))
     check_output(folder)
     found = find(model, weights=weights, data=data, data_dir=data_dir, box=box, trust=trust)
     x, y = found.splits.part("test")
     with progress.shown(enabled=not quiet):
-        record = prove(
+        record = certify(
             found.model,
             x,
             y,
@@ -66,12 +67,12 @@ def certify(
             name=found.name,
             data=found.splits.name,
         )
-    for line in summary(record):
+    for line in certificate_lines(record):
         say(line)
     say(f"The record lies at {folder / 'certificate.json'}")
 
 
-def summary(record: CertificateRecord) -> list[str]:
+def certificate_lines(record: CertificateRecord) -> list[str]:
     """What was proved, in a few lines."""
     lines = [f"Clean accuracy {percent(record.clean)} on {record.samples} samples."]
     for part in record.threats:

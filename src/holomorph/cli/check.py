@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from holomorph.cli.common import evaluation_file, percent, say
+from holomorph._utils.interval import percent
+from holomorph.cli.common import evaluation_file, say
 from holomorph.errors import ConfigError
 from holomorph.records.evaluation import EvaluationRecord
 
@@ -15,7 +16,7 @@ from holomorph.records.evaluation import EvaluationRecord
 GATE_FAILED = 3
 
 
-def check(
+def check_command(
     run: Annotated[Path, typer.Argument(help="A run folder, or its evaluation.json.")],
     min_robust: Annotated[
         float | None, typer.Option("--min-robust", min=0.0, max=1.0, help="Least robust accuracy, for instance 0.5.")

@@ -40,7 +40,7 @@ ActivationName = Annotated[str, typer.Option(help="gelu, silu, softplus, tanh, s
 Epochs = Annotated[int, typer.Option(help="Passes over the data; 0 chooses by the data set.")]
 WithBaseline = Annotated[bool, typer.Option("--baseline/--no-baseline", help="Also train an undefended baseline.")]
 DataDir = Annotated[Path | None, typer.Option(help="Folder with the files of Fashion-MNIST or CIFAR.")]
-Box = Annotated[tuple[float, float] | None, typer.Option(help="LOW HIGH of the inputs of an npz file.")]
+BoxOption = Annotated[tuple[float, float] | None, typer.Option(help="LOW HIGH of the inputs of an npz file.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace what an earlier command of ours left in the folder.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on where a stopped command was.")]
 OutFolder = Annotated[Path | None, typer.Option("--out", help="Folder for the record; a run's own by default.")]
@@ -73,15 +73,6 @@ def say(text: str) -> None:
 def sentence(error: Exception) -> str:
     """Put an error on one line."""
     return " ".join(str(error).split())
-
-
-def percent(fraction: float) -> str:
-    """Write a fraction for a person.
-
-    >>> percent(0.9125)
-    '91.2 %'
-    """
-    return f"{100 * fraction:.1f} %"
 
 
 def parse_box(values: tuple[float, float] | None) -> tuple[float, float] | None:

@@ -13,7 +13,7 @@ from holomorph.cli.common import Force, Quiet, Resume, Threats, check_output, pa
 from holomorph.threats import ThreatModel
 
 
-def compare(
+def compare_command(
     rules: Annotated[str, typer.Option(help="NAME or NAME(setting=value,...), several with commas.")],
     data: Annotated[str, typer.Option("--data", help="digits, fashion-mnist or npz:PATH.")] = "digits",
     threat: Threats = "inf:0.1",
@@ -35,10 +35,10 @@ def compare(
 ) -> None:
     """Train each rule under an equal budget and attack all alike: a table, two frontier plots, a record."""
     from holomorph import comparison
-    from holomorph.data import load
+    from holomorph.data import load_data
 
     check_output(out)
-    splits = load(data, data_dir=data_dir, box=parse_box(box))
+    splits = load_data(data, data_dir=data_dir, box=parse_box(box))
     settings: dict[str, Any] = {"batch_size": batch_size, "lr": lr}
     with progress.shown(enabled=not quiet):
         record = comparison.compare(
@@ -57,7 +57,7 @@ def compare(
             force=force,
             **settings,
         )
-    text = comparison.table(record)
+    text = comparison.comparison_table(record)
     write_atomically(out / "comparison.md", f"{text}\n".encode())
     plots = comparison.frontiers(record, out)
     typer.echo(text)

@@ -13,7 +13,7 @@ from torch import nn
 from holomorph._utils import progress
 from holomorph._utils.io import write_atomically
 from holomorph.cli.common import (
-    Box,
+    BoxOption,
     DataDir,
     DataName,
     Force,
@@ -27,8 +27,8 @@ from holomorph.cli.common import (
     parse_box,
     say,
 )
-from holomorph.cli.summary import summary
-from holomorph.data import Splits, load
+from holomorph.cli.summary import evaluation_lines
+from holomorph.data import Splits, load_data
 from holomorph.errors import ConfigError
 from holomorph.records.evaluation import EvaluationRecord
 from holomorph.records.training import TrainRecord
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 
-def evaluate(
+def evaluate_command(
     model: Annotated[str, typer.Argument(help="A run folder, or a model as --model of train takes it.")],
     threat: Annotated[
         str | None, typer.Option("--threat", help="NORM:EPS, several with commas; a run has its own by default.")
@@ -47,7 +47,7 @@ def evaluate(
     baseline: Annotated[Path | None, typer.Option(help="Weights of an undefended model of the same factory.")] = None,
     data: DataName = "",
     data_dir: DataDir = None,
-    box: Box = None,
+    box: BoxOption = None,
     n: Annotated[int, typer.Option("--n", help="Test samples to attack.", min=1)] = 1000,
     batch_size: Annotated[int, typer.Option(help="Samples attacked at once.", min=1)] = 250,
     quick: Annotated[bool, typer.Option("--quick", help="An upper bound in about a minute.")] = False,
@@ -79,16 +79,16 @@ def evaluate(
         if robustbench.exists() and not force:
             raise ConfigError(f"--robustbench {robustbench} exists. Name another file, or give --force to replace it.")
     against = None if against is None else evaluation_file(against)
-    asked = Asked(Named(model, weights, baseline, data, data_dir, box, trust), threat, features, folder, n, batch_size,
-                  seed, quick=quick, thorough=thorough, resume=resume, force=force, shown=not quiet,
-                  decide=decide, precision=precision)  # fmt: skip
+    named = Named(model, weights, baseline, data, data_dir, box, trust)
+    asked = EvaluationRequest(named, threat, features, folder, n, batch_size, seed, quick, thorough, resume, force,
+                              shown=not quiet, decide=decide, precision=precision)  # fmt: skip
     found, other = asked.named.find(), EvaluationRecord.load(against) if against else None
     if devices > 1 or accelerator != "cpu":
         from holomorph.evaluation.processes import share
 
-        share(attack, asked, devices=devices, accelerator=accelerator)
+        share(run_evaluation, asked, devices=devices, accelerator=accelerator)
     else:
-        attack(None, asked, found)
+        run_evaluation(None, asked, found)
     target = folder / "evaluation.json"
     record = EvaluationRecord.load(target)
     if other is not None:
@@ -99,17 +99,17 @@ def evaluate(
     if out is None and Path(model).is_dir() and features is None:
         _diagnose(found, Path(model), seed)
     if robustbench is not None:
-        from holomorph.evaluation.robustbench import robustbench as export
+        from holomorph.evaluation.robustbench import robustbench as fields_of
 
-        write_atomically(robustbench, (json.dumps(export(record), indent=1) + "\n").encode())
-    for line in summary(record, len(found.splits.y_test), n):
+        write_atomically(robustbench, (json.dumps(fields_of(record), indent=1) + "\n").encode())
+    for line in evaluation_lines(record, len(found.splits.y_test), n):
         say(line)
     if strict and record.failed:
         raise typer.Exit(3)
 
 
 @dataclass(frozen=True)
-class Asked:
+class EvaluationRequest:
     """What the command was asked to do; it travels to the processes that do it."""
 
     named: Named
@@ -128,9 +128,9 @@ class Asked:
     precision: float | None = None
 
 
-def attack(fabric: Fabric | None, asked: Asked, found: Found | None = None) -> None:
+def run_evaluation(fabric: Fabric | None, asked: EvaluationRequest, found: LoadedModel | None = None) -> None:
     """Evaluate on the first n test samples, or all there are; the first process writes the record."""
-    from holomorph.evaluation.evaluate import evaluate as run
+    from holomorph.evaluation.evaluate import evaluate
     from holomorph.threats.features import Features
 
     found = found or asked.named.find()
@@ -140,7 +140,7 @@ def attack(fabric: Fabric | None, asked: Asked, found: Found | None = None) -> N
     default = found.threats if features is None else [ThreatModel("inf", 1, box)]
     move = nn.Module.cpu if fabric is None else fabric.to_device
     with progress.shown(enabled=asked.shown and first):
-        run(
+        evaluate(
             move(found.model),
             x,
             y,
@@ -170,7 +170,7 @@ def attack(fabric: Fabric | None, asked: Asked, found: Found | None = None) -> N
 DIAGNOSED = 500
 
 
-def _diagnose(found: Found, folder: Path, seed: int) -> None:
+def _diagnose(found: LoadedModel, folder: Path, seed: int) -> None:
     """Measure the input gradients of a run's model beside its baseline's, for the report."""
     from holomorph.explanation.energy_profile import diagnose
 
@@ -191,14 +191,14 @@ class Named:
     box: tuple[float, float] | None = None
     trust: bool = False
 
-    def find(self) -> Found:
+    def find(self) -> LoadedModel:
         """Load them."""
         return find(self.model, weights=self.weights, baseline=self.baseline, data=self.data, data_dir=self.data_dir,
                     box=self.box, trust=self.trust)  # fmt: skip
 
 
 @dataclass(frozen=True)
-class Found:
+class LoadedModel:
     """A model with its data, however it was named."""
 
     name: str
@@ -219,7 +219,7 @@ def find(
     data_dir: Path | None = None,
     box: tuple[float, float] | None = None,
     trust: bool = False,
-) -> Found:
+) -> LoadedModel:
     """Find what a command's first argument names: a run folder, a factory, or an ONNX file.
 
     Raises
@@ -235,7 +235,7 @@ def find(
     return _run(model, data_dir, trust)
 
 
-def _run(path: str, data_dir: Path | None, trust: bool) -> Found:
+def _run(path: str, data_dir: Path | None, trust: bool) -> LoadedModel:
     from holomorph.training.folder import RunFolder
 
     folder = RunFolder.open(path)
@@ -245,7 +245,7 @@ def _run(path: str, data_dir: Path | None, trust: bool) -> Found:
     if (folder.path / "train.json").is_file():
         cost = TrainRecord.load(folder.path / "train.json").cost
     name = f"{config.model} by {config.rule} ({path})"
-    return Found(
+    return LoadedModel(
         name, folder.load_model(trusted=trust), baseline, config.load_data(), [config.threat], cost, {"run": str(path)}
     )
 
@@ -253,18 +253,18 @@ def _run(path: str, data_dir: Path | None, trust: bool) -> Found:
 def _other(
     source: str, weights: Path | None, baseline: Path | None, data: str, data_dir: Path | None,
     box: tuple[float, float] | None,
-) -> Found:  # fmt: skip
+) -> LoadedModel:  # fmt: skip
     from holomorph.integrations.loading import load_model
     from holomorph.nn.classifiers import MODELS
-    from holomorph.nn.foreign import is_foreign, written
+    from holomorph.nn.foreign import foreign_names, is_foreign
 
     if not is_foreign(source) and source.partition("?")[0] not in MODELS:
-        raise ConfigError(f"{source} is neither a run folder nor a model: {', '.join([*MODELS, *written()])}.")
+        raise ConfigError(f"{source} is neither a run folder nor a model: {', '.join([*MODELS, *foreign_names()])}.")
     if weights is None and not is_foreign(source):
         raise ConfigError(f"{source} has no weights of its own. Give them with --weights FILE.")
     if not data:
         raise ConfigError("A model that is not a run needs data: give --data folder:PATH, npz:PATH or another source.")
-    splits = load(data, data_dir=data_dir, box=parse_box(box))
+    splits = load_data(data, data_dir=data_dir, box=parse_box(box))
     shape = tuple(splits.shape)
     model = load_model(source, weights, shape=shape, classes=splits.classes)
     other = load_model(source, baseline, shape=shape, classes=splits.classes) if baseline is not None else None
@@ -272,4 +272,4 @@ def _other(
            "classes": str(splits.classes)}  # fmt: skip
     name = f"{source} with {weights}" if weights else source
     splits = splits.among(getattr(model, "labels", ()))
-    return Found(name, model, other, splits, [ThreatModel("inf", 0.1, splits.box)], None, how)
+    return LoadedModel(name, model, other, splits, [ThreatModel("inf", 0.1, splits.box)], None, how)

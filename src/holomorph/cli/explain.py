@@ -8,13 +8,14 @@ from typing import Annotated
 import typer
 
 from holomorph._utils import progress
-from holomorph.cli.common import Force, OutFolder, Quiet, Resume, Seed, Trust, check_output, percent, say
+from holomorph._utils.interval import percent
+from holomorph.cli.common import Force, OutFolder, Quiet, Resume, Seed, Trust, check_output, say
 from holomorph.cli.evaluate import find
 from holomorph.records.explanation import ExplanationRecord
 from holomorph.threats import ThreatModel
 
 
-def explain(
+def explain_command(
     model: Annotated[str, typer.Argument(help="A run folder, or package.module:factory.")],
     threat: Annotated[str | None, typer.Option("--threat", help="NORM:EPS; a run has its own by default.")] = None,
     weights: Annotated[Path | None, typer.Option(help="Weights of a factory's model; they run no code.")] = None,
@@ -34,14 +35,14 @@ def explain(
 ) -> None:
     """Measure margins, energies, harmonicity and the boundary of a model beside what attacks really do."""
     from holomorph.data import as_input
-    from holomorph.explanation.explain import explain as measure
+    from holomorph.explanation.explain import explain
 
     folder = out or (Path(model) if Path(model).is_dir() else Path("explanation"))
     check_output(folder)
     found = find(model, weights=weights, data=data, data_dir=data_dir, box=box, trust=trust)
     splits = found.splits
     with progress.shown(enabled=not quiet):
-        record = measure(
+        record = explain(
             found.model,
             *(part[:n] for part in splits.part("test")),
             threat=ThreatModel.parse(threat, splits.box) if threat else found.threats[0],
@@ -56,12 +57,12 @@ def explain(
             name=found.name,
             data=splits.name,
         )
-    for line in summary(record):
+    for line in explanation_lines(record):
         say(line)
     say(f"The record lies at {folder / 'explanation.json'}")
 
 
-def summary(record: ExplanationRecord) -> list[str]:
+def explanation_lines(record: ExplanationRecord) -> list[str]:
     """What was found, in a few lines."""
     lines = [f"Clean accuracy {percent(record.clean)} on {record.samples} samples."]
     if record.margins is not None:

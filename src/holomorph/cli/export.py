@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from holomorph.cli.common import check_output, percent, say
+from holomorph._utils.interval import percent
+from holomorph.cli.common import check_output, say
 
 
 class Target(StrEnum):
@@ -19,17 +20,17 @@ class Target(StrEnum):
     SAFETENSORS = "safetensors"
 
 
-def export(
+def export_command(
     run: Annotated[Path, typer.Argument(help="A run folder.")],
     to: Annotated[Target, typer.Option("--to", help="onnx, pt2 (torch.export) or safetensors (the weights).")],
     out: Annotated[Path | None, typer.Option("--out", help="Folder; export in the run's folder by default.")] = None,
 ) -> None:
     """Write a run's model as one file with a model card, and check it on test samples."""
-    from holomorph.integrations.export import export as write
+    from holomorph.integrations.export import export
 
     if out is not None:
         check_output(out)
-    done = write(run, to.value, out)
+    done = export(run, to.value, out)
     say(f"The model lies at {done.path}, its card at {done.card}")
     say(
         f"Read back: {percent(done.accuracy)} of {done.samples} test samples correct, as by the run's own model; "

@@ -20,10 +20,11 @@ if TYPE_CHECKING:
     from holomorph.research.planar import Planar
     from holomorph.rules.base import Rule
 
-HOLOMORPHIC, PLAIN, PGD, DIRICHLET = "holomorphic network", "real network, plain", "real, PGD", "real, Dirichlet rule"
+_HOLOMORPHIC, _PLAIN = "holomorphic network", "real network, plain"
+_PGD, _DIRICHLET = "real, PGD", "real, Dirichlet rule"
 
 
-def geometry(
+def geometry_command(
     data: Annotated[str, typer.Option(help="all, or names with commas: moons,circles,blobs,spirals,line.")] = "all",
     out: Annotated[Path, typer.Option(help="Folder for the pictures and geometry.json.")] = Path("geometry"),
     samples: Annotated[int, typer.Option(help="Of each data set.", min=1)] = 200,
@@ -35,12 +36,12 @@ def geometry(
 ) -> None:
     """Train a holomorphic network and three real ones on data in the plane; draw them and measure their angles."""
     from holomorph.records.geometry import GeometryRecord
-    from holomorph.research.planar import NAMES, planar
+    from holomorph.research.planar import PLANAR_SETS, planar
 
     check_output(out)
-    names = list(NAMES) if data == "all" else [name.strip() for name in data.split(",")]
+    names = list(PLANAR_SETS) if data == "all" else [name.strip() for name in data.split(",")]
     sets = [planar(name, samples, seed=seed) for name in names]
-    written = ["geometry.json", *(f"{name}.png" for name in NAMES)]
+    written = ["geometry.json", *(f"{name}.png" for name in PLANAR_SETS)]
     with output(out, "geometry", written, force=force), progress.shown(enabled=not quiet):
         results = [_one(found, out, epochs, eps, seed) for found in progress.track(sets, "geometry", len(sets))]
         path = GeometryRecord(seed=seed, results=tuple(results)).save(out / "geometry.json")
@@ -75,7 +76,7 @@ def _one(data: Planar, out: Path, epochs: int, eps: float, seed: int) -> PlanarR
                 name=name, accuracy=accuracy, angles=tuple(angles[name].tolist()), median_angle=median, seconds=seconds
             )
         )
-    first = models[HOLOMORPHIC]
+    first = models[_HOLOMORPHIC]
     disc = disc_image(first.hypothesis, 0.0, 1.0) if isinstance(first, HolomorphicMLP) and data.classes == 2 else None
     draw(data, models, angles, out / f"{data.name}.png", disc)
     return PlanarResult(
@@ -92,7 +93,7 @@ def _candidates(data: Planar, eps: float, seed: int) -> dict[str, tuple[nn.Modul
 
     from holomorph.nn.classifiers import MLP
     from holomorph.nn.networks import HolomorphicMLP
-    from holomorph.rules import build
+    from holomorph.rules import build_rule
     from holomorph.threats import ThreatModel
 
     threat = ThreatModel(2, eps, (-4.0, 4.0))
@@ -101,10 +102,10 @@ def _candidates(data: Planar, eps: float, seed: int) -> dict[str, tuple[nn.Modul
         complex_net = HolomorphicMLP((2,), data.classes, width=16).double()
         real = [MLP((2,), data.classes, width=32).double() for _ in range(3)]
     return {
-        HOLOMORPHIC: (complex_net, build("holomorphic", threat, weight=0.1, risk_of="logits", seed=seed)),
-        PLAIN: (real[0], build("plain", threat, seed=seed)),
-        PGD: (real[1], build("pgd", threat, steps=5, seed=seed)),
-        DIRICHLET: (real[2], build("dirichlet", threat, seed=seed)),
+        _HOLOMORPHIC: (complex_net, build_rule("holomorphic", threat, weight=0.1, risk_of="logits", seed=seed)),
+        _PLAIN: (real[0], build_rule("plain", threat, seed=seed)),
+        _PGD: (real[1], build_rule("pgd", threat, steps=5, seed=seed)),
+        _DIRICHLET: (real[2], build_rule("dirichlet", threat, seed=seed)),
     }
 
 

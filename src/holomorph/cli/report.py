@@ -20,7 +20,7 @@ class Format(StrEnum):
     MARKDOWN = "md"
 
 
-def report(
+def report_command(
     sources: Annotated[list[Path], typer.Argument(help="A run folder, or the JSON records of one run.")],
     out: Annotated[Path | None, typer.Option(help="Folder for the page; by default the run's, or here.")] = None,
     title: Annotated[str | None, typer.Option(help="Title of the page.")] = None,
@@ -30,14 +30,14 @@ def report(
 ) -> None:
     """Write one page about a run: HTML readable without a network, or Markdown for a log."""
     from holomorph.reporting.markdown import markdown
-    from holomorph.reporting.render import report as write
+    from holomorph.reporting.render import report
 
     target = (out or (sources[0] if sources[0].is_dir() else Path())) / f"report.{form.value}"
     if out is not None or form is Format.HTML:
         check_output(target, folder=False)
     records = [record for source in sources for record in (read_folder(source) if source.is_dir() else [read(source)])]
     if form is Format.HTML:
-        say(f"The report lies at {write(records, target, title=title)}")
+        say(f"The report lies at {report(records, target, title=title)}")
         return
     text = markdown(records, title=title)
     if out is None:

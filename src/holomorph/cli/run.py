@@ -8,9 +8,10 @@ from typing import Annotated
 import typer
 
 from holomorph._utils import progress
+from holomorph._utils.interval import percent
 from holomorph.cli.common import (
     ActivationName,
-    Box,
+    BoxOption,
     DataDir,
     DataName,
     Epochs,
@@ -24,18 +25,17 @@ from holomorph.cli.common import (
     Seed,
     Trust,
     WithBaseline,
-    percent,
     say,
 )
-from holomorph.cli.evaluate import evaluate
-from holomorph.cli.report import report
-from holomorph.cli.train import train
+from holomorph.cli.evaluate import evaluate_command
+from holomorph.cli.report import report_command
+from holomorph.cli.train import train_command
 from holomorph.records.evaluation import EvaluationRecord
 from holomorph.records.training import TrainRecord
 from holomorph.rules import DEFAULT
 
 
-def run(
+def run_command(
     context: typer.Context,
     data: DataName = "digits",
     rule: RuleText = DEFAULT,
@@ -47,7 +47,7 @@ def run(
     n: Annotated[int, typer.Option("--n", help="Test samples to attack.", min=1)] = 1000,
     baseline: WithBaseline = True,
     data_dir: DataDir = None,
-    box: Box = None,
+    box: BoxOption = None,
     seed: Seed = 0,
     force: Force = False,
     resume: Resume = False,
@@ -58,7 +58,7 @@ def run(
     from holomorph.nn.foreign import is_code
 
     with progress.shown(enabled=not quiet):
-        train(
+        train_command(
             context,
             data=data,
             rule=rule,
@@ -76,14 +76,14 @@ def run(
             trust=trust,
             quiet=quiet,
         )
-        evaluate(str(out), threat=None, n=n, seed=seed, force=force, resume=resume, trust=trust or is_code(model),
-                 quiet=quiet)  # fmt: skip
-        report([out])
-    for line in summary(out):
+        evaluate_command(str(out), threat=None, n=n, seed=seed, force=force, resume=resume,
+                         trust=trust or is_code(model), quiet=quiet)  # fmt: skip
+        report_command([out])
+    for line in run_lines(out):
         say(line)
 
 
-def summary(out: Path) -> list[str]:
+def run_lines(out: Path) -> list[str]:
     """Four lines on what was found, and where the report lies."""
     training = TrainRecord.load(out / "train.json")
     found = EvaluationRecord.load(out / "evaluation.json")

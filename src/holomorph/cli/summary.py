@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from holomorph.cli.common import percent
+from holomorph._utils.interval import percent
 from holomorph.records.evaluation import EvaluationRecord
 
 
@@ -15,7 +15,7 @@ def points(difference: float) -> str:
     return f"{100 * difference:+.1f}"
 
 
-def summary(record: EvaluationRecord, total: int, asked: int) -> list[str]:
+def evaluation_lines(record: EvaluationRecord, total: int, asked: int) -> list[str]:
     """What was found, in a few lines."""
     short = asked > total and not record.quick
     lines = [f"There are {total} test samples, not {asked}: all of them were used."] if short else []

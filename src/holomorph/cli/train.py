@@ -8,9 +8,10 @@ from typing import Annotated, Any
 import typer
 
 from holomorph._utils import progress
+from holomorph._utils.interval import percent
 from holomorph.cli.common import (
     ActivationName,
-    Box,
+    BoxOption,
     DataDir,
     DataName,
     Epochs,
@@ -24,10 +25,9 @@ from holomorph.cli.common import (
     Seed,
     Trust,
     WithBaseline,
-    percent,
     say,
 )
-from holomorph.data import Splits, load
+from holomorph.data import Splits, load_data
 from holomorph.errors import ConfigError
 from holomorph.records.training import BaselineSummary, TrainRecord
 from holomorph.rules import DEFAULT, Plain
@@ -43,7 +43,7 @@ EPOCHS = {"digits": 40, "fashion-mnist": 6}
 APART = {"out", "resume", "quiet", "n", "trust"}
 
 
-def train(
+def train_command(
     context: typer.Context,
     data: DataName = "digits",
     rule: RuleText = DEFAULT,
@@ -62,7 +62,7 @@ def train(
     ] = True,
     baseline: WithBaseline = True,
     data_dir: DataDir = None,
-    box: Box = None,
+    box: BoxOption = None,
     seed: Seed = 0,
     force: Force = False,
     resume: Resume = False,
@@ -130,7 +130,7 @@ def _plan(
     baseline: bool,
 ) -> tuple[Splits, RunConfig]:
     """Check everything that was asked for before a single file is written."""
-    splits = load(name, data_dir=data_dir, box=box)
+    splits = load_data(name, data_dir=data_dir, box=box)
     if box is None and name.startswith("npz:"):
         say(f"The inputs' box is taken from the data: [{splits.box[0]:g}, {splits.box[1]:g}].")
     if model == "auto":

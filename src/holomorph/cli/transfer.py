@@ -8,13 +8,14 @@ from typing import Annotated
 import typer
 
 from holomorph._utils import progress
-from holomorph.cli.common import Force, Quiet, Resume, Seed, Trust, check_output, percent, say
+from holomorph._utils.interval import percent
+from holomorph.cli.common import Force, Quiet, Resume, Seed, Trust, check_output, say
 from holomorph.errors import ConfigError
 from holomorph.records.transfer import TransferRecord
 from holomorph.threats import ThreatModel
 
 
-def transfer(
+def transfer_command(
     runs: Annotated[list[Path], typer.Argument(help="Two or more run folders on the same data.")],
     threat: Annotated[str, typer.Option("--threat", help="NORM:EPS, several of one norm with commas.")] = "inf:0.05",
     n: Annotated[int, typer.Option("--n", help="Test samples.", min=1)] = 200,
@@ -29,7 +30,7 @@ def transfer(
 ) -> None:
     """Make adversarial examples on each run, try them on each other, and score the gradients' prediction."""
     from holomorph.training.folder import RunFolder
-    from holomorph.transferability.transfer import transfer as measure
+    from holomorph.transferability.transfer import transfer
 
     check_output(out)
     folders = {str(path): RunFolder.open(path) for path in runs}
@@ -42,7 +43,7 @@ def transfer(
     if len({t.norm for t in threats}) > 1:
         raise ConfigError("Give threats of one norm; run the command once for each norm.")
     with progress.shown(enabled=not quiet):
-        record = measure(
+        record = transfer(
             {name: folder.load_model(trusted=trust) for name, folder in folders.items()},
             *(part[:n] for part in splits.part("test")),
             threat=threats[0],
@@ -53,12 +54,12 @@ def transfer(
             resume=resume,
             force=force,
         )
-    for line in summary(record):
+    for line in transfer_lines(record):
         say(line)
     say(f"The record lies at {out / 'transfer.json'}")
 
 
-def summary(record: TransferRecord) -> list[str]:
+def transfer_lines(record: TransferRecord) -> list[str]:
     """What was found, in a few lines."""
     lines = []
     for attacked in record.attacked:

@@ -2,6 +2,6 @@
 
 from holomorph.comparison.plots import frontiers
 from holomorph.comparison.runs import compare
-from holomorph.comparison.table import table
+from holomorph.comparison.table import comparison_table
 
-__all__ = ["compare", "frontiers", "table"]
+__all__ = ["compare", "comparison_table", "frontiers"]

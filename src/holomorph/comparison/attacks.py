@@ -20,7 +20,10 @@ from holomorph.records.comparison import UNION
 from holomorph.threats import ThreatModel
 
 #: What stands in the record.
-NAMES = {"val": "PGD, 40 steps, 2 restarts: for tuning, not a claim", "test": "the full evaluation (AutoAttack, FMN)"}
+ATTACK_NAMES = {
+    "val": "PGD, 40 steps, 2 restarts: for tuning, not a claim",
+    "test": "the full evaluation (AutoAttack, FMN)",
+}
 
 
 @dataclass(frozen=True)

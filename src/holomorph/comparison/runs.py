@@ -90,7 +90,7 @@ def compare(
     out:
         Folder of the runs.
     model, activation:
-        As in ``holomorph.nn.classifiers.build``; ``"auto"`` takes the CNN for images.
+        As in ``holomorph.nn.classifiers.build_classifier``; ``"auto"`` takes the CNN for images.
     n:
         Attack the first n samples only.
     batch_size, lr, training:
@@ -109,8 +109,8 @@ def compare(
 
     Examples
     --------
-    >>> from holomorph.data import load
-    >>> record = compare(load("digits"), ["plain", "nfgsm"], ThreatModel("inf", 0.1),
+    >>> from holomorph.data import load_data
+    >>> record = compare(load_data("digits"), ["plain", "nfgsm"], ThreatModel("inf", 0.1),
     ...                  budget="1epochs", seeds=1, out=tmp_path, model="mlp", n=50)  # doctest: +SKIP
     """
     at_least_one(batch_size=batch_size, n=1 if n is None else n)
@@ -127,7 +127,7 @@ def compare(
     )
     plan.check(rules, seeds)
     started = datetime.now(UTC).isoformat(timespec="seconds")
-    with output(out, "comparison", written(plan.folder), resume=resume, force=force):
+    with output(out, "comparison", comparison_files(plan.folder), resume=resume, force=force):
         runs: dict[str, list[RunResult]] = {text: [] for text in rules}
         for seed, text in track(list(itertools.product(range(seeds), rules)), "comparing"):
             runs[text].append(plan.run(text, seed))
@@ -136,7 +136,7 @@ def compare(
     return record
 
 
-def written(folder: Path) -> list[str]:
+def comparison_files(folder: Path) -> list[str]:
     """What comparisons have left in a folder, relative to it."""
     names = ["comparison.json", "comparison.md", *(f"frontier-{kind}.svg" for kind in ("accuracy", "cost"))]
     notes = [path for name in ("training.json", "epochs.txt") for path in folder.glob(f"*/{name}")]
@@ -157,7 +157,7 @@ def _record(
         trained_for=plan.threats[0],
         threats=plan.threats,
         split=plan.split,
-        attack=attacks.NAMES[plan.split],
+        attack=attacks.ATTACK_NAMES[plan.split],
         samples=len(runs[rules[0]][0].right["clean"]),
         versions=versions("lightning-fabric", "numpy"),
         command=" ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
@@ -188,7 +188,7 @@ class _Plan:
             raise ConfigError("Name at least one threat, for instance inf:8/255.")
         if seeds < 1:
             raise ConfigError(f"seeds is {seeds}; run each rule at least once.")
-        if self.split not in attacks.NAMES:
+        if self.split not in attacks.ATTACK_NAMES:
             raise ConfigError(f"The split is {self.split!r}; use 'val' for tuning and 'test' for finalists.")
         for text in rules:
             self.rule(text, 0)
@@ -202,7 +202,9 @@ class _Plan:
         """Make the untrained model; rules of one seed start from the same weights."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed_for(seed, "model"))
-            return classifiers.build(self.model, self.data.shape, self.data.classes, activation=self.activation)
+            return classifiers.build_classifier(
+                self.model, self.data.shape, self.data.classes, activation=self.activation
+            )
 
     def run(self, text: str, seed: int) -> RunResult:
         """Train and attack, or return what was found before."""

@@ -6,7 +6,7 @@ from holomorph.records.base import Interval
 from holomorph.records.comparison import UNION, ComparisonRecord
 
 
-def table(record: ComparisonRecord) -> str:
+def comparison_table(record: ComparisonRecord) -> str:
     """Write the comparison as Markdown, best union (or only threat) first.
 
     A value is the mean over seeds in percent with its 95 % interval. A star marks rules that are not clearly worse

@@ -23,7 +23,7 @@ class Value:
     number: int
 
 
-class Shape:
+class SymbolicShape:
     """The shape of a value; only its first entry, the batch, may be used."""
 
 
@@ -31,7 +31,7 @@ class Batch:
     """The number of samples in a batch."""
 
 
-class Made(NamedTuple):
+class AppliedOperation(NamedTuple):
     """What an operation is, and to which value it is applied."""
 
     source: Value
@@ -42,76 +42,76 @@ Arguments = Sequence[Any]
 Options = Mapping[str, Any]
 
 
-def _always(curve: Curve) -> Callable[[Arguments, Options], Made]:
-    return lambda arguments, options: Made(arguments[0], curve)
+def _always(curve: Curve) -> Callable[[Arguments, Options], AppliedOperation]:
+    return lambda arguments, options: AppliedOperation(arguments[0], curve)
 
 
-def _gelu(arguments: Arguments, options: Options) -> Made:
+def _gelu(arguments: Arguments, options: Options) -> AppliedOperation:
     if options.get("approximate", "none") != "none":
         raise ModelError("gelu is approximated, and its derivatives are others; use the exact one")
-    return Made(arguments[0], curves.GELU)
+    return AppliedOperation(arguments[0], curves.GELU)
 
 
-def _softplus(arguments: Arguments, options: Options) -> Made:
+def _softplus(arguments: Arguments, options: Options) -> AppliedOperation:
     source, *rest = arguments
     beta = rest[0] if rest else options.get("beta", 1.0)
     threshold = rest[1] if len(rest) > 1 else options.get("threshold", 20.0)
-    return Made(source, curves.soft_plus(float(beta), float(threshold)))
+    return AppliedOperation(source, curves.soft_plus(float(beta), float(threshold)))
 
 
-def _flatten(arguments: Arguments, options: Options) -> Made:
+def _flatten(arguments: Arguments, options: Options) -> AppliedOperation:
     source, *rest = arguments
     start = rest[0] if rest else options.get("start_dim", 0)
-    return Made(source, flatten(start, rest[1] if len(rest) > 1 else options.get("end_dim", -1)))
+    return AppliedOperation(source, flatten(start, rest[1] if len(rest) > 1 else options.get("end_dim", -1)))
 
 
-def _reshape(arguments: Arguments, options: Options) -> Made:
+def _reshape(arguments: Arguments, options: Options) -> AppliedOperation:
     source, *shape = arguments
     shape = list(shape[0]) if len(shape) == 1 and isinstance(shape[0], tuple) else shape
     if not (shape and isinstance(shape[0], Batch) and all(isinstance(side, int) for side in shape[1:])):
         raise ModelError("its shape is not (batch, numbers)")
     sides = tuple(shape[1:])
-    return Made(source, Average(function=lambda x: x.reshape(len(x), *sides)))
+    return AppliedOperation(source, Average(function=lambda x: x.reshape(len(x), *sides)))
 
 
-def _mean(arguments: Arguments, options: Options) -> Made:
+def _mean(arguments: Arguments, options: Options) -> AppliedOperation:
     source, *rest = arguments
     axes = rest[0] if rest else options.get("dim", ())
     keepdim = rest[1] if len(rest) > 1 else options.get("keepdim", False)
-    return Made(source, mean((axes,) if isinstance(axes, int) else tuple(axes), keepdim))
+    return AppliedOperation(source, mean((axes,) if isinstance(axes, int) else tuple(axes), keepdim))
 
 
-def _average_pool(arguments: Arguments, options: Options) -> Made:
-    return Made(arguments[0], average_pool(*arguments[1:], **options))
+def _average_pool(arguments: Arguments, options: Options) -> AppliedOperation:
+    return AppliedOperation(arguments[0], average_pool(*arguments[1:], **options))
 
 
-def _adaptive(arguments: Arguments, options: Options) -> Made:
+def _adaptive(arguments: Arguments, options: Options) -> AppliedOperation:
     size = arguments[1] if len(arguments) > 1 else options["output_size"]
-    return Made(arguments[0], adaptive_pool(size))
+    return AppliedOperation(arguments[0], adaptive_pool(size))
 
 
-def _shift(arguments: Arguments, options: Options) -> Made:
+def _shift(arguments: Arguments, options: Options) -> AppliedOperation:
     source, number = _value_and_number(arguments)
-    return Made(source, Scaling(number, factor=torch.ones_like(number)))
+    return AppliedOperation(source, Scaling(number, factor=torch.ones_like(number)))
 
 
-def _difference(arguments: Arguments, options: Options) -> Made:
+def _difference(arguments: Arguments, options: Options) -> AppliedOperation:
     source, number = _value_and_number(arguments)
     first = isinstance(arguments[0], Value)
     one = torch.ones_like(number)
-    return Made(source, Scaling(-number if first else number, factor=one if first else -one))
+    return AppliedOperation(source, Scaling(-number if first else number, factor=one if first else -one))
 
 
-def _product(arguments: Arguments, options: Options) -> Made:
+def _product(arguments: Arguments, options: Options) -> AppliedOperation:
     source, number = _value_and_number(arguments)
-    return Made(source, Scaling(factor=number))
+    return AppliedOperation(source, Scaling(factor=number))
 
 
-def _quotient(arguments: Arguments, options: Options) -> Made:
+def _quotient(arguments: Arguments, options: Options) -> AppliedOperation:
     source, number = _value_and_number(arguments)
     if not isinstance(arguments[0], Value):
         raise ModelError("a number is divided by a value")
-    return Made(source, Scaling(factor=1 / number))
+    return AppliedOperation(source, Scaling(factor=1 / number))
 
 
 def _value_and_number(arguments: Arguments) -> tuple[Value, Tensor]:
@@ -126,20 +126,20 @@ def _value_and_number(arguments: Arguments) -> tuple[Value, Tensor]:
     return values[0], number.reshape(())
 
 
-def _dense(arguments: Arguments, options: Options) -> Made:
+def _dense(arguments: Arguments, options: Options) -> AppliedOperation:
     weight = arguments[1] if len(arguments) > 1 else options.get("weight")
     bias = arguments[2] if len(arguments) > 2 else options.get("bias")
     if not isinstance(weight, Tensor):
         raise ModelError("its weight is no parameter")
-    return Made(arguments[0], Dense(bias, weight=weight))
+    return AppliedOperation(arguments[0], Dense(bias, weight=weight))
 
 
-def _nothing(arguments: Arguments, options: Options) -> Made:
-    return Made(arguments[0], Average(function=lambda x: x))
+def _nothing(arguments: Arguments, options: Options) -> AppliedOperation:
+    return AppliedOperation(arguments[0], Average(function=lambda x: x))
 
 
 #: Operations by the name of the function or the method.
-OPERATIONS: dict[str, Callable[[Arguments, Options], Made]] = {
+OPERATIONS: dict[str, Callable[[Arguments, Options], AppliedOperation]] = {
     "add": _shift,
     "adaptive_avg_pool2d": _adaptive,
     "avg_pool2d": _average_pool,

@@ -12,14 +12,14 @@ from torch import Tensor, fx, nn
 from holomorph.contract import Differentiable
 from holomorph.contract.compiled import as_written
 from holomorph.enclosures.curves import Curve
-from holomorph.enclosures.functions import OPERATIONS, Batch, Shape, Value
+from holomorph.enclosures.functions import OPERATIONS, Batch, SymbolicShape, Value
 from holomorph.enclosures.layers import LAYERS, layer, refuse
 from holomorph.enclosures.maps import Dense, LinearMap
 from holomorph.errors import ModelError
 
 
 @dataclass(frozen=True)
-class Step:
+class ProgramStep:
     """One step: what is done to which earlier values. Value 0 is the input; an operation of None adds two values."""
 
     name: str
@@ -38,7 +38,7 @@ class Program:
     ['0 (Linear)', '1 (GELU)', '2 (Linear)']
     """
 
-    steps: tuple[Step, ...]
+    steps: tuple[ProgramStep, ...]
     dtype: torch.dtype = field(default=torch.float64)
 
     @classmethod
@@ -76,7 +76,7 @@ class Program:
         if outputs.shape[1] > 1:
             return self
         halves = Dense(weight=torch.tensor([[-0.5], [0.5]], dtype=self.dtype, device=x.device))
-        return replace(self, steps=(*self.steps, Step("two logits", halves, (len(self.steps),))))
+        return replace(self, steps=(*self.steps, ProgramStep("two logits", halves, (len(self.steps),))))
 
     def run(self, x: Tensor) -> Tensor:
         """The network's outputs, step by step."""
@@ -121,7 +121,7 @@ class _Reader:
 
     def __init__(self, model: Differentiable, graph: fx.Graph, dtype: torch.dtype) -> None:
         self.model, self.graph, self.dtype = model, graph, dtype
-        self.steps: list[Step] = []
+        self.steps: list[ProgramStep] = []
         self.known: dict[fx.Node, Any] = {}
 
     def program(self) -> Program:
@@ -140,7 +140,7 @@ class _Reader:
         if inputs != 1 or not isinstance(result, Value):
             raise ModelError("Bounds need a network of one input that returns one tensor of logits.")
         if result.number == 0 or result.number != len(self.steps):
-            self.steps.append(Step("output", layer(nn.Identity(), self.dtype), (result.number,)))
+            self.steps.append(ProgramStep("output", layer(nn.Identity(), self.dtype), (result.number,)))
         return Program(tuple(self.steps), self.dtype)
 
     def _read(self, node: fx.Node) -> Any:
@@ -153,8 +153,8 @@ class _Reader:
             return self._add(name, layer(part, self.dtype, str(node.target)), arguments[0])
         name = str(node.target) if node.op == "call_method" else getattr(node.target, "__name__", str(node.target))
         if name == "size" or (name == "getattr" and arguments[1] == "shape"):
-            return Batch() if arguments[1:] == [0] else Shape()
-        if name == "getitem" and isinstance(arguments[0], Shape) and arguments[1] == 0:
+            return Batch() if arguments[1:] == [0] else SymbolicShape()
+        if name == "getitem" and isinstance(arguments[0], SymbolicShape) and arguments[1] == 0:
             return Batch()
         if name.strip("_") in ("add", "iadd") and all(isinstance(argument, Value) for argument in arguments):
             return self._add("sum", None, *arguments)
@@ -170,7 +170,7 @@ class _Reader:
         return self._add(name, made.operation, made.source)
 
     def _add(self, name: str, operation: LinearMap | Curve | None, *sources: Value) -> Value:
-        self.steps.append(Step(name, operation, tuple(source.number for source in sources)))
+        self.steps.append(ProgramStep(name, operation, tuple(source.number for source in sources)))
         return Value(len(self.steps))
 
     def _known(self, argument: Any) -> Any:

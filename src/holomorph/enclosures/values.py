@@ -15,7 +15,7 @@ from torch import Tensor
 
 from holomorph.enclosures.curves import Curve
 from holomorph.enclosures.maps import LinearMap
-from holomorph.enclosures.program import Program, Step
+from holomorph.enclosures.program import Program, ProgramStep
 from holomorph.enclosures.region import Region
 from holomorph.enclosures.rounding import DOUBLE, SUM, TINY, gamma
 
@@ -102,7 +102,7 @@ def enclose(program: Program, region: Region, unit: float) -> Enclosures:
     return found
 
 
-def _enclose(step: Step, sources: list[Values], unit: float) -> Values:
+def _enclose(step: ProgramStep, sources: list[Values], unit: float) -> Values:
     first = sources[0]
     if isinstance(step.operation, LinearMap):
         return _linear(step.operation, first, unit)

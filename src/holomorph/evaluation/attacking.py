@@ -34,10 +34,10 @@ from holomorph.records.evaluation import AttackResult
 from holomorph.threats import ThreatModel
 from holomorph.threats.grid import Grid
 
-log = logging.getLogger("holomorph")
+_log = logging.getLogger("holomorph")
 
 #: A share of the samples that is too small to go on for, and the rounds of an escalation at most.
-SLIGHT, ROUNDS = 0.002, 3
+_SLIGHT, _ROUNDS = 0.002, 3
 
 
 @dataclass(frozen=True)
@@ -174,15 +174,15 @@ def _under_one_threat(found: Outcome, results: Results, here: Situation) -> None
             found.attacks.append(
                 run_attack(named(attack.name, replace(here, masked=True)), results, classifier, runner)
             )
-    for level in range(1, ROUNDS + 1):
+    for level in range(1, _ROUNDS + 1):
         alone = int((results.black & ~results.white).sum())
-        if alone <= max(1, SLIGHT * len(results.y)) or len(results.rows()) == 0:
+        if alone <= max(1, _SLIGHT * len(results.y)) or len(results.rows()) == 0:
             return
         before = results.accuracy
         for attack in stronger(here, level):
             target = raw if attack.needs.averages else classifier
             found.attacks.append(run_attack(attack, results, target, runner).model_copy(update={"round": level}))
-        if before - results.accuracy < max(SLIGHT, 1 / len(results.y)):
+        if before - results.accuracy < max(_SLIGHT, 1 / len(results.y)):
             return
 
 
@@ -211,7 +211,7 @@ def run_attack(attack: Attack, results: Results, classifier: Classifier, runner:
         proposals = runner.propose(attack, results.threat, classifier, results.x[rows], results.y[rows])
         broken = results.submit(attack.name, attack.needs.access, rows, proposals)
     seconds = time.perf_counter() - clock
-    log.info("%s at %s broke %d of %d in %.1f s.", attack.name, results.threat, broken, alive, seconds)
+    _log.info("%s at %s broke %d of %d in %.1f s.", attack.name, results.threat, broken, alive, seconds)
     return AttackResult(
         name=attack.name,
         package=attack.needs.version,

@@ -8,10 +8,10 @@ from collections import Counter
 from holomorph._utils.interval import Interval
 from holomorph._utils.statistics import proportion_interval
 from holomorph.evaluation.checks import ALL
-from holomorph.evaluation.paired import BASELINE, versus
+from holomorph.evaluation.paired import BASELINE_NAME, versus
 from holomorph.evaluation.results import SLACK
 from holomorph.evaluation.sequential import anytime_interval
-from holomorph.records.evaluation import Curve, EvaluationRecord, ThreatResult
+from holomorph.records.evaluation import AccuracyCurve, EvaluationRecord, ThreatResult
 
 
 def inconsistencies(record: EvaluationRecord) -> list[str]:
@@ -27,10 +27,10 @@ def inconsistencies(record: EvaluationRecord) -> list[str]:
         if record.baseline.samples_hash != record.samples_hash:
             found.append("The baseline was attacked on other samples.")
         else:
-            expected = versus(record, record.baseline, BASELINE)
+            expected = versus(record, record.baseline, BASELINE_NAME)
             if record.differences[: len(expected)] != expected:
                 found.append("The differences to the baseline are not those of the records.")
-    elif record.differences and any(gap.against == BASELINE for gap in record.differences):
+    elif record.differences and any(gap.against == BASELINE_NAME for gap in record.differences):
         found.append("The record holds differences to a baseline, but no baseline.")
     return found
 
@@ -80,7 +80,7 @@ def _threat(result: ThreatResult, right: list[bool]) -> list[str]:
     return found
 
 
-def _fits(curve: Curve, result: ThreatResult) -> bool:
+def _fits(curve: AccuracyCurve, result: ThreatResult) -> bool:
     """Whether the curve is the share of samples beyond each eps, up to the rounding of the distances."""
     distances = [math.inf if d is None else d for d in result.smallest]
     n, eps = len(distances), curve.eps

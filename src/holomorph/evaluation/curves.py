@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from holomorph.records.evaluation import Curve
+from holomorph.records.evaluation import AccuracyCurve
 from holomorph.threats import ThreatModel
 
 
-def accuracy_curve(smallest: Tensor, threat: ThreatModel, attacks: tuple[str, ...], points: int = 41) -> Curve:
+def accuracy_curve(smallest: Tensor, threat: ThreatModel, attacks: tuple[str, ...], points: int = 41) -> AccuracyCurve:
     r"""The share of samples with $\|\delta\|_p > \varepsilon$ for the nearest adversarial input found.
 
     An upper bound of the robust accuracy at every eps at once. The grid holds the threat's eps and ends where the last
@@ -26,4 +26,6 @@ def accuracy_curve(smallest: Tensor, threat: ThreatModel, attacks: tuple[str, ..
     end = min(max(1.05 * farthest, 1.25 * threat.radius), 4 * threat.radius)
     grid = sorted({*torch.linspace(0, end, points, dtype=torch.float64).tolist(), threat.radius})
     accuracy = [float((smallest > eps * (1 + 1e-5)).cpu().double().mean()) for eps in grid]
-    return Curve(norm=threat.norm, samples=len(smallest), attacks=attacks, eps=tuple(grid), accuracy=tuple(accuracy))
+    return AccuracyCurve(
+        norm=threat.norm, samples=len(smallest), attacks=attacks, eps=tuple(grid), accuracy=tuple(accuracy)
+    )

@@ -17,7 +17,7 @@ from holomorph.threats.constraints import into, movable
 from holomorph.threats.grid import Grid
 
 #: Samples looked at; those of the dearer looks, and directions in each of them.
-SAMPLES, FEW, DIRECTIONS = 128, 24, 8
+_SAMPLES, _FEW, _DIRECTIONS = 128, 24, 8
 
 #: The least agreement of gradient and differences at which attacks go by the gradient.
 AGREES = 0.5
@@ -71,7 +71,7 @@ def examine(classifier: Classifier, x: Tensor, y: Tensor) -> Inspection:
     DataError
         For labels that the model has no output for.
     """
-    few, labels = x[:SAMPLES], y[:SAMPLES]
+    few, labels = x[:_SAMPLES], y[:_SAMPLES]
     passes = [classifier.logits(few) for _ in range(5)]
     first = passes[0]
     if not first.isfinite().all():
@@ -106,7 +106,7 @@ def observe(classifier: Classifier, x: Tensor, threat: ThreatModel) -> Behaviour
     ModelError
         For a model that cannot predict a sample alone.
     """
-    few = x[:FEW]
+    few = x[:_FEW]
     noise = random_in_ball(few, threat.p, threat.radius, torch.Generator().manual_seed(0))
     near = into(few, few + movable(noise, threat), threat)
 
@@ -161,10 +161,10 @@ def gradient_agreement(
     the trapezoidal rule is exact up to third order. 1 for a linear model; about 0 where gradients say nothing. None
     where neither changes anything.
     """
-    x, y = x[:FEW], y[:FEW]
+    x, y = x[:_FEW], y[:_FEW]
     runner_up = classifier.logits(x).scatter(1, y[:, None], -torch.inf).argmax(1)
     predicted, actual = [], []
-    for _ in range(DIRECTIONS):
+    for _ in range(_DIRECTIONS):
         d = 0.5 * movable(_edge(x, threat, generator), threat)
         up, down = into(x, x + d, threat), into(x, x - d, threat)
         (high, above), (low, below) = (_slope(classifier, z, y, runner_up) for z in (up, down))

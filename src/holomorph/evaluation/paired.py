@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from holomorph._utils.statistics import paired_interval
 from holomorph.errors import DataError
+from holomorph.records.comparison import UNION
 from holomorph.records.evaluation import EvaluationRecord, PairedDifference
 
-#: The quantity that counts all threats at once.
-UNION = "union"
-
 #: How the baseline inside a record is called.
-BASELINE = "the undefended baseline"
+BASELINE_NAME = "the undefended baseline"
 
 
 def versus(first: EvaluationRecord, second: EvaluationRecord, against: str = "") -> tuple[PairedDifference, ...]:

@@ -20,7 +20,7 @@ from holomorph.contract.classifier import Classifier
 from holomorph.contract.settings import check_seed
 from holomorph.threats import ThreatModel
 
-log = logging.getLogger("holomorph")
+_log = logging.getLogger("holomorph")
 
 
 class Processes(Protocol):
@@ -117,7 +117,7 @@ class Runner:
         try:
             found = halving(lambda a, b: attack(watched, a, b, self.seed), x, y)
         except AssertionError as error:  # a package's own check of itself: it is left out, and said so
-            log.warning(
+            _log.warning(
                 "The attack %s (%s) gave up: %s.", attack.name, attack.needs.version, error or "it says not why"
             )
             return x.clone()

@@ -22,7 +22,7 @@ from holomorph._utils.versions import versions
 from holomorph.evaluation.checks import ALL, Evidence
 from holomorph.evaluation.checks import run_checks as look
 from holomorph.evaluation.curves import accuracy_curve
-from holomorph.evaluation.paired import BASELINE, versus
+from holomorph.evaluation.paired import BASELINE_NAME, versus
 from holomorph.evaluation.plan import quick_samples
 from holomorph.evaluation.results import Outcome, Results
 from holomorph.evaluation.sequential import anytime_interval
@@ -90,7 +90,7 @@ def to_record(
             "baseline": other,
             "stopped": stopped,
             "robust_interval": interval,
-            "differences": versus(record, other, BASELINE) if other is not None else (),
+            "differences": versus(record, other, BASELINE_NAME) if other is not None else (),
             "checks": checks,
             "unchecked": not run_checks,
             "gallery": _gallery(found, baseline, description),

@@ -16,9 +16,9 @@ from holomorph.exact.recentred import recentred_radius
 from holomorph.exact.solve import orthonormal, solve_kernel
 from holomorph.nn.embedding import Complexification, Embedding, Pairing
 
-logger = logging.getLogger("holomorph")
+_log = logging.getLogger("holomorph")
 
-Loss = Literal["squared", "hinge", "squared-hinge"]
+FockLoss = Literal["squared", "hinge", "squared-hinge"]
 
 
 class FockKernel(nn.Module):
@@ -76,7 +76,7 @@ class FockKernel(nn.Module):
         ridge: float = 1e-4,
         scale: float = 1.0,
         *,
-        loss: Loss = "squared",
+        loss: FockLoss = "squared",
         relative: float = False,
         landmarks: int | None = None,
         seed: int = 0,
@@ -84,8 +84,8 @@ class FockKernel(nn.Module):
         super().__init__()
         if not (weight >= 0 and ridge > 0 and scale > 0):
             raise ConfigError(f"FockKernel needs weight >= 0, ridge > 0, scale > 0, not {weight}, {ridge}, {scale}.")
-        if loss not in get_args(Loss):
-            raise unknown_name("loss", loss, list(get_args(Loss)))
+        if loss not in get_args(FockLoss):
+            raise unknown_name("loss", loss, list(get_args(FockLoss)))
         if landmarks is not None and not (landmarks >= 1 and loss == "squared"):
             raise ConfigError("Landmarks are a number >= 1, for the squared loss. Leave them out for a hinge loss.")
         if not 0 <= relative <= 1:
@@ -217,7 +217,7 @@ class FockKernel(nn.Module):
 
     def _fit_landmarks(self, w: Tensor, targets: Tensor, landmarks: int) -> None:
         chosen = torch.randperm(len(w), generator=torch.Generator().manual_seed(self.seed))[:landmarks]
-        logger.info("Nystroem: %d of %d samples span the hypothesis.", len(chosen), len(w))
+        _log.info("Nystroem: %d of %d samples span the hypothesis.", len(chosen), len(w))
         points = w[chosen]
         inner = self._risk_gram(points, points)
         inner.diagonal().mul_(1 + 1e-12)

@@ -53,7 +53,7 @@ class Monomials:
             ]
         ).reshape(len(places), coordinates)
         self._roots = self.exponents.double().sqrt()
-        self._ends = [count(coordinates, k) for k in range(degree + 1)]
+        self._ends = [count_monomials(coordinates, k) for k in range(degree + 1)]
 
     def __len__(self) -> int:
         return len(self.exponents)
@@ -94,10 +94,10 @@ class Monomials:
         return energy
 
 
-def count(coordinates: int, degree: int) -> int:
+def count_monomials(coordinates: int, degree: int) -> int:
     """How many monomials there are: binomial(m + d, d).
 
-    >>> count(64, 3)
+    >>> count_monomials(64, 3)
     47905
     """
     return math.comb(coordinates + degree, degree)

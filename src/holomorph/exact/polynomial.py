@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from holomorph.calculus.measures import Measure, Samples
 from holomorph.errors import ConfigError, DataError, DomainError
 from holomorph.exact.certificate import DegreeNorms, certified_radius, through_codes
-from holomorph.exact.monomials import Monomials, count
+from holomorph.exact.monomials import Monomials, count_monomials
 from holomorph.exact.recentred import recentred_radius
 from holomorph.nn.embedding import Complexification, Embedding
 
@@ -177,7 +177,7 @@ class PolynomialHolomorphic(nn.Module):
         return (z - self.centre) / self.unit
 
     def _check_size(self, z: Tensor, outputs: int) -> None:
-        features = count(z.shape[1], self.degree)
+        features = count_monomials(z.shape[1], self.degree)
         size = 16 if z.is_complex() else 8
         matrices = 4 * features**2 if features <= self.direct_features else 8 * features * outputs
         estimate = size * (matrices + 3 * min(_BLOCK, len(z) * self.draws) * features) + 24 * features * z.shape[1]

@@ -16,7 +16,7 @@ from torch import Tensor
 from holomorph.calculus.norms import norm, per_sample
 from holomorph.contract import Differentiable, check_batch
 from holomorph.errors import ConfigError, ModelError
-from holomorph.explanation.linear_margin import Step, smallest_step
+from holomorph.explanation.linear_margin import SmallestStep, smallest_step
 from holomorph.threats import ThreatModel
 
 
@@ -73,10 +73,10 @@ def first_order(
     check_batch(x, y, box=threat.box)
     count = count_runners_up(model, x, runners_up)
     value, slope, runner_up = linearised(model, x, y, x, threat, count)
-    return margin_of(Line(value, slope, runner_up), x, x, threat, value <= 0)
+    return margin_of(LinearisedMargin(value, slope, runner_up), x, x, threat, value <= 0)
 
 
-class Line(NamedTuple):
+class LinearisedMargin(NamedTuple):
     """A margin to first order at a point: its value, its gradient, its runner-up."""
 
     value: Tensor
@@ -84,7 +84,7 @@ class Line(NamedTuple):
     runner_up: Tensor
 
 
-def log_odds(model: Differentiable, x: Tensor, y: Tensor) -> Line:
+def log_odds(model: Differentiable, x: Tensor, y: Tensor) -> LinearisedMargin:
     """The label's log-odds against all runners-up together; the value is the margin to the strongest."""
     leaf = x.detach().requires_grad_()
     with torch.enable_grad():
@@ -92,12 +92,12 @@ def log_odds(model: Differentiable, x: Tensor, y: Tensor) -> Line:
         own, others = logits.gather(1, y[:, None])[:, 0], logits.scatter(1, y[:, None], -math.inf)
         (slope,) = torch.autograd.grad((own - others.logsumexp(1)).sum(), leaf)
     strongest = others.detach().max(1)
-    return Line(own.detach() - strongest.values, slope, strongest.indices)
+    return LinearisedMargin(own.detach() - strongest.values, slope, strongest.indices)
 
 
 def linearised(
     model: Differentiable, x: Tensor, y: Tensor, z: Tensor, threat: ThreatModel, runners_up: int | Tensor
-) -> Line:
+) -> LinearisedMargin:
     """Expand at z: against one runner-up a sample, or the one of the strongest few whose half-space is nearest to x."""
     leaf = z.detach().requires_grad_()
     with torch.enable_grad():
@@ -109,25 +109,25 @@ def linearised(
         values = logits.gather(1, y[:, None]) - logits.gather(1, names)
         count = names.shape[1]
         slopes = [torch.autograd.grad(values[:, k].sum(), leaf, retain_graph=k + 1 < count)[0] for k in range(count)]
-    lines = [Line(values[:, k].detach(), slopes[k], names[:, k]) for k in range(count)]
+    lines = [LinearisedMargin(values[:, k].detach(), slopes[k], names[:, k]) for k in range(count)]
     if count == 1:
         return lines[0]
     best = torch.stack([_distance(line, x, z, threat) for line in lines]).argmin(0)
-    return Line(*(picked([line[i] for line in lines], best) for i in range(3)))
+    return LinearisedMargin(*(picked([line[i] for line in lines], best) for i in range(3)))
 
 
-def _distance(line: Line, x: Tensor, z: Tensor, threat: ThreatModel) -> Tensor:
+def _distance(line: LinearisedMargin, x: Tensor, z: Tensor, threat: ThreatModel) -> Tensor:
     """From x to the half-space of a line at z inside the box, infinite where the box does not reach it."""
     step = _step(line, x, z, threat)
     return norm(step.delta, threat.p).masked_fill(~step.reaches, math.inf)
 
 
-def _step(line: Line, x: Tensor, z: Tensor, threat: ThreatModel) -> Step:
+def _step(line: LinearisedMargin, x: Tensor, z: Tensor, threat: ThreatModel) -> SmallestStep:
     gain = line.value - (line.slope * (z - x)).flatten(1).sum(1)
     return smallest_step(-line.slope, gain.clamp_min(0), x, threat)
 
 
-def margin_of(line: Line, x: Tensor, z: Tensor, threat: ThreatModel, wrong: Tensor) -> Margin:
+def margin_of(line: LinearisedMargin, x: Tensor, z: Tensor, threat: ThreatModel, wrong: Tensor) -> Margin:
     """The half-space's distance and nearest point; samples that are wrong already stay where they are."""
     step = _step(line, x, z, threat)
     distance = norm(step.delta, threat.p).masked_fill(~step.reaches, math.inf).masked_fill(wrong, 0.0)

@@ -21,14 +21,14 @@ from holomorph.threats import ThreatModel
 _MOST_STEPS = 50
 
 
-class Step(NamedTuple):
+class SmallestStep(NamedTuple):
     """A step for each sample, and whether it reaches the gain that was asked for; if not, it is the largest one."""
 
     delta: Tensor
     reaches: Tensor
 
 
-def smallest_step(g: Tensor, gain: Tensor, x: Tensor, threat: ThreatModel) -> Step:
+def smallest_step(g: Tensor, gain: Tensor, x: Tensor, threat: ThreatModel) -> SmallestStep:
     r"""Return the smallest $\delta$ with $\langle g, \delta\rangle \ge$ gain inside the threat's box.
 
     Assumes that x lies in the box and gain >= 0; the threat's radius plays no part.
@@ -53,7 +53,7 @@ def smallest_step(g: Tensor, gain: Tensor, x: Tensor, threat: ThreatModel) -> St
     worth = slope.abs()
     room = torch.where(slope > 0, high - start, start - low).clamp_min(0)
     move, reaches = (_greedy if threat.norm == "1" else _together)(worth, room, gain, threat.p)
-    return Step((slope.sign() * move).reshape(x.shape), reaches)
+    return SmallestStep((slope.sign() * move).reshape(x.shape), reaches)
 
 
 def _together(worth: Tensor, room: Tensor, gain: Tensor, p: float) -> tuple[Tensor, Tensor]:

@@ -12,7 +12,7 @@ from holomorph.contract import Differentiable, check_batch
 from holomorph.errors import ConfigError
 from holomorph.explanation.crossing import crossing
 from holomorph.explanation.first_order import (
-    Line,
+    LinearisedMargin,
     Margin,
     count_runners_up,
     first_order,
@@ -140,7 +140,7 @@ def _walk(
     )
 
 
-def _newton(line: Line, x: Tensor, z: Tensor, radius: Tensor, threat: ThreatModel) -> Tensor:
+def _newton(line: LinearisedMargin, x: Tensor, z: Tensor, radius: Tensor, threat: ThreatModel) -> Tensor:
     """The radius at which the least margin's tangent vanishes, within what a step may change."""
     slope = norm(_free(line.slope, z, threat), threat.q).clamp_min(torch.finfo(x.dtype).tiny)
     return torch.minimum(torch.maximum(radius + line.value / slope, _SHRINK * radius), _GROW * radius)
@@ -152,7 +152,7 @@ def _free(slope: Tensor, z: Tensor, threat: ThreatModel) -> Tensor:
     return slope.masked_fill(((z <= low) & (slope > 0)) | ((z >= high) & (slope < 0)), 0.0)
 
 
-def _moved(line: Line, x: Tensor, z: Tensor, radius: Tensor, rate: float, threat: ThreatModel) -> Tensor:
+def _moved(line: LinearisedMargin, x: Tensor, z: Tensor, radius: Tensor, rate: float, threat: ThreatModel) -> Tensor:
     """Take a step down the margin, and back onto the sphere of the radius at which Newton's method expects the root."""
     low, high = threat.box
     newton = _newton(line, x, z, radius, threat)

@@ -20,7 +20,7 @@ from holomorph.errors import CheckpointError, ConfigError
 from holomorph.nn import classifiers
 from holomorph.nn.foreign import FILES, Preprocessed
 
-log = logging.getLogger("holomorph")
+_log = logging.getLogger("holomorph")
 
 #: Under which name training scripts keep the weights in a file, and what wrappers put before each weight's name.
 _CONTAINERS = ("state_dict", "model_state_dict", "model", "net", "module", "weights")
@@ -35,8 +35,9 @@ def load_model(
     Parameters
     ----------
     source:
-        As in :func:`holomorph.nn.classifiers.build`: ``cnn``, ``timm:resnet18``, ``torchvision:resnet18``, ``hf:PATH``,
-        ``package.module:factory`` (it is called, so it runs the user's code, as asked), ``net.onnx`` or ``net.pt2``.
+        As in :func:`holomorph.nn.classifiers.build_classifier`: ``cnn``, ``timm:resnet18``,
+        ``torchvision:resnet18``, ``hf:PATH``, ``package.module:factory``
+        (it is called, so it runs the user's code, as asked), ``net.onnx`` or ``net.pt2``.
         A model of a library has the library's weights unless others are given.
     weights:
         A safetensors file, or a state dict saved by ``torch.save``; read with ``weights_only=True``, so that a
@@ -54,7 +55,7 @@ def load_model(
     """
     if weights is not None and Path(source.partition("?")[0]).suffix in FILES:
         raise ConfigError(f"{source} holds its own weights. Leave out {weights}.")
-    model = classifiers.build(source, shape, classes, pretrained=weights is None, **settings)
+    model = classifiers.build_classifier(source, shape, classes, pretrained=weights is None, **settings)
     if weights is not None:
         load_weights(model, weights)
     return model.eval()
@@ -70,7 +71,7 @@ def load_weights(model: nn.Module, path: str | Path) -> None:
         model = model.model
     state, stripped = _fitting(read_state(Path(path)), model.state_dict().keys())
     if stripped:
-        log.warning("The names of the weights in %s were read without their beginning %r.", path, stripped)
+        _log.warning("The names of the weights in %s were read without their beginning %r.", path, stripped)
     try:
         model.load_state_dict(state)
     except RuntimeError as error:

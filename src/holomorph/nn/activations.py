@@ -201,7 +201,7 @@ def _to_lattice(z: Tensor, offset: float, period: float) -> Tensor:
     return torch.hypot(z.real, vertical)
 
 
-ACTIVATIONS: dict[str, Callable[[], HolomorphicActivation]] = {
+HOLOMORPHIC_ACTIVATIONS: dict[str, Callable[[], HolomorphicActivation]] = {
     "exp": Exp,
     "sin": Sin,
     "sinh": Sinh,
@@ -220,9 +220,9 @@ def activation(name: str, scale: float | None = None) -> HolomorphicActivation:
     >>> activation("sin", 2.0)
     Sin(scale=2)
     """
-    if name not in ACTIVATIONS:
-        raise unknown_name("holomorphic activation", name, ACTIVATIONS)
-    made = ACTIVATIONS[name]()
+    if name not in HOLOMORPHIC_ACTIVATIONS:
+        raise unknown_name("holomorphic activation", name, HOLOMORPHIC_ACTIVATIONS)
+    made = HOLOMORPHIC_ACTIVATIONS[name]()
     if scale is not None:
         if not scale > 0:
             raise ConfigError(f"The scale of an activation must be positive, not {scale}.")

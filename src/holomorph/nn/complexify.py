@@ -32,8 +32,8 @@ class Complexified(nn.Module):
         self.model = model
 
     def forward(self, z: Tensor) -> Tensor:
-        """Evaluate the analytic extension, as :func:`holomorph.calculus.jets.complexify` decides."""
-        return jets.complexify(self.model)(z) if z.is_complex() else self.model(z)
+        """Evaluate the analytic extension, as :func:`holomorph.calculus.jets.analytic_extension` decides."""
+        return jets.analytic_extension(self.model)(z) if z.is_complex() else self.model(z)
 
 
 def complexify(model: nn.Module) -> Complexified:

@@ -77,8 +77,8 @@ class HolomorphicMLP(HolomorphicNetwork):
     width, depth:
         Of the hidden layers.
     activation:
-        A name in :data:`holomorph.nn.activations.ACTIVATIONS`; ``scale`` is its scale, which keeps its growth in
-        hand. Inputs should be of size about 1.
+        A name in :data:`holomorph.nn.activations.HOLOMORPHIC_ACTIVATIONS`; ``scale`` is its scale, which keeps its
+        growth in hand. Inputs should be of size about 1.
     embedding, readout:
         Names or objects; see :func:`holomorph.nn.embedding.embedding`, :func:`holomorph.nn.readout.readout`.
     real_weights:

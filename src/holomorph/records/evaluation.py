@@ -48,7 +48,7 @@ class Check(Part):
     source: str
 
 
-class Curve(Part):
+class AccuracyCurve(Part):
     """Accuracy against eps, from the smallest perturbation found for each sample: an upper bound at every eps."""
 
     norm: Literal["inf", "2", "1"]
@@ -64,7 +64,7 @@ class ThreatResult(Part):
     threat: ThreatModel
     robust: float
     interval: Interval
-    curve: Curve | None = None
+    curve: AccuracyCurve | None = None
     broken_by: tuple[str | None, ...] = Field(description="the attack that broke it, clean if wrong before any")
     smallest: tuple[float | None, ...] = Field(description="the smallest perturbation found, 0 if wrong before any")
 

@@ -23,7 +23,7 @@ KINDS = {
 }
 
 #: The names that records have in a folder of ours: whatever lies there is read as one.
-OURS = {"train.json", *(f"{kind}.json" for kind in KINDS)}
+RECORD_FILES = {"train.json", *(f"{kind}.json" for kind in KINDS)}
 
 
 def read(path: str | os.PathLike[str]) -> Record:
@@ -57,7 +57,7 @@ def read_folder(folder: str | os.PathLike[str]) -> list[Record]:
     if not Path(folder).is_dir():
         raise DataError(f"There is no run folder at {folder}. Make one with holomorph train --out {folder}.")
     files = sorted(Path(folder).glob("*.json"))
-    kinds = {path: kind or "" for path in files if (kind := _kind(path)) in KINDS or path.name in OURS}
+    kinds = {path: kind or "" for path in files if (kind := _kind(path)) in KINDS or path.name in RECORD_FILES}
     if not kinds:
         raise DataError(f"There are no records in {folder}. Train or evaluate into it first.")
     order = {kind: place for place, kind in enumerate(KINDS)}

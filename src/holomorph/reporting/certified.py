@@ -10,7 +10,7 @@ from holomorph.records.evaluation import EvaluationRecord, ThreatResult
 from holomorph.reporting.parts.base import one
 
 
-def beside(records: Sequence[Record]) -> CertificateRecord | None:
+def matching_certificate(records: Sequence[Record]) -> CertificateRecord | None:
     """The certificate of the very model and samples that were attacked; a smoothed classifier is another model."""
     found, proved = one(records, EvaluationRecord), one(records, CertificateRecord)
     if found is None or proved is None or proved.smoothing is not None:

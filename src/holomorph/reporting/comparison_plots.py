@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from holomorph.records.comparison import ComparisonRecord, RuleResult
-from holomorph.reporting.images import MODEL, Picture, canvas
-from holomorph.reporting.words import in_plot, percent
+from holomorph.reporting.images import MODEL_COLOUR, Picture, canvas
+from holomorph.reporting.words import in_plot, percentage
 
 
 def accuracies(found: ComparisonRecord, quantity: str) -> Picture:
@@ -25,9 +25,9 @@ def _points(found: ComparisonRecord, quantity: str, place: Callable[[RuleResult]
         for rule in found.rules:
             x, y = place(rule), rule.accuracies[quantity]
             reach = [[y.value - y.low], [y.high - y.value]]
-            axes.errorbar(x, y.value, yerr=reach, fmt="o", color=MODEL, markersize=4, capsize=2)
+            axes.errorbar(x, y.value, yerr=reach, fmt="o", color=MODEL_COLOUR, markersize=4, capsize=2)
             axes.annotate(in_plot(rule.text), (x, y.value), textcoords="offset points", xytext=(4, 4), fontsize=6)
         axes.margins(x=0.25)
         axes.set(xlabel=label, ylabel=f"robust accuracy, {in_plot(quantity)}")
-        said = "; ".join(f"{r.text}: {percent(r.accuracies[quantity].value)} at {place(r):.3g}" for r in found.rules)
+        said = "; ".join(f"{r.text}: {percentage(r.accuracies[quantity].value)} at {place(r):.3g}" for r in found.rules)
         return drawing.picture(f"Robust accuracy against {label}. {said}.", "Bars: 95 % intervals.")

@@ -9,8 +9,8 @@ import numpy as np
 
 from holomorph.records.explanation import Boundary, Energies, ExpertRow, Gap, Harmonicity, Margins
 from holomorph.records.transfer import Matrix, TransferRecord
-from holomorph.reporting.images import BASELINE, INK, MODEL, QUIET, Picture, canvas
-from holomorph.reporting.words import in_plot, norm_name, percent
+from holomorph.reporting.images import BASELINE_COLOUR, INK, MODEL_COLOUR, QUIET, Picture, canvas
+from holomorph.reporting.words import in_plot, norm_name, percentage
 
 
 def margin_scatter(margins: Margins) -> Picture:
@@ -25,7 +25,10 @@ def margin_scatter(margins: Margins) -> Picture:
         )  # a few lie on the boundary all but exactly
         axes.plot(ends, ends, color=QUIET, linewidth=1)
         best = margins.thorough or margins.analytic
-        estimates = (("first order", margins.first_order, BASELINE), (margins.agreements[-1].estimate, best, MODEL))
+        estimates = (
+            ("first order", margins.first_order, BASELINE_COLOUR),
+            (margins.agreements[-1].estimate, best, MODEL_COLOUR),
+        )
         for name, values, colour in estimates:
             axes.scatter(found[right], np.array(values)[right], s=9, color=colour, alpha=0.55, label=name, linewidths=0)
         axes.set(
@@ -52,12 +55,12 @@ def margin_curves(margins: Margins) -> Picture:
         axes.plot(margins.eps, margins.attacked_accuracy, color=INK, label="attacked")
         best = margins.thorough_accuracy or margins.analytic_accuracy
         name = margins.agreements[-1].estimate
-        axes.plot(margins.eps, best, color=MODEL, linestyle=(0, (4, 2)), label=name)
-        axes.plot(margins.eps, margins.first_order_accuracy, color=BASELINE, linestyle=":", label="first order")
+        axes.plot(margins.eps, best, color=MODEL_COLOUR, linestyle=(0, (4, 2)), label=name)
+        axes.plot(margins.eps, margins.first_order_accuracy, color=BASELINE_COLOUR, linestyle=":", label="first order")
         axes.set(xlabel=f"size of the perturbation, {norm_name(margins.threat.norm)}", ylabel="accuracy", ylim=(0, 1))
         axes.set_xlim(left=0)
         axes.legend(loc="best")
-        said = "; ".join(f"{a.estimate} within {percent(a.curve_gap.value)}" for a in margins.agreements)
+        said = "; ".join(f"{a.estimate} within {percentage(a.curve_gap.value)}" for a in margins.agreements)
         return plot.picture(f"Accuracy against eps, attacked and predicted: {said}.", f"Largest gap: {said}.")
 
 
@@ -69,7 +72,7 @@ def energy_bars(energies: Energies) -> Picture:
         energies_of = [place.energy for place in energies.places]
         reach = [[e.value - e.low for e in energies_of], [e.high - e.value for e in energies_of]]
         names = [place.where for place in energies.places]
-        axes.barh(names, values, xerr=reach, color=MODEL, alpha=0.8, capsize=3)
+        axes.barh(names, values, xerr=reach, color=MODEL_COLOUR, alpha=0.8, capsize=3)
         axes.invert_yaxis()
         axes.set_xlabel("Dirichlet energy of the probabilities")
         said = "; ".join(f"{p.where} {p.energy.value:.3g}" for p in energies.places)
@@ -81,7 +84,7 @@ def gap_against_radius(harmonicity: Harmonicity) -> Picture:
     with canvas(height=2.6) as plot:
         axes = plot.axes
         values = [g.value for g in harmonicity.mean_value_gap]
-        axes.plot(harmonicity.radii, values, "o-", color=MODEL)
+        axes.plot(harmonicity.radii, values, "o-", color=MODEL_COLOUR)
         axes.axhline(0, color=QUIET, linewidth=1)
         axes.set(xlabel="radius of the sphere (Euclidean)", ylabel="mean-value gap / slope")
         return plot.picture(
@@ -96,13 +99,13 @@ def normal_share(boundary: Boundary) -> Picture:
     with canvas(height=1.6) as plot:
         axes = plot.axes
         reach = [[share.value - share.low, 0], [share.high - share.value, 0]]
-        axes.barh(["this boundary", "a random one"], [share.value, boundary.chance], xerr=reach, color=[MODEL, QUIET],
-                  alpha=0.8, capsize=3)  # fmt: skip
+        axes.barh(["this boundary", "a random one"], [share.value, boundary.chance], xerr=reach, alpha=0.8,
+                  color=[MODEL_COLOUR, QUIET], capsize=3)  # fmt: skip
         axes.invert_yaxis()
         axes.set(xlim=(0, 1), xlabel="share of the normal in the plane of the neighbours")
-        said = f"{percent(share.value)} ({percent(share.low)} to {percent(share.high)})"
+        said = f"{percentage(share.value)} ({percentage(share.low)} to {percentage(share.high)})"
         return plot.picture(
-            f"Share of the boundary's normal along the samples: {said}, by chance {percent(boundary.chance)}.",
+            f"Share of the boundary's normal along the samples: {said}, by chance {percentage(boundary.chance)}.",
             "0: the boundary runs along the samples; 1: it cuts straight across them.",
         )
 
@@ -115,12 +118,12 @@ def expert_bars(rows: Sequence[ExpertRow]) -> Picture:
         values = [row.robust.value for row in rows]
         reach = [[r.robust.value - r.robust.low for r in rows], [r.robust.high - r.robust.value for r in rows]]
         systems = list(dict.fromkeys(row.system for row in rows))
-        colours = [(BASELINE, MODEL)[systems.index(row.system) % 2] for row in rows]
+        colours = [(BASELINE_COLOUR, MODEL_COLOUR)[systems.index(row.system) % 2] for row in rows]
         axes.barh(names, values, xerr=reach, color=colours, alpha=0.8, capsize=2)
         axes.invert_yaxis()
         axes.set(xlim=(0, 1), xlabel="robust accuracy of the whole system")
         axes.tick_params(axis="y", labelsize=7)
-        said = "; ".join(f"{name} {percent(value)}" for name, value in zip(names, values, strict=True))
+        said = "; ".join(f"{name} {percentage(value)}" for name, value in zip(names, values, strict=True))
         return plot.picture(f"Robust accuracy: {said}.")
 
 
@@ -143,7 +146,7 @@ def _against_size(gaps: Sequence[Gap], lines: dict[str, list[float]], label: str
         rules = list(dict.fromkeys(g.rule for g in gaps))
         for rule in rules:
             rows = [k for k, g in enumerate(gaps) if g.rule == rule]
-            colour = BASELINE if rule == "plain" else (MODEL, QUIET)[rules.index(rule) % 2]
+            colour = BASELINE_COLOUR if rule == "plain" else (MODEL_COLOUR, QUIET)[rules.index(rule) % 2]
             for (name, values), style in zip(lines.items(), ("o-", "o:"), strict=True):
                 sizes, shown = [gaps[k].size for k in rows], [values[k] for k in rows]
                 axes.plot(sizes, shown, style, color=colour, markersize=3, label=in_plot(f"{rule}, {name}"))
@@ -174,4 +177,4 @@ def transfer_matrix(record: TransferRecord, matrix: Matrix, title: str) -> Pictu
         axes.set_yticks(range(size), names, fontsize=7)
         axes.set(xlabel="tried on", ylabel="made on")
         worst = max((v for i, row in enumerate(matrix) for j, v in enumerate(row) if i != j), default=math.nan)
-        return plot.picture(f"{title}. Largest between different models: {percent(worst)}.", f"{title}, in percent.")
+        return plot.picture(f"{title}. Largest between different models: {percentage(worst)}.", f"{title}, in percent.")

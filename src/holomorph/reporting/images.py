@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 INK, QUIET, FAINT = "#22262b", "#6b7280", "#d9dce1"
-MODEL, BASELINE = "#1f5a8c", "#c4622d"
+MODEL_COLOUR, BASELINE_COLOUR = "#1f5a8c", "#c4622d"
 
 _STYLE: dict[str, object] = {
     "font.family": "DejaVu Sans",

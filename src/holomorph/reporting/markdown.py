@@ -10,7 +10,7 @@ from holomorph.records.evaluation import EvaluationRecord
 from holomorph.reporting.parts import comparison, summary
 from holomorph.reporting.parts.base import one
 from holomorph.reporting.render import title_of
-from holomorph.reporting.words import duration, percent, percent_range, times
+from holomorph.reporting.words import duration, percent_range, percentage, times
 
 
 def markdown(records: Sequence[Record], *, title: str | None = None) -> str:
@@ -27,10 +27,10 @@ def markdown(records: Sequence[Record], *, title: str | None = None) -> str:
     return "\n\n".join([f"# {title or title_of(records)}", *blocks]).replace("\u202f", " ") + "\n"
 
 
-def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def markdown_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     r"""Write a table.
 
-    >>> print(table(["a", "b"], [["1", "x|y"]]))
+    >>> print(markdown_table(["a", "b"], [["1", "x|y"]]))
     | a | b |
     | --- | --- |
     | 1 | x\|y |
@@ -40,7 +40,7 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def _summary(records: Sequence[Record]) -> list[str]:
-    view = summary.build(records)
+    view = summary.summary_part(records)
     if view is None:
         return []
     blocks = [view["headline"]]
@@ -49,12 +49,12 @@ def _summary(records: Sequence[Record]) -> list[str]:
     blocks += view["notes"]
     if view["rows"]:
         heads = ["", "this model", "95 % interval or unit", "undefended baseline"]
-        blocks.append(table(heads, view["rows"]))
+        blocks.append(markdown_table(heads, view["rows"]))
     return blocks
 
 
 def _comparison(records: Sequence[Record]) -> list[str]:
-    view = comparison.build(records)
+    view = comparison.comparison_part(records)
     if view is None:
         return []
     quantities = view["found"].quantities
@@ -62,11 +62,11 @@ def _comparison(records: Sequence[Record]) -> list[str]:
         [
             f"`{rule.text}`",
             times(rule.cost),
-            *(f"{percent(i.value)} ({percent_range(i)})" for i in (rule.accuracies[q] for q in quantities)),
+            *(f"{percentage(i.value)} ({percent_range(i)})" for i in (rule.accuracies[q] for q in quantities)),
         ]
         for rule in view["rules"]
     ]
-    return [view["sentence"], table(["rule", "cost", *quantities], rows)]
+    return [view["sentence"], markdown_table(["rule", "cost", *quantities], rows)]
 
 
 def _evaluation(found: EvaluationRecord | None) -> list[str]:
@@ -74,10 +74,13 @@ def _evaluation(found: EvaluationRecord | None) -> list[str]:
         return []
     blocks = []
     if loud := [check for check in found.checks if check.verdict in ("fail", "warn")]:
-        blocks.append(table(["check", "verdict", "what was found"], ([c.name, c.verdict, c.reason] for c in loud)))
+        blocks.append(
+            markdown_table(["check", "verdict", "what was found"], ([c.name, c.verdict, c.reason] for c in loud))
+        )
     rows = [
-        [a.name, a.threat, str(a.tried), str(a.broken), percent(a.accuracy), duration(a.seconds)] for a in found.attacks
+        [a.name, a.threat, str(a.tried), str(a.broken), percentage(a.accuracy), duration(a.seconds)]
+        for a in found.attacks
     ]
     if rows:
-        blocks.append(table(["attack", "threat", "tried on", "broke", "accuracy left", "took"], rows))
+        blocks.append(markdown_table(["attack", "threat", "tried on", "broke", "accuracy left", "took"], rows))
     return blocks

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from holomorph.records.base import Record
 from holomorph.records.evaluation import EvaluationRecord
 from holomorph.records.training import TrainRecord
-from holomorph.reporting.certified import beside, under
-from holomorph.reporting.markdown import table
+from holomorph.reporting.certified import matching_certificate, under
+from holomorph.reporting.markdown import markdown_table
 from holomorph.reporting.one_line import one_line
 from holomorph.reporting.parts.base import one
 from holomorph.reporting.render import title_of
-from holomorph.reporting.words import count, percent, percent_range, threat_name, threat_sentence
+from holomorph.reporting.words import counted, percent_range, percentage, threat_name, threat_sentence
 
 
 def model_card(records: Sequence[Record], file: str, *, samples: int, difference: float) -> str:
@@ -31,8 +31,8 @@ def model_card(records: Sequence[Record], file: str, *, samples: int, difference
     blocks = [f"# Model card: {title_of(records)}"]
     blocks += [one_line(records)] if found is not None else ["This model has not been attacked yet."]
     blocks.append(
-        f"`{file}` was read back after it was written. On {count(samples, 'sample')} its predictions are those of the "
-        f"trained model, and its logits differ by {difference:.1g} of the largest at most."
+        f"`{file}` was read back after it was written. On {counted(samples, 'sample')} its predictions are those of "
+        f"the trained model, and its logits differ by {difference:.1g} of the largest at most."
     )
     if found is not None:
         blocks += ["## Robustness", _accuracies(records, found)]
@@ -43,18 +43,18 @@ def model_card(records: Sequence[Record], file: str, *, samples: int, difference
 
 
 def _accuracies(records: Sequence[Record], found: EvaluationRecord) -> str:
-    proved = beside(records)
-    rows = [["unperturbed", f"{percent(found.clean)} ({percent_range(found.clean_interval)})", ""]]
+    proved = matching_certificate(records)
+    rows = [["unperturbed", f"{percentage(found.clean)} ({percent_range(found.clean_interval)})", ""]]
     for result in found.threats:
         part = under(proved, result)
-        attacked = f"{percent(result.robust)} ({percent_range(result.interval)})"
-        rows.append([threat_name(result.threat), attacked, "" if part is None else percent(part.proved)])
-    return table(["threat", "accuracy under attack", "proved"], rows)
+        attacked = f"{percentage(result.robust)} ({percent_range(result.interval)})"
+        rows.append([threat_name(result.threat), attacked, "" if part is None else percentage(part.proved)])
+    return markdown_table(["threat", "accuracy under attack", "proved"], rows)
 
 
 def _training(run: TrainRecord) -> str:
-    lines = [f"- Data: {run.data or 'given as arrays'}, {count(run.samples, 'sample')}."]
-    lines.append(f"- Rule: {run.rule}, {count(run.epochs, 'epoch')}, seed {run.seed}.")
+    lines = [f"- Data: {run.data or 'given as arrays'}, {counted(run.samples, 'sample')}."]
+    lines.append(f"- Rule: {run.rule}, {counted(run.epochs, 'epoch')}, seed {run.seed}.")
     if run.command:
         lines.append(f"- Command: `{run.command}`")
     return "\n".join(lines)

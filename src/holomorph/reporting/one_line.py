@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from holomorph.records.base import Interval, Record
 from holomorph.records.evaluation import EvaluationRecord
 from holomorph.records.training import TrainRecord
-from holomorph.reporting.certified import beside, under
+from holomorph.reporting.certified import matching_certificate, under
 from holomorph.reporting.parts.base import one
-from holomorph.reporting.words import count, percent, percent_range
+from holomorph.reporting.words import counted, percent_range, percentage
 
 
 def one_line(records: Sequence[Record]) -> str:
@@ -22,25 +22,25 @@ def one_line(records: Sequence[Record]) -> str:
         return ""
     name = f"{run.model} trained by {run.rule}" if run is not None else found.model
     parts = [f"clean {_accuracy(found.clean_interval)}"]
-    proved = beside(records)
+    proved = matching_certificate(records)
     for result in found.threats:
         part = under(proved, result)
-        below = "" if part is None else f", {percent(part.proved)} proved"
+        below = "" if part is None else f", {percentage(part.proved)} proved"
         parts.append(f"robust {_accuracy(result.interval)}{below} at {result.threat}")
     if len(found.threats) > 1:
         parts.append(f"robust {_accuracy(found.robust_interval)} at all of them")
     data = f" on {found.data}" if found.data else ""
     bound = "a quick look" if found.quick else "every attack's worst case"
-    line = f"{name}{data}: {', '.join(parts)} ({bound}, {count(found.samples, 'sample')}{_verdict(found)})."
+    line = f"{name}{data}: {', '.join(parts)} ({bound}, {counted(found.samples, 'sample')}{_verdict(found)})."
     return line.replace("\u202f", " ")
 
 
 def _accuracy(interval: Interval) -> str:
-    return f"{percent(interval.value)} [{percent_range(interval)}]"
+    return f"{percentage(interval.value)} [{percent_range(interval)}]"
 
 
 def _verdict(found: EvaluationRecord) -> str:
     if not found.checks:
         return ""
     failed = len(found.failed)
-    return f", {count(failed, 'check')} failed" if failed else ", no check failed"
+    return f", {counted(failed, 'check')} failed" if failed else ", no check failed"

@@ -9,23 +9,23 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from holomorph.records.base import Interval
-from holomorph.reporting.images import BASELINE, INK, MODEL, QUIET, Picture, canvas
-from holomorph.reporting.words import in_plot, norm_name, percent, size
+from holomorph.reporting.images import BASELINE_COLOUR, INK, MODEL_COLOUR, QUIET, Picture, canvas
+from holomorph.reporting.words import in_plot, norm_name, percentage, size
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from holomorph.records.evaluation import Curve
+    from holomorph.records.evaluation import AccuracyCurve
     from holomorph.threats import ThreatModel
 
 #: Names of the two models in every legend.
 ROLES = ("this model", "undefended baseline")
-_COLOURS = dict(zip(ROLES, (MODEL, BASELINE), strict=True))
+_COLOURS = dict(zip(ROLES, (MODEL_COLOUR, BASELINE_COLOUR), strict=True))
 _DASHES = dict(zip(ROLES, ("-", (0, (4, 2))), strict=True))
 
 
 def accuracy_against_eps(
-    curves: Mapping[str, Curve],
+    curves: Mapping[str, AccuracyCurve],
     marks: Mapping[str, Sequence[tuple[ThreatModel, Interval]]],
     norm: str,
     proved: Sequence[float] = (),
@@ -40,8 +40,8 @@ def accuracy_against_eps(
             axes.plot(curve.eps, curve.accuracy, color=_COLOURS[role], linestyle=_DASHES[role], label=role)
         if proved:
             model = curves[ROLES[0]]
-            axes.fill_between(model.eps, proved, model.accuracy, color=MODEL, alpha=0.15, linewidth=0)
-            axes.plot(model.eps, proved, color=MODEL, linewidth=1, label="proved")
+            axes.fill_between(model.eps, proved, model.accuracy, color=MODEL_COLOUR, alpha=0.15, linewidth=0)
+            axes.plot(model.eps, proved, color=MODEL_COLOUR, linewidth=1, label="proved")
         for role, points in marks.items():
             for threat, interval in points:
                 reach = [[interval.value - interval.low], [interval.high - interval.value]]
@@ -54,7 +54,7 @@ def accuracy_against_eps(
         _percent_axis(axes)
         axes.legend(loc="best")
         alt = "Accuracy against the size of the perturbation. " + " ".join(
-            f"{role}: {percent(interval.value)} at {size(threat.radius, threat)}."
+            f"{role}: {percentage(interval.value)} at {size(threat.radius, threat)}."
             for role, points in marks.items()
             for threat, interval in points
         )
@@ -148,7 +148,7 @@ def _went(values: Sequence[float | None], *, share: bool) -> str:
     known = [v for v in values if v is not None]
     if len(known) < 2:
         return ""
-    first, last = (percent(v) if share else f"{v:.3g}" for v in (known[0], known[-1]))
+    first, last = (percentage(v) if share else f"{v:.3g}" for v in (known[0], known[-1]))
     verb = "It stayed at" if first == last else f"It {'rose' if known[-1] > known[0] else 'fell'} from {first} to"
     return f"{verb} {last}."
 
@@ -158,8 +158,8 @@ def class_bars(names: Sequence[str], clean: Sequence[float], robust: Sequence[fl
     with canvas(height=2.7) as plot:
         axes = plot.axes
         places = range(len(names))
-        axes.bar(places, clean, color=MODEL, alpha=0.28, label="clean")
-        axes.bar(places, robust, color=MODEL, label="robust")
+        axes.bar(places, clean, color=MODEL_COLOUR, alpha=0.28, label="clean")
+        axes.bar(places, robust, color=MODEL_COLOUR, label="robust")
         tilted = max(map(len, names)) * len(names) > 48  # letters that would overlap
         axes.set_xticks(
             places, [in_plot(n) for n in names], rotation=40 if tilted else 0, ha="right" if tilted else "center"
@@ -169,11 +169,11 @@ def class_bars(names: Sequence[str], clean: Sequence[float], robust: Sequence[fl
         _percent_axis(axes)
         plot.figure.legend(loc="outside upper right", ncols=2)
         worst = int(np.argmin(robust))
-        said = f"The weakest class is {names[worst]}: {percent(robust[worst])} robust."
+        said = f"The weakest class is {names[worst]}: {percentage(robust[worst])} robust."
         return plot.picture(f"Clean and robust accuracy of each class. {said}", said)
 
 
-def curve_end(curves: Sequence[Curve], threats: Sequence[ThreatModel]) -> float:
+def curve_end(curves: Sequence[AccuracyCurve], threats: Sequence[ThreatModel]) -> float:
     """Where the last curve has fallen, or ends; a little beyond the largest threat at least."""
     fallen = [next((e for e, a in zip(c.eps, c.accuracy, strict=True) if a <= 0), c.eps[-1]) for c in curves]
     return max([*fallen, *(1.2 * threat.radius for threat in threats)])

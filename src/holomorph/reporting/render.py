@@ -17,7 +17,7 @@ from holomorph.records.training import TrainRecord
 from holomorph.reporting import words
 from holomorph.reporting.parts import PARTS
 from holomorph.reporting.parts.base import one
-from holomorph.reporting.words import count
+from holomorph.reporting.words import counted
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -80,7 +80,7 @@ def title_of(records: Sequence[Record]) -> str:
     if found is not None:
         return f"{found.model}{_on(found.data)}"
     if rules is not None:
-        return f"{count(len(rules.rules), 'learning rule')} compared: {rules.model}{_on(rules.data)}"
+        return f"{counted(len(rules.rules), 'learning rule')} compared: {rules.model}{_on(rules.data)}"
     return "Report"
 
 
@@ -100,10 +100,10 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        count=words.count,
+        count=words.counted,
         duration=words.duration,
         listed=words.listed,
-        percent=words.percent,
+        percent=words.percentage,
         percent_range=words.percent_range,
         times=words.times,
     )

@@ -11,10 +11,10 @@ _THIN = "\u202f"  # a narrow space at which no line breaks
 _NORMS = {"inf": "l∞", "2": "l₂", "1": "l₁"}
 
 
-def percent(share: float | None, digits: int = 1) -> str:
+def percentage(share: float | None, digits: int = 1) -> str:
     """Write a share as percent.
 
-    >>> print(percent(0.7825), percent(1.0), percent(None))
+    >>> print(percentage(0.7825), percentage(1.0), percentage(None))
     78.2\u202f% 100\u202f% –
     """
     if share is None:
@@ -28,7 +28,7 @@ def percent_range(interval: Interval) -> str:
     >>> print(percent_range(Interval(value=0.5, low=0.414, high=0.586)))
     41.4 to 58.6\u202f%
     """
-    return f"{100 * interval.low:.1f} to {percent(interval.high)}"
+    return f"{100 * interval.low:.1f} to {percentage(interval.high)}"
 
 
 def duration(seconds: float) -> str:
@@ -77,10 +77,10 @@ def setting(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def count(number: int, noun: str) -> str:
+def counted(number: int, noun: str) -> str:
     """Write a number with its noun in the right form.
 
-    >>> count(0, "sample"), count(1, "sample"), count(2000, "class")
+    >>> counted(0, "sample"), counted(1, "sample"), counted(2000, "class")
     ('no samples', '1 sample', '2,000 classes')
     """
     return f"{f'{number:,}' if number else 'no'} {noun}{'' if number == 1 else 'es' if noun.endswith('s') else 's'}"

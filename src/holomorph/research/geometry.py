@@ -16,14 +16,14 @@ _BISECTIONS = 6
 
 
 @dataclass(frozen=True)
-class Boundary:
+class PlanarBoundary:
     """Points of a decision boundary, (n, 2), with unit normals, (n, 2)."""
 
     points: Tensor
     normals: Tensor
 
 
-def decision_boundary(model: Differentiable, box: tuple[float, float], resolution: int = 160) -> Boundary:
+def decision_boundary(model: Differentiable, box: tuple[float, float], resolution: int = 160) -> PlanarBoundary:
     r"""Where the prediction changes, on the edges of a grid over box x box.
 
     On an edge between classes i and j a zero of $s_i - s_j$ is found by bisection and, within the last piece, linear
@@ -58,7 +58,7 @@ def decision_boundary(model: Differentiable, box: tuple[float, float], resolutio
     edges = edges[predictions[edges[:, 0]] != predictions[edges[:, 1]]]
     first, second = edges.unbind(1)
     if len(edges) == 0:
-        return Boundary(grid[first], grid[first])
+        return PlanarBoundary(grid[first], grid[first])
     rows, i, j = torch.arange(len(edges)), predictions[first], predictions[second]
 
     def lead(x: Tensor) -> Tensor:
@@ -70,7 +70,7 @@ def decision_boundary(model: Differentiable, box: tuple[float, float], resolutio
     at = model(points)
     (normals,) = torch.autograd.grad((at[rows, i] - at[rows, j]).sum(), points)
     length = normals.norm(dim=1, keepdim=True).clamp_min(1e-300)
-    return Boundary(points.detach(), normals / length)
+    return PlanarBoundary(points.detach(), normals / length)
 
 
 def _zeros(lead: Callable[[Tensor], Tensor], low: Tensor, high: Tensor) -> Tensor:
@@ -91,7 +91,7 @@ def grid_points(box: tuple[float, float], resolution: int) -> Tensor:
     return torch.stack([across.flatten(), down.flatten()], 1)
 
 
-def crossing_angles(boundary: Boundary, curve: Tensor, tangent: Tensor, within: float = 0.3) -> Tensor:
+def crossing_angles(boundary: PlanarBoundary, curve: Tensor, tangent: Tensor, within: float = 0.3) -> Tensor:
     r"""Angles in degrees, 0 to 90, between a boundary and the curve that the data were drawn from.
 
     At each boundary point nearer to the curve than ``within``: the angle between the boundary's tangent and the
@@ -100,7 +100,7 @@ def crossing_angles(boundary: Boundary, curve: Tensor, tangent: Tensor, within: 
 
     Source: docs/mathematics.md, section 4.
 
-    >>> crossed = Boundary(torch.zeros(1, 2), torch.tensor([[1.0, 0.0]]))
+    >>> crossed = PlanarBoundary(torch.zeros(1, 2), torch.tensor([[1.0, 0.0]]))
     >>> crossing_angles(crossed, torch.zeros(1, 2), torch.tensor([[1.0, 0.0]])).tolist()
     [90.0]
     """

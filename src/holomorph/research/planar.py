@@ -43,7 +43,7 @@ class Planar:
         return int(self.y.max()) + 1
 
 
-Curve = Callable[..., Tensor]
+_Curve = Callable[..., Tensor]
 
 
 def _moons(t: Tensor, label: Tensor) -> Tensor:
@@ -83,7 +83,7 @@ def _line(t: Tensor, label: Tensor) -> Tensor:
     return torch.stack([along, 0.5 * (1.5 * along).sin()], -1)
 
 
-_SETS: dict[str, tuple[Curve, Curve, int, float]] = {  # where samples lie, what is drawn, classes, noise
+_SETS: dict[str, tuple[_Curve, _Curve, int, float]] = {  # where samples lie, what is drawn, classes, noise
     "moons": (_moons, _moons, 2, 0.1),
     "circles": (_circles, _circles, 2, 0.1),
     "blobs": (_blobs, _spokes, 3, 0.3),
@@ -91,7 +91,7 @@ _SETS: dict[str, tuple[Curve, Curve, int, float]] = {  # where samples lie, what
     "line": (_line, _line, 2, 0.1),
 }
 
-NAMES = tuple(_SETS)
+PLANAR_SETS = tuple(_SETS)
 
 
 def planar(name: str, samples: int = 200, *, noise: float | None = None, seed: int = 0) -> Planar:
@@ -115,7 +115,7 @@ def planar(name: str, samples: int = 200, *, noise: float | None = None, seed: i
     torch.Size([10, 2])
     """
     if name not in _SETS:
-        raise unknown_name("planar data set", name, NAMES)
+        raise unknown_name("planar data set", name, PLANAR_SETS)
     place, drawn, classes, usual = _SETS[name]
     if samples < classes:
         raise ConfigError(f"{name} has {classes} classes; ask for at least as many samples, not {samples}.")
@@ -128,7 +128,7 @@ def planar(name: str, samples: int = 200, *, noise: float | None = None, seed: i
     return Planar(name, x, y, curve, tangent, bounded=name == "circles")
 
 
-def _traced(curve: Curve, classes: int, points: int = 400) -> tuple[Tensor, Tensor]:
+def _traced(curve: _Curve, classes: int, points: int = 400) -> tuple[Tensor, Tensor]:
     t = torch.linspace(1e-3, 1, points, dtype=torch.float64)
     places, tangents = [], []
     for label in range(classes):

@@ -22,7 +22,7 @@ from holomorph.rules.pgd import PGD
 from holomorph.rules.plain import Plain
 from holomorph.rules.prior_guided import PriorGuided
 from holomorph.rules.qub import QUB
-from holomorph.rules.registry import DEFAULT, RULES, as_rule, build, parse
+from holomorph.rules.registry import DEFAULT, RULES, as_rule, build_rule, parse
 from holomorph.rules.trades import TRADES
 from holomorph.rules.weakly_harmonic import WeaklyHarmonic
 
@@ -57,6 +57,6 @@ __all__ = [
     "Sum",
     "WeaklyHarmonic",
     "as_rule",
-    "build",
+    "build_rule",
     "parse",
 ]

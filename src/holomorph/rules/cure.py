@@ -7,7 +7,7 @@ from dataclasses import KW_ONLY, dataclass
 from torch import Tensor, nn
 
 from holomorph.calculus.norms import dual_direction
-from holomorph.calculus.risk_gradient import input_gradient
+from holomorph.calculus.risk_gradient import gradient_of_risk
 from holomorph.rules.base import Cost, Rule
 from holomorph.rules.gradients import require_double_backward
 from holomorph.rules.passes import Passes
@@ -64,10 +64,10 @@ class CURE(Rule):
         require_double_backward(model)
         x = x.detach().requires_grad_()
         risk = self.risk(passes.first(x), y)
-        here = input_gradient(risk, x, graph=True)
+        here = gradient_of_risk(risk, x, graph=True)
         length = ramped(self.step, self.progress, self.ramp) * self.threat.radius
         moved = (x.detach() + length * dual_direction(here.detach(), self.threat.p)).requires_grad_()
-        there = input_gradient(self.risk(passes.again(moved), y), moved, graph=True)
+        there = gradient_of_risk(self.risk(passes.again(moved), y), moved, graph=True)
         curvature = (there - here).flatten(1).square().sum(1).mean()
         self.measured = {"curvature": curvature.detach()}
         return risk.mean() + self.weight * curvature

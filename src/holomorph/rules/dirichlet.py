@@ -13,7 +13,7 @@ from holomorph._utils.seeding import normal
 from holomorph.calculus.measures import Ball, Measure, Samples
 from holomorph.calculus.norms import dual_direction, dual_gain
 from holomorph.calculus.observables import SCALAR, observable
-from holomorph.calculus.risk_gradient import input_gradient
+from holomorph.calculus.risk_gradient import gradient_of_risk
 from holomorph.contract.model import evaluating, own
 from holomorph.errors import ConfigError, HolomorphWarning, known_name, unknown_name
 from holomorph.rules.base import Cost, Rule
@@ -168,7 +168,7 @@ class Dirichlet(Rule):
         else:
             columns = [g] if g.ndim == 1 else list(g.unbind(1))
         self._columns = len(columns)
-        gradients = [input_gradient(column, x, graph=True) for column in columns]
+        gradients = [gradient_of_risk(column, x, graph=True) for column in columns]
         gains = [dual_gain(gradient, x, self.threat, box_aware=self.box_aware) for gradient in gradients]
         if len(gains) == 1:
             return gains[0] ** self.power
@@ -191,7 +191,7 @@ class Dirichlet(Rule):
         try:
             require_double_backward(model)
             with evaluating(model):
-                gradient = input_gradient(self._observe(model(z), labels), z, graph=True)
+                gradient = gradient_of_risk(self._observe(model(z), labels), z, graph=True)
             torch.autograd.grad(gradient.square().sum(), [z, *parameters], allow_unused=True)
         except (RuntimeError, NotImplementedError, ConfigError) as error:
             reason = str(error).splitlines()[0]

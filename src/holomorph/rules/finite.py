@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from holomorph.calculus.ascent import ascend, direction
 from holomorph.calculus.measures import Ball, Measure
 from holomorph.calculus.norms import norm
-from holomorph.calculus.risk_gradient import input_gradient
+from holomorph.calculus.risk_gradient import gradient_of_risk
 from holomorph.contract.model import evaluating
 from holomorph.errors import ConfigError, unknown_name
 from holomorph.rules.base import Cost, Rule
@@ -167,7 +167,7 @@ class FiniteEnergy(Rule):
             logits = (model if self._cancels else passes.first)(near)
         here = self.risk(logits, y)
         if self._cancels:
-            gradient = input_gradient(here, near)
+            gradient = gradient_of_risk(here, near)
         else:
             gradient = passes.slope(near, here, lambda logits: self.risk(logits, y))
         near = near.detach()

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from holomorph.calculus.ascent import direction
 from holomorph.calculus.norms import random_in_ball
-from holomorph.calculus.risk_gradient import alignment, input_gradient
+from holomorph.calculus.risk_gradient import alignment, gradient_of_risk
 from holomorph.contract.model import evaluating
 from holomorph.errors import ConfigError
 from holomorph.rules.base import Cost, Rule
@@ -64,8 +64,8 @@ class GradAlign(Rule):
         near = x.detach() + random_in_ball(x, self.threat.p, self.threat.radius, self.generator)
         near = near.clamp(*self.threat.box).requires_grad_()
         with evaluating(model):  # both gradients of one function, without masks or statistics of their own
-            here = input_gradient(self.risk(model(x), y), x)
-            there = input_gradient(self.risk(model(near), y), near, graph=self.weight > 0)
+            here = gradient_of_risk(self.risk(model(x), y), x)
+            there = gradient_of_risk(self.risk(model(near), y), near, graph=self.weight > 0)
         x = x.detach()
         moved = (x + self.threat.radius * direction(here, x, self.threat)).clamp(*self.threat.box)
         risk = self.risk(model(moved), y).mean()

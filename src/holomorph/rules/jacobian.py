@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from holomorph._utils.seeding import normal
-from holomorph.calculus.risk_gradient import input_gradient
+from holomorph.calculus.risk_gradient import gradient_of_risk
 from holomorph.rules.base import Cost, Rule
 from holomorph.rules.gradients import require_double_backward
 from holomorph.threats import ThreatModel
@@ -66,7 +66,7 @@ class JacobianPenalty(Rule):
         for _ in range(self.projections):
             v = normal(logits.shape, logits, self.generator)
             v = v / v.norm(dim=1, keepdim=True)
-            row = input_gradient((logits * v).sum(1), x, graph=True)
+            row = gradient_of_risk((logits * v).sum(1), x, graph=True)
             square = square + logits.shape[1] * row.flatten(1).square().sum(1).mean() / self.projections
         self.measured = {"jacobian": square.detach()}
         return risk + self.weight / 2 * square

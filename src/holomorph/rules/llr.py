@@ -7,7 +7,7 @@ from dataclasses import KW_ONLY, dataclass
 from torch import Tensor, nn
 
 from holomorph.calculus.ascent import maximise
-from holomorph.calculus.risk_gradient import input_gradient
+from holomorph.calculus.risk_gradient import gradient_of_risk
 from holomorph.contract.model import evaluating
 from holomorph.rules.base import Cost, Rule
 from holomorph.rules.gradients import require_double_backward
@@ -65,7 +65,7 @@ class LLR(Rule):
         with evaluating(model):
             x = x.detach().requires_grad_()
             here = self.risk(model(x), y)
-            gradient = input_gradient(here, x)
+            gradient = gradient_of_risk(here, x)
             here, x = here.detach(), x.detach()
 
             def departure(z: Tensor) -> Tensor:
@@ -82,7 +82,7 @@ class LLR(Rule):
         delta = self.perturbation(model, x, y)
         x = x.detach().requires_grad_()
         risk = self.risk(passes.first(x), y)
-        rise = _inner(delta, input_gradient(risk, x, graph=True))
+        rise = _inner(delta, gradient_of_risk(risk, x, graph=True))
         departure = (self.risk(passes.again(x.detach() + delta), y) - risk - rise).abs()
         self.measured = {"departure": departure.detach().mean()}
         return (risk + self.weight * departure + self.slope * rise.abs()).mean()

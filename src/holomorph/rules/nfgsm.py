@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from holomorph.calculus.ascent import direction
 from holomorph.calculus.norms import random_in_ball
-from holomorph.calculus.risk_gradient import input_gradient
+from holomorph.calculus.risk_gradient import gradient_of_risk
 from holomorph.contract.model import evaluating
 from holomorph.rules.base import Cost, Rule
 from holomorph.threats import ThreatModel
@@ -55,7 +55,7 @@ class NFGSM(Rule):
         noisy = x.detach() + random_in_ball(x, self.threat.p, self.noise * eps, self.generator)
         noisy = noisy.clamp(*self.threat.box).requires_grad_()
         with evaluating(model):
-            gradient = input_gradient(self.risk(model(noisy), y), noisy)
+            gradient = gradient_of_risk(self.risk(model(noisy), y), noisy)
         noisy = noisy.detach()
         return (noisy + eps * direction(gradient, noisy, self.threat)).clamp(*self.threat.box)
 

@@ -13,7 +13,7 @@ from torch.overrides import TorchFunctionMode
 
 from holomorph._utils.seeding import random_states, replaying
 from holomorph.calculus.elementary import NormCall
-from holomorph.calculus.risk_gradient import input_gradient
+from holomorph.calculus.risk_gradient import gradient_of_risk
 from holomorph.contract.compiled import compiled_parts, is_compiled
 
 _Statistics = tuple[Tensor, Tensor]
@@ -83,9 +83,9 @@ class Passes:
         there the gradient is taken in a further pass through the same function.
         """
         if not is_compiled(self.model):
-            return input_gradient(value, x, keep=True)
+            return gradient_of_risk(value, x, keep=True)
         leaf = x.detach().requires_grad_()
-        return input_gradient(objective(self.again(leaf)), leaf)
+        return gradient_of_risk(objective(self.again(leaf)), leaf)
 
     def _remember(self, given: NormCall) -> Tensor:
         if not given.training:

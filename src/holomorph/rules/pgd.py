@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from holomorph.calculus.ascent import direction, maximise
 from holomorph.calculus.norms import random_in_ball
-from holomorph.calculus.risk_gradient import input_gradient
+from holomorph.calculus.risk_gradient import gradient_of_risk
 from holomorph.contract.model import evaluating
 from holomorph.errors import ConfigError
 from holomorph.rules.base import Cost, Rule
@@ -93,7 +93,7 @@ class PGD(Rule):
         for _ in range(self.steps):
             points = z[on].requires_grad_()
             logits = model(points)
-            gradient = input_gradient(self.risk(logits, y[on]), points)
+            gradient = gradient_of_risk(self.risk(logits, y[on]), points)
             left[on] -= (logits.argmax(1) != labels[on]).long()
             goes = left[on] >= 0
             self.taken, on = self.taken + len(on) / len(x), on[goes]

@@ -37,39 +37,15 @@ from holomorph.rules.trades import TRADES
 from holomorph.rules.weakly_harmonic import WeaklyHarmonic
 from holomorph.threats import ThreatModel
 
-#: The learning rules of the analytic framework.
-OURS: tuple[type[Rule], ...] = (
-    Dirichlet,
-    FiniteEnergy,
-    Harmonic,
-    WeaklyHarmonic,
-    Hardy,
-    Certified,
-)
+#: Rules for any classifier: those of the analytic framework, then what a user would pick instead.
+RULES: dict[str, type[Rule]] = {rule.name: rule for rule in (
+    Dirichlet, FiniteEnergy, Harmonic, WeaklyHarmonic, Hardy, Certified,
+    Plain, GaussianNoise, PGD, TRADES, AWP, NFGSM, QUB, PriorGuided, FreeAT, GradAlign, CURE, LLR, JacobianPenalty,
+)}  # fmt: skip
 
-#: The rule of the commands and of ``RobustClassifier`` when none is named: the cheapest of ours
+#: The rule of the commands and of ``RobustClassifier`` when none is named: the cheapest of the framework's
 #: (studies/energy says how robust).
 DEFAULT = FiniteEnergy.name
-
-#: What a user would pick instead.
-RIVALS: tuple[type[Rule], ...] = (
-    Plain,
-    GaussianNoise,
-    PGD,
-    TRADES,
-    AWP,
-    NFGSM,
-    QUB,
-    PriorGuided,
-    FreeAT,
-    GradAlign,
-    CURE,
-    LLR,
-    JacobianPenalty,
-)
-
-#: Rules for any classifier.
-RULES: dict[str, type[Rule]] = {rule.name: rule for rule in OURS + RIVALS}
 
 #: Rules for networks that show a complex hypothesis (``holomorph.nn.networks``).
 COMPLEX: dict[str, type[Rule]] = {rule.name: rule for rule in (Holomorphic, MaximumMargin, CauchyRiemann)}
@@ -94,7 +70,7 @@ _TYPES: dict[Any, tuple[type[Any], str]] = {
 MEASURES: dict[str, type[Any]] = {"samples": Samples, "ball": Ball, "ascent": Ascent}
 
 
-def build(name: str, threat: ThreatModel, **settings: Any) -> Rule:
+def build_rule(name: str, threat: ThreatModel, **settings: Any) -> Rule:
     """Make the rule of this name; every default needs the threat only.
 
     Raises
@@ -102,7 +78,7 @@ def build(name: str, threat: ThreatModel, **settings: Any) -> Rule:
     ConfigError
         For an unknown rule or setting, with the nearest known names, and for a value of another type or out of range.
 
-    >>> build("dirichlet", ThreatModel("inf", 0.1), weight=2.0).weight
+    >>> build_rule("dirichlet", ThreatModel("inf", 0.1), weight=2.0).weight
     2.0
     """
     name = known_name("rule", name, _ALL)
@@ -195,7 +171,7 @@ def _rule(node: ast.expr, threat: ThreatModel, defaults: dict[str, Any]) -> Rule
     if node.args:
         raise _UnreadableError
     rule = _ALL.get(name)
-    return build(name, threat, **{**(_shared(rule, defaults) if rule else {}), **settings})
+    return build_rule(name, threat, **{**(_shared(rule, defaults) if rule else {}), **settings})
 
 
 def _settings(call: ast.Call, threat: ThreatModel) -> dict[str, Any]:

@@ -60,7 +60,7 @@ class TorchClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
             return torch.cat([self.model_(part) for part in torch.split(x, 1024)]).numpy()
 
 
-def train(
+def train_in_double(
     model: nn.Module, x: Tensor, labels: Tensor, rule: Rule, *, epochs: int, batch_size: int, lr: float, seed: int
 ) -> TrainRecord:
     """Train in float64; the model ends in evaluation mode on the CPU."""

@@ -17,13 +17,13 @@ from holomorph.contract import gradients
 from holomorph.errors import ConfigError, unknown_name
 from holomorph.exact import FockKernel, PolynomialHolomorphic
 from holomorph.exact.classifier import ExactClassifier
-from holomorph.exact.fock import Loss
+from holomorph.exact.fock import FockLoss
 from holomorph.nn.classifiers import Normalise
 from holomorph.nn.embedding import embedding as make_embedding
 from holomorph.nn.networks import HolomorphicMLP
 from holomorph.nn.readout import CodeReadout, make_codes
 from holomorph.rules.holomorphic import Holomorphic
-from holomorph.sklearn.common import TorchClassifier, learned_threat, train
+from holomorph.sklearn.common import TorchClassifier, learned_threat, train_in_double
 
 SOLVERS = ("fock", "polynomial", "network")
 
@@ -99,7 +99,7 @@ class HolomorphicClassifier(TorchClassifier):
         weight: float = 1.0,
         ridge: float = 1e-4,
         scale: float = 1.0,
-        loss: Loss = "squared",
+        loss: FockLoss = "squared",
         relative: float = False,
         landmarks: int | None = None,
         degree: int = 3,
@@ -192,7 +192,9 @@ class HolomorphicClassifier(TorchClassifier):
         if self.eps is None:
             rule.measure = Samples()
         inputs = (x - centre) / size
-        train(network, inputs, labels, rule, epochs=self.epochs, batch_size=self.batch_size, lr=self.lr, seed=seed)
+        train_in_double(
+            network, inputs, labels, rule, epochs=self.epochs, batch_size=self.batch_size, lr=self.lr, seed=seed
+        )
         return nn.Sequential(Normalise(centre.tolist(), size, dtype=torch.float64), network).double().eval()
 
     def certified_radius(self, X: Any, norm: float | str = 2) -> np.ndarray:

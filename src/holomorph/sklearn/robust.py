@@ -12,7 +12,7 @@ from holomorph.contract import check_batch, gradients
 from holomorph.errors import unknown_name
 from holomorph.nn.classifiers import MLP, Normalise
 from holomorph.rules import parse
-from holomorph.sklearn.common import TorchClassifier, learned_threat, train
+from holomorph.sklearn.common import TorchClassifier, learned_threat, train_in_double
 from holomorph.threats import ThreatModel
 from holomorph.threats.features import Features
 
@@ -115,7 +115,7 @@ class RobustClassifier(TorchClassifier):
             box, trained = (float(walls.min()), float(walls.max())), network
         self.threat_: ThreatModel = learned_threat(inputs, self.norm, self.eps, box)
         rule = parse(self.rule, self.threat_, seed=seed_for(seed, "rule"))
-        self.record_ = train(
+        self.record_ = train_in_double(
             trained, inputs, labels, rule, epochs=self.epochs, batch_size=self.batch_size, lr=self.lr, seed=seed
         )
         self.model_ = nn.Sequential(first, network).eval()

@@ -153,7 +153,7 @@ def make_batches(
     return batches
 
 
-def count_classes(train: Training, batches: Batches) -> int:
+def training_classes(train: Training, batches: Batches) -> int:
     """How many outputs the training labels ask for: all labels that are known, not those of the first samples."""
     if isinstance(train, Splits):
         return train.classes

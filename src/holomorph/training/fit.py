@@ -26,7 +26,7 @@ from holomorph.records.training import Epoch, TrainRecord
 from holomorph.rules import Rule, as_rule
 from holomorph.threats import ThreatModel
 from holomorph.training import checkpoint
-from holomorph.training.batches import Training, count_classes, make_batches
+from holomorph.training.batches import Training, make_batches, training_classes
 from holomorph.training.devices import one_device
 from holomorph.training.folder import check_same, holding, noted
 from holomorph.training.guard import make_guard
@@ -161,7 +161,7 @@ def fit(
     x, y = batches.first()
     if rule.defends_against is not None:
         check_batch(x, y, box=rule.defends_against.box)
-    classes = count_classes(train, batches)
+    classes = training_classes(train, batches)
     check_model(model.to(x.device), x, classes, batch_size=batch_size)
     if isinstance(train, Splits) and validation is None:
         validation = train.part("val")
@@ -176,7 +176,7 @@ def fit(
         loop.guard = make_guard(rule, watched, restore=guard, device=fabric.device)
         loop.pause = Pause(fabric, steps=checkpoint_steps, minutes=checkpoint_minutes, listen=folder is not None)
         with training_modes(model), loop.pause, naming_the_lost(fabric):
-            run(loop, validation, folder)
+            run_loop(loop, validation, folder)
         rule.settle()
         record = _record(loop, train, started, loop.finish())
         if folder is not None and writes:
@@ -185,7 +185,7 @@ def fit(
     return record
 
 
-def run(loop: Loop, validation: Validation | None, folder: Path | None) -> None:
+def run_loop(loop: Loop, validation: Validation | None, folder: Path | None) -> None:
     """Bring a loop to its last epoch, from its newest checkpoint if there is one."""
     if loop.folder is not None:
         check_same_run(loop)

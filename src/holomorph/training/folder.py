@@ -16,7 +16,7 @@ from torch import nn
 from holomorph._utils.io import is_ours, read_json, sweep
 from holomorph._utils.output import locked, remove_own
 from holomorph._utils.seeding import seed_for
-from holomorph.data import Splits, load
+from holomorph.data import Splits, load_data
 from holomorph.errors import CheckpointError, ConfigError, DataError
 from holomorph.nn import classifiers, foreign
 from holomorph.records.base import Record
@@ -79,7 +79,7 @@ class RunConfig(Record):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed_for(self.seed, "model"))
             follow = False if weights_follow else None
-            return classifiers.build(
+            return classifiers.build_classifier(
                 self.model, self.shape, self.classes, activation=self.activation, pretrained=follow
             )
 
@@ -89,7 +89,7 @@ class RunConfig(Record):
 
     def load_data(self) -> Splits:
         """Load the data set."""
-        return load(self.data, data_dir=self.data_dir, box=self.threat.box)
+        return load_data(self.data, data_dir=self.data_dir, box=self.threat.box)
 
 
 @dataclass(frozen=True)

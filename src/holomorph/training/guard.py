@@ -13,7 +13,7 @@ from holomorph._utils.seeding import generator
 from holomorph.calculus.ascent import maximise
 from holomorph.calculus.norms import norm, random_in_ball
 from holomorph.calculus.observables import loss
-from holomorph.calculus.risk_gradient import alignment, input_gradient
+from holomorph.calculus.risk_gradient import alignment, gradient_of_risk
 from holomorph.contract.classifier import margin
 from holomorph.contract.model import Guest, evaluating
 from holomorph.errors import HolomorphWarning
@@ -22,7 +22,7 @@ from holomorph.rules import Rule
 from holomorph.threats import ThreatModel
 
 #: Samples looked at after each epoch, and the steps of the ascent that tries to break them.
-SAMPLES, STEPS = 256, 10
+_SAMPLES, _STEPS = 256, 10
 
 #: How often the weight may be doubled before the run goes on without.
 DOUBLINGS = 3
@@ -81,9 +81,11 @@ class Guard:
         u = random_in_ball(x, threat.p, threat.radius, generator(0, "guard"))
         near = (x.detach() + u).clamp(*threat.box).requires_grad_()
         gap = margin(model(x), self.y)
-        slope = norm(input_gradient(gap, x), threat.q)
-        here = input_gradient(loss(model(x), self.y), x)  # a pass of its own: compiled code allows one derivative each
-        there = input_gradient(loss(model(near), self.y), near)
+        slope = norm(gradient_of_risk(gap, x), threat.q)
+        here = gradient_of_risk(
+            loss(model(x), self.y), x
+        )  # a pass of its own: compiled code allows one derivative each
+        there = gradient_of_risk(loss(model(near), self.y), near)
         found = {"gradient_energy": (threat.radius * norm(here, threat.q)).square().mean().item()}
         if bool(((here != 0) & (there != 0)).any()):
             found["alignment"] = alignment(here, there).item()
@@ -95,7 +97,7 @@ class Guard:
         with torch.no_grad():
             predictions = model(self.x).argmax(1)
         moved = maximise(
-            lambda z: loss(model(z), self.y), self.x.detach(), self.threat, generator(1, "guard"), steps=STEPS
+            lambda z: loss(model(z), self.y), self.x.detach(), self.threat, generator(1, "guard"), steps=_STEPS
         )
         with torch.no_grad():
             robust = (predictions == self.y) & (model(moved).argmax(1) == self.y)
@@ -185,6 +187,6 @@ def make_guard(rule: Rule, sample: tuple[Tensor, Tensor], *, restore: bool, devi
     if rule.defends_against is None:
         return None
     x, y = sample
-    chosen = torch.linspace(0, len(x) - 1, min(len(x), SAMPLES), device=x.device).long()
+    chosen = torch.linspace(0, len(x) - 1, min(len(x), _SAMPLES), device=x.device).long()
     labels = y[chosen] if y.ndim == 1 else y[chosen].argmax(1)
     return Guard(rule.defends_against, x[chosen].to(device), labels.to(device), restore)

@@ -13,10 +13,10 @@ from torch import nn
 
 from holomorph.cli import BAD_INPUT, DONE, _status
 from holomorph.contract import Guest
-from holomorph.data import Splits, load
+from holomorph.data import Splits, load_data
 from holomorph.errors import CheckpointError, ConfigError, DataError, MissingExtraError
 from holomorph.integrations.loading import load_model, load_weights
-from holomorph.nn.classifiers import build
+from holomorph.nn.classifiers import build_classifier
 from holomorph.nn.foreign import Preprocessed
 from holomorph.nn.foreign.preprocessing import Preprocessing
 from holomorph.records.evaluation import EvaluationRecord
@@ -54,12 +54,12 @@ def test_preprocessing_is_what_its_formula_says():
 
 
 def test_settings_of_a_factory_stand_in_its_name_or_as_arguments(mine, caplog):
-    named = build("mine_foreign:passed?mean=0.5&std=0.25&size=4", SHAPE, 2)
+    named = build_classifier("mine_foreign:passed?mean=0.5&std=0.25&size=4", SHAPE, 2)
     given = load_model("mine_foreign:passed", shape=SHAPE, classes=2, mean="0.5", std="0.25", size=4)
     assert named(IMAGES).shape == (2, 48)
     torch.testing.assert_close(named(IMAGES), given(IMAGES))
     with caplog.at_level(logging.WARNING, "holomorph"):
-        smooth = build("mine_foreign:make?activation=silu", SHAPE, 5)
+        smooth = build_classifier("mine_foreign:make?activation=silu", SHAPE, 5)
     assert isinstance(smooth[1], nn.SiLU)
     assert "1 ReLU of mine_foreign:make became silu" in caplog.text
     for text, words in (
@@ -68,7 +68,7 @@ def test_settings_of_a_factory_stand_in_its_name_or_as_arguments(mine, caplog):
         ("activation=gelu", "has no ReLU among its modules"),
     ):  # fmt: skip
         with pytest.raises(ConfigError, match=words):
-            build(f"mine_foreign:passed?{text}", SHAPE, 2)
+            build_classifier(f"mine_foreign:passed?{text}", SHAPE, 2)
 
 
 @pytest.mark.parametrize(("library", "extra"), [("timm", "timm"), ("torchvision", "torchvision")])
@@ -76,18 +76,18 @@ def test_the_absence_of_a_library_is_one_sentence(library, extra, monkeypatch, t
     monkeypatch.setitem(sys.modules, library, None)
     wanted = rf"needs the package {library}\. Install it with: pip install 'holomorph\[{extra}\]'"
     with pytest.raises(MissingExtraError, match=wanted):
-        build(f"{library}:resnet18", SHAPE, 2)
+        build_classifier(f"{library}:resnet18", SHAPE, 2)
     assert _status(["evaluate", f"{library}:resnet18", "--data", "digits", "--out", str(tmp_path)]) == BAD_INPUT
     assert f"holomorph[{extra}]" in capsys.readouterr().err
 
 
 def test_the_absence_of_transformers_is_one_sentence(monkeypatch, tmp_path):
     with pytest.raises(ConfigError, match="There is no model at"):
-        build(f"hf:{tmp_path}", SHAPE, 2)
+        build_classifier(f"hf:{tmp_path}", SHAPE, 2)
     (tmp_path / "config.json").write_text("{}")
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(MissingExtraError, match=r"holomorph\[huggingface\]"):
-        build(f"hf:{tmp_path}", SHAPE, 2)
+        build_classifier(f"hf:{tmp_path}", SHAPE, 2)
 
 
 def test_a_torch_program_is_read_trained_and_refused_when_damaged(tmp_path):
@@ -157,7 +157,7 @@ def test_images_of_one_class_first_can_be_trained_on(tmp_path):
     x, y = torch.randint(0, 256, (600, 4), dtype=torch.uint8), torch.arange(600) // 200
     record = fit(nn.Linear(4, 3), (x, y), Plain(), epochs=1, validation=(x[:9] / 255.0, torch.arange(9) % 3))
     assert record.samples == 600
-    sets = load(images(tmp_path / "a", ("a", "b", "c"), 20))
+    sets = load_data(images(tmp_path / "a", ("a", "b", "c"), 20))
     assert sets.y_test[:9].unique().numel() == 3
 
 
@@ -173,7 +173,7 @@ def test_timm_with_weights_of_a_wrapper_is_evaluated_from_an_empty_folder(tmp_pa
     model = load_model("timm:resnet10t", "w.pt", shape=SHAPE, classes=2)
     mean, std = (torch.tensor(net.pretrained_cfg[key]).reshape(3, 1, 1) for key in ("mean", "std"))
     torch.testing.assert_close(model(IMAGES), net.eval()((IMAGES - mean) / std))
-    again = build("timm:resnet10t", SHAPE, 2)
+    again = build_classifier("timm:resnet10t", SHAPE, 2)
     torch.save(model.state_dict(), "whole.pt")
     load_weights(again, "whole.pt")
     torch.testing.assert_close(again.eval()(IMAGES), model(IMAGES))
@@ -181,22 +181,22 @@ def test_timm_with_weights_of_a_wrapper_is_evaluated_from_an_empty_folder(tmp_pa
     options = ["--threat", "inf:8/255", "--quick", "--n", "4", "--quiet"]
     assert _status(["evaluate", "timm:resnet10t", "--weights", "w.pt", "--data", data, *options]) == DONE
     assert EvaluationRecord.load(tmp_path / "evaluation" / "evaluation.json").class_names == ("cat", "dog")
-    assert build("timm:resnet10t?activation=gelu", SHAPE, 2)(IMAGES).shape == (2, 2)
+    assert build_classifier("timm:resnet10t?activation=gelu", SHAPE, 2)(IMAGES).shape == (2, 2)
     with pytest.raises(ConfigError, match="timm:resnet1800 cannot be made"):
-        build("timm:resnet1800", SHAPE, 2)
+        build_classifier("timm:resnet1800", SHAPE, 2)
 
 
 @pytest.mark.slow
 def test_torchvision_models_bring_their_preprocessing():
     pytest.importorskip("torchvision")
-    model = build("torchvision:mobilenet_v3_small?pretrained=yes", SHAPE, 2, pretrained=False).eval()
+    model = build_classifier("torchvision:mobilenet_v3_small?pretrained=yes", SHAPE, 2, pretrained=False).eval()
     assert model.preprocessing.size == (224, 224)
     assert model.preprocessing.mean == (0.485, 0.456, 0.406)
     assert model(IMAGES).shape == (2, 1000)
     assert model.labels[0] == ("tench",)
-    assert build("torchvision:mobilenet_v3_small", SHAPE, 2)(IMAGES).shape == (2, 2)
+    assert build_classifier("torchvision:mobilenet_v3_small", SHAPE, 2)(IMAGES).shape == (2, 2)
     with pytest.raises(ConfigError, match="torchvision:mobil cannot be made"):
-        build("torchvision:mobil", SHAPE, 2)
+        build_classifier("torchvision:mobil", SHAPE, 2)
 
 
 @pytest.mark.slow
@@ -215,4 +215,4 @@ def test_a_saved_model_of_transformers_brings_weights_names_and_preprocessing(tm
     model = load_model(f"hf:{tmp_path}", shape=SHAPE, classes=3)
     assert model.labels == (("cat",), ("dog",), ("fox",))
     torch.testing.assert_close(Guest(model)(IMAGES), net((IMAGES - 0.5) / 0.5).logits)
-    assert Guest(build(f"hf:{tmp_path}", SHAPE, 2))(IMAGES).shape == (2, 2)
+    assert Guest(build_classifier(f"hf:{tmp_path}", SHAPE, 2))(IMAGES).shape == (2, 2)

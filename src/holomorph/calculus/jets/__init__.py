@@ -21,7 +21,7 @@ from holomorph.calculus.where import naming_the_module
 from holomorph.contract import Differentiable, check_batch
 from holomorph.errors import NotDifferentiableError
 
-__all__ = ["complex", "complexify", "dual", "push_forward", "second", "value_gradient_laplacian"]
+__all__ = ["analytic_extension", "complex", "dual", "push_forward", "second", "value_gradient_laplacian"]
 
 
 def dual(model: Differentiable, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
@@ -143,12 +143,12 @@ def complex(model: Differentiable, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor
     return result.value, result.imaginary
 
 
-def complexify(model: Differentiable) -> Differentiable:
+def analytic_extension(model: Differentiable) -> Differentiable:
     r"""The analytic extension of a real network as a function of complex tensors.
 
     Source: docs/mathematics.md, section 4.
 
-    >>> complexify(torch.exp)(torch.tensor([[1j * torch.pi]])).real
+    >>> analytic_extension(torch.exp)(torch.tensor([[1j * torch.pi]])).real
     tensor([[-1.]])
     """
 

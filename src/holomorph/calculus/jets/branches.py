@@ -118,16 +118,16 @@ def power(z: Tensor, exponent: Any) -> Tensor:
     return torch.pow(z, exponent) * torch.exp(2j * math.pi * count * exponent)
 
 
-def logsumexp(z: Tensor, dim: int, keepdim: bool = False) -> Tensor:
+def continued_logsumexp(z: Tensor, dim: int, keepdim: bool = False) -> Tensor:
     """log of the sum of exponentials."""
     top = z.real.amax(dim, keepdim=True).detach()
     total = log(torch.exp(z - top).sum(dim, keepdim=True)) + top
     return total if keepdim else total.squeeze(dim)
 
 
-def log_softmax(z: Tensor, dim: int, *_: Any, **__: Any) -> Tensor:
+def continued_log_softmax(z: Tensor, dim: int, *_: Any, **__: Any) -> Tensor:
     """Its arguments minus their logsumexp."""
-    return z - logsumexp(z, dim, keepdim=True)
+    return z - continued_logsumexp(z, dim, keepdim=True)
 
 
 def inside_unit_strip(function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:

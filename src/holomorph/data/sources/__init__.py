@@ -6,25 +6,25 @@ from pathlib import Path
 from urllib.parse import parse_qsl
 
 from holomorph.data.sources import cifar, digits, fashion, folders, npz, saved, tables
-from holomorph.data.sources.base import Asked, Box, Source
+from holomorph.data.sources.base import Box, DataRequest, Source
 from holomorph.data.splits import Splits
 from holomorph.errors import ConfigError, unknown_name
 
-#: Every source by name. A new one is a file with a function from :class:`Asked` to :class:`Splits`, and a line here.
+#: Every source by name. A new one is a file with a function from DataRequest to Splits, and a line here.
 SOURCES: dict[str, Source] = {
-    "digits": Source(digits.read),
-    "fashion-mnist": Source(fashion.read),
+    "digits": Source(digits.read_digits),
+    "fashion-mnist": Source(fashion.read_fashion_mnist),
     "cifar10": Source(cifar.CIFAR10.read),
     "cifar100": Source(cifar.CIFAR100.read),
-    "folder": Source(folders.read, takes_path=True, settings=("size", "flip")),
-    "npz": Source(npz.read, takes_path=True, settings=npz.SETTINGS),
-    "csv": Source(tables.read_csv, takes_path=True, settings=tables.SETTINGS),
-    "parquet": Source(tables.read_parquet, takes_path=True, settings=tables.SETTINGS),
-    "hf": Source(saved.read, takes_path=True, settings=saved.SETTINGS),
+    "folder": Source(folders.read_image_folder, takes_path=True, settings=("size", "flip")),
+    "npz": Source(npz.read_npz_data, takes_path=True, settings=npz.NPZ_SETTINGS),
+    "csv": Source(tables.read_csv, takes_path=True, settings=tables.TABLE_SETTINGS),
+    "parquet": Source(tables.read_parquet, takes_path=True, settings=tables.TABLE_SETTINGS),
+    "hf": Source(saved.read_saved, takes_path=True, settings=saved.SAVED_SETTINGS),
 }
 
 
-def load(name: str, *, data_dir: str | Path | None = None, box: Box | None = None) -> Splits:
+def load_data(name: str, *, data_dir: str | Path | None = None, box: Box | None = None) -> Splits:
     """Load a data set by name.
 
     ``digits``, ``fashion-mnist``, ``cifar10``, ``cifar100``, ``folder:PATH`` (a folder of images for each class),
@@ -49,14 +49,14 @@ def load(name: str, *, data_dir: str | Path | None = None, box: Box | None = Non
     MissingExtraError
         Where a format needs an optional package.
 
-    >>> load("digits").x_train.shape
+    >>> load_data("digits").x_train.shape
     torch.Size([1077, 1, 8, 8])
     """
     word, colon, rest = name.partition(":")
     if word not in SOURCES:
         raise unknown_name("data set", word, [key + ":PATH" * source.takes_path for key, source in SOURCES.items()])
     path, _, query = rest.partition("?") if colon else ("", "", "")
-    asked = Asked(name, Path(path) if path else None, Path(data_dir) if data_dir else None, box, _settings(query))
+    asked = DataRequest(name, Path(path) if path else None, Path(data_dir) if data_dir else None, box, _settings(query))
     SOURCES[word].check(asked, word)
     return SOURCES[word].read(asked)
 

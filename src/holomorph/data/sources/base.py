@@ -17,7 +17,7 @@ Box = tuple[float, float]
 
 
 @dataclass(frozen=True)
-class Asked:
+class DataRequest:
     """What the user asked for: ``NAME``, ``NAME:PATH`` or ``NAME:PATH?setting=value&setting=value``.
 
     Attributes
@@ -57,7 +57,7 @@ class Asked:
     def choice(self, setting: str, allowed: tuple[str, ...]) -> str:
         """A setting that is one of several words; the first one by default.
 
-        >>> Asked("csv:a.csv?missing=drop", settings={"missing": "drop"}).choice("missing", ("refuse", "drop"))
+        >>> DataRequest("csv:a.csv?missing=drop", settings={"missing": "drop"}).choice("missing", ("refuse", "drop"))
         'drop'
         """
         value = self.settings.get(setting, allowed[0])
@@ -80,11 +80,11 @@ class Source:
         Names that may stand after the question mark.
     """
 
-    read: Callable[[Asked], Splits]
+    read: Callable[[DataRequest], Splits]
     takes_path: bool = False
     settings: tuple[str, ...] = ()
 
-    def check(self, asked: Asked, name: str) -> None:
+    def check(self, asked: DataRequest, name: str) -> None:
         """Refuse a path or a setting that the source does not take.
 
         Raises

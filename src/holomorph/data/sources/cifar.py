@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from holomorph.data.sources import folders
-from holomorph.data.sources.base import Asked
+from holomorph.data.sources.base import DataRequest
 from holomorph.data.splits import Splits
 from holomorph.errors import DataError
 
@@ -48,13 +48,13 @@ class Cifar:
     labels: str
     names: tuple[str, str, str]
 
-    def read(self, asked: Asked) -> Splits:
+    def read(self, asked: DataRequest) -> Splits:
         """Find the data in the folder, in whichever form; the last 5,000 training images are for validation."""
         folder = asked.data_dir
         if folder is None or not folder.is_dir():
             raise DataError(f"The data set {asked.text!r} needs its folder. {self._ways()}")
         if (folder / "train").is_dir() and (folder / "test").is_dir():
-            return folders.read(Asked(asked.text, path=folder))
+            return folders.read_image_folder(DataRequest(asked.text, path=folder))
         for form in (f"{self.name}-batches-bin", f"{self.name}-binary"):
             if (inner := folder / form).is_dir():
                 return self._splits(asked, _Files(inner), binary=True)
@@ -75,7 +75,7 @@ class Cifar:
             "class-named folders of images."
         )
 
-    def _splits(self, asked: Asked, files: _Files, *, binary: bool) -> Splits:
+    def _splits(self, asked: DataRequest, files: _Files, *, binary: bool) -> Splits:
         read = self._binary if binary else self._python
         train, test = (_joined([read(files, name) for name in names]) for names in (self.train, self.test))
         kept = len(train[1]) - min(_VALIDATION, len(train[1]) // 10)

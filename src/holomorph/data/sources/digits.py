@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from holomorph.data.sources.base import Asked
+from holomorph.data.sources.base import DataRequest
 from holomorph.data.splits import Splits
 
 
-def read(asked: Asked) -> Splits:
+def read_digits(asked: DataRequest) -> Splits:
     """Split 60 / 20 / 20 by class, always the same way."""
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split

@@ -10,16 +10,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from holomorph.data.sources.base import Asked, images_of
+from holomorph.data.sources.base import DataRequest, images_of
 from holomorph.data.splits import Splits
 from holomorph.errors import DataError
 
 #: Where Debian's package dataset-fashion-mnist puts the IDX files.
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")
 
-FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+_FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 
-NAMES = ("T-shirt", "trousers", "pullover", "dress", "coat", "sandal", "shirt", "trainer", "bag", "ankle boot")
+_NAMES = ("T-shirt", "trousers", "pullover", "dress", "coat", "sandal", "shirt", "trainer", "bag", "ankle boot")
 
 _THREE_WAYS = (
     "Install Debian's package (apt-get install dataset-fashion-mnist), or give --data-dir FOLDER with the four "
@@ -27,17 +27,17 @@ _THREE_WAYS = (
 )
 
 
-def read(asked: Asked) -> Splits:
+def read_fashion_mnist(asked: DataRequest) -> Splits:
     """The last 5,000 training images are for validation."""
     folder = asked.data_dir or DEBIAN
-    if asked.data_dir is not None or all(_path(folder, name) for name in FILES):
-        x, y, x_test, y_test = (_read_idx(folder, name) for name in FILES)
+    if asked.data_dir is not None or all(_path(folder, name) for name in _FILES):
+        x, y, x_test, y_test = (_read_idx(folder, name) for name in _FILES)
     else:
         x, y, x_test, y_test = _from_openml()
     images, tests = (images_of(a.reshape(-1, 28, 28)) for a in (x, x_test))
     labels, test_labels = (torch.from_numpy(a.astype(np.int64)) for a in (y, y_test))
     training = (images[:-5000], labels[:-5000], images[-5000:], labels[-5000:])
-    return Splits(asked.text, *training, tests, test_labels, (0.0, 1.0), 10, NAMES)
+    return Splits(asked.text, *training, tests, test_labels, (0.0, 1.0), 10, _NAMES)
 
 
 def _path(folder: Path, name: str) -> Path | None:

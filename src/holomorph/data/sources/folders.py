@@ -9,19 +9,19 @@ import torch
 from numpy.typing import NDArray
 
 from holomorph.data.augmentation import CropFlip
-from holomorph.data.sources.base import Asked, divide, images_of
+from holomorph.data.sources.base import DataRequest, divide, images_of
 from holomorph.data.splits import Splits
 from holomorph.errors import ConfigError, DataError, MissingExtraError
 
 #: Endings of the files that are taken for images; others are passed over.
 ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
 
-PARTS = {"train": ("train", "training"), "val": ("val", "valid", "validation"), "test": ("test", "testing")}
+_PARTS = {"train": ("train", "training"), "val": ("val", "valid", "validation"), "test": ("test", "testing")}
 
 Images = tuple[NDArray[np.uint8], NDArray[np.int64]]
 
 
-def read(asked: Asked) -> Splits:
+def read_image_folder(asked: DataRequest) -> Splits:
     """Read ``train``, ``val`` and ``test`` with a folder for each class, or folders of classes that are split here.
 
     Without ``val`` a tenth of the training images is for validation, without ``test`` a fifth is for testing, each by
@@ -29,7 +29,7 @@ def read(asked: Asked) -> Splits:
     if all are. Training images are cropped and mirrored, unless ``flip=no``.
     """
     folder = asked.file()
-    parts = {part: found for part, words in PARTS.items() if (found := _subfolder(folder, words)) is not None}
+    parts = {part: found for part, words in _PARTS.items() if (found := _subfolder(folder, words)) is not None}
     names = class_names(parts.get("train") or next(iter(parts.values()), folder))
     size = _size(asked)
     if not parts:
@@ -42,7 +42,7 @@ def read(asked: Asked) -> Splits:
     return as_splits(asked, arrays, names, flip=asked.choice("flip", ("yes", "no")) == "yes")
 
 
-def as_splits(asked: Asked, arrays: dict[str, Images], names: tuple[str, ...], *, flip: bool = True) -> Splits:
+def as_splits(asked: DataRequest, arrays: dict[str, Images], names: tuple[str, ...], *, flip: bool = True) -> Splits:
     """Arrays of images by part as a data set; missing parts are empty."""
     parts = {part: (images_of(x), torch.from_numpy(y)) for part, (x, y) in arrays.items()}
     height = next(iter(parts.values()))[0].shape[2]
@@ -94,7 +94,7 @@ def _decoded(files: list[Path], size: int | None) -> NDArray[np.uint8]:
     return np.stack(loaded)
 
 
-def _size(asked: Asked) -> int | None:
+def _size(asked: DataRequest) -> int | None:
     text = asked.settings.get("size")
     if text is None:
         return None

@@ -10,16 +10,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from holomorph._utils.io import read_npz
-from holomorph.data.sources.base import Asked, divide
+from holomorph.data.sources.base import DataRequest, divide
 from holomorph.data.splits import Splits, count_classes
 from holomorph.errors import DataError
 
-SETTINGS = ("channels",)
+NPZ_SETTINGS = ("channels",)
 
 _PARTS = ("train", "val", "test")
 
 
-def read(asked: Asked) -> Splits:
+def read_npz_data(asked: DataRequest) -> Splits:
     """Arrays x_train, y_train, x_val, y_val, x_test, y_test: any of the three parts, and ``names`` of the classes.
 
     Images have their channels first, or with ``?channels=last`` last. Without a validation part a tenth of the training

@@ -7,16 +7,16 @@ from typing import Any
 import numpy as np
 
 from holomorph.data.sources import folders, tables
-from holomorph.data.sources.base import Asked, divide
+from holomorph.data.sources.base import DataRequest, divide
 from holomorph.data.splits import Splits
 from holomorph.errors import DataError, MissingExtraError
 
-SETTINGS = ("target", "categories", "missing", "flip")
+SAVED_SETTINGS = ("target", "categories", "missing", "flip")
 
 _PARTS = {"train": "train", "validation": "val", "val": "val", "test": "test"}
 
 
-def read(asked: Asked) -> Splits:
+def read_saved(asked: DataRequest) -> Splits:
     """Read what ``save_to_disk`` wrote: a data set, or a dictionary of splits named train, validation and test.
 
     With a column of images the samples are images and the settings those of ``folder``; else the rows are a table,
@@ -40,10 +40,10 @@ def read(asked: Asked) -> Splits:
     if images:
         return _images(asked, parts, images[0])
     frames = {part: _named(data, features) for part, data in parts.items()}
-    return tables.table(asked, frames)
+    return tables.splits_of_table(asked, frames)
 
 
-def _images(asked: Asked, parts: dict[str, Any], column: str) -> Splits:
+def _images(asked: DataRequest, parts: dict[str, Any], column: str) -> Splits:
     features = next(iter(parts.values())).features
     wanted = asked.settings.get("target")
     target = wanted or next((name for name, kind in features.items() if hasattr(kind, "names")), None)

@@ -9,30 +9,30 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from holomorph.data.sources.base import Asked, divide
+from holomorph.data.sources.base import DataRequest, divide
 from holomorph.data.splits import Splits
 from holomorph.errors import ConfigError, DataError, MissingExtraError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-SETTINGS = ("target", "categories", "missing")
+TABLE_SETTINGS = ("target", "categories", "missing")
 
 #: Names of the column of classes, where the user gives none.
 TARGETS = ("target", "label", "class", "y")
 
 
-def read_csv(asked: Asked) -> Splits:
-    """A csv file, or a folder with train.csv and, if they are there, val.csv and test.csv; see :func:`table`."""
-    return table(asked, _frames(asked, "csv"))
+def read_csv(asked: DataRequest) -> Splits:
+    """A csv file, or a folder with train.csv and, if there, val.csv and test.csv; see :func:`splits_of_table`."""
+    return splits_of_table(asked, _frames(asked, "csv"))
 
 
-def read_parquet(asked: Asked) -> Splits:
-    """A parquet file, or a folder with train.parquet and so on; see :func:`table`."""
-    return table(asked, _frames(asked, "parquet"))
+def read_parquet(asked: DataRequest) -> Splits:
+    """A parquet file, or a folder with train.parquet and so on; see :func:`splits_of_table`."""
+    return splits_of_table(asked, _frames(asked, "parquet"))
 
 
-def table(asked: Asked, frames: dict[str, pd.DataFrame]) -> Splits:
+def splits_of_table(asked: DataRequest, frames: dict[str, pd.DataFrame]) -> Splits:
     """Make a data set of data frames by part.
 
     Settings: ``target``, the column of classes, whose values in order are the class names; ``categories``,
@@ -59,7 +59,7 @@ def table(asked: Asked, frames: dict[str, pd.DataFrame]) -> Splits:
     return Splits.of(asked.text, parts, (0.0, 1.0), len(names), tuple(names.tolist()), features=columns)
 
 
-def _frames(asked: Asked, ending: str) -> dict[str, pd.DataFrame]:
+def _frames(asked: DataRequest, ending: str) -> dict[str, pd.DataFrame]:
     path = asked.file()
     try:
         import pandas as pd
@@ -90,7 +90,7 @@ def _file(folder: Path, part: str, ending: str) -> Path | None:
     return next((folder / name for name in names if (folder / name).is_file()), None)
 
 
-def _target(asked: Asked, frames: dict[str, pd.DataFrame]) -> str:
+def _target(asked: DataRequest, frames: dict[str, pd.DataFrame]) -> str:
     columns = [str(column) for column in next(iter(frames.values())).columns]
     wanted = asked.settings.get("target")
     found = wanted if wanted in columns else next((name for name in TARGETS if name in columns), None)

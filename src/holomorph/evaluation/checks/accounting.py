@@ -7,8 +7,9 @@ from typing import ClassVar
 import torch
 from torch import nn
 
+from holomorph._utils.interval import percent
 from holomorph.calculus.norms import norm
-from holomorph.evaluation.checks.base import Evidence, Finding, NotApplicableError, graded, percent
+from holomorph.evaluation.checks.base import Evidence, Finding, NotApplicableError, graded
 from holomorph.evaluation.results import SLACK
 from holomorph.threats.constraints import clip
 

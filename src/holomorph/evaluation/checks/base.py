@@ -14,7 +14,7 @@ from torch import Tensor
 from holomorph._utils import progress
 from holomorph._utils.memory import halving_with
 from holomorph._utils.seeding import generator
-from holomorph.attacks.pgd import Found, Loss, attack_ascent
+from holomorph.attacks.pgd import AttackLoss, PGDResult, attack_ascent
 from holomorph.calculus.norms import random_in_ball
 from holomorph.contract.classifier import Classifier
 from holomorph.errors import HolomorphError
@@ -23,7 +23,7 @@ from holomorph.records.evaluation import AttackResult, Check, Verdict
 from holomorph.threats import ThreatModel
 from holomorph.threats.constraints import movable
 
-log = logging.getLogger("holomorph")
+_log = logging.getLogger("holomorph")
 
 
 @dataclass
@@ -96,24 +96,24 @@ class Evidence:
         y: Tensor,
         *,
         steps: int,
-        loss: Loss = "cross-entropy",
+        loss: AttackLoss = "cross-entropy",
         threat: ThreatModel | None = None,
         start: Tensor | None = None,
-    ) -> Found:
+    ) -> PGDResult:
         """Attack with the ascent; a model without gradients has no such attack."""
         self.need_gradients()
 
-        def run(a: Tensor, b: Tensor, c: Tensor | None) -> Found:
+        def run(a: Tensor, b: Tensor, c: Tensor | None) -> PGDResult:
             few = max(3, round(self.found.pace * steps)) if steps > 1 else 1
             return attack_ascent(self.classifier, a, b, threat or self.threat, steps=few, loss=loss, start=c)
 
-        return halving_with(Found.joined, run, x, y, start)
+        return halving_with(PGDResult.joined, run, x, y, start)
 
     def noise(self, purpose: int, like: Tensor) -> Tensor:
         """One draw uniform in the threat's ball for each sample."""
         return movable(random_in_ball(like, self.threat.p, self.threat.radius, self.generator(purpose)), self.threat)
 
-    def account(self, name: str, rows: Tensor, run: Found) -> int:
+    def account(self, name: str, rows: Tensor, run: PGDResult) -> int:
         """Submit what an ascent inside the threat found; return how many samples it newly broke."""
         return self.results.submit(name, "white box", rows, run.proposal)
 
@@ -162,7 +162,7 @@ def run_checks(checks: Iterable[Checker], evidence: Evidence) -> tuple[Check, ..
         except NotApplicableError as error:
             finding = Finding("not run", None, f"Not run: {error}.")
         if finding.verdict == "fail":
-            log.warning("Check %d, %s, failed. %s", check.number, check.name, finding.reason)
+            _log.warning("Check %d, %s, failed. %s", check.number, check.name, finding.reason)
         done.append(
             Check(
                 number=check.number,
@@ -199,12 +199,3 @@ def _worst(check: Checker, evidence: Evidence) -> Finding:
 def graded(value: float, warn: float, fail: float) -> Verdict:
     """Pass up to ``warn``, fail above ``fail``, warn between them."""
     return "pass" if value <= warn else "warn" if value <= fail else "fail"
-
-
-def percent(share: float) -> str:
-    """A share in percent, for sentences.
-
-    >>> percent(0.125)
-    '12.5 %'
-    """
-    return f"{100 * share:.1f} %"

@@ -6,7 +6,8 @@ import sys
 from types import FrameType
 from typing import Any, ClassVar
 
-from holomorph.evaluation.checks.base import Evidence, Finding, NotApplicableError, graded, percent
+from holomorph._utils.interval import percent
+from holomorph.evaluation.checks.base import Evidence, Finding, NotApplicableError, graded
 
 
 class GradientAgainstDifferences:

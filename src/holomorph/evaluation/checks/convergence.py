@@ -6,11 +6,12 @@ from typing import ClassVar
 
 import torch
 
+from holomorph._utils.interval import percent
 from holomorph.calculus.norms import random_in_ball
-from holomorph.evaluation.checks.base import Evidence, Finding, NotApplicableError, graded, percent
+from holomorph.evaluation.checks.base import Evidence, Finding, NotApplicableError, graded
 
 #: A change of half a point counts as none, and so does a single sample.
-SLIGHT, LARGE = 0.005, 0.02
+_SLIGHT, _LARGE = 0.005, 0.02
 
 
 def _more(e: Evidence, name: str, newly: int, looked_at: int) -> Finding:
@@ -18,7 +19,7 @@ def _more(e: Evidence, name: str, newly: int, looked_at: int) -> Finding:
     share = newly / len(e.found.y)
     alone = 1 / len(e.found.y)
     return Finding(
-        graded(share, max(SLIGHT, alone), max(LARGE, alone)),
+        graded(share, max(_SLIGHT, alone), max(_LARGE, alone)),
         share,
         f"{name} breaks {newly} of {looked_at} survivors: robust accuracy falls by {100 * share:.2f} points.",
     )

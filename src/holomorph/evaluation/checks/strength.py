@@ -8,8 +8,9 @@ from typing import ClassVar
 
 import torch
 
+from holomorph._utils.interval import percent
 from holomorph.calculus.norms import random_in_ball
-from holomorph.evaluation.checks.base import Evidence, Finding, graded, percent
+from holomorph.evaluation.checks.base import Evidence, Finding, graded
 from holomorph.threats.constraints import into, resized
 
 

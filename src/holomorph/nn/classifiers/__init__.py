@@ -13,17 +13,27 @@ from holomorph.errors import ConfigError, unknown_name
 from holomorph.nn import foreign
 from holomorph.nn.classifiers.cnn import CNN
 from holomorph.nn.classifiers.mlp import MLP
-from holomorph.nn.classifiers.parts import ACTIVATIONS, Normalise, Sine
-from holomorph.nn.classifiers.parts import make_activation as activation
+from holomorph.nn.classifiers.parts import ACTIVATIONS, Normalise, Sine, make_activation
 from holomorph.nn.classifiers.resnet import ResNet
 from holomorph.nn.classifiers.vit import ViT
 
-__all__ = ["ACTIVATIONS", "CNN", "MLP", "MODELS", "Normalise", "ResNet", "Sine", "ViT", "activation", "build"]
+__all__ = [
+    "ACTIVATIONS",
+    "CNN",
+    "MLP",
+    "MODELS",
+    "Normalise",
+    "ResNet",
+    "Sine",
+    "ViT",
+    "build_classifier",
+    "make_activation",
+]
 
 MODELS: dict[str, Callable[..., nn.Module]] = {"mlp": MLP, "cnn": CNN, "resnet": ResNet, "vit": ViT}
 
 
-def build(
+def build_classifier(
     name: str,
     shape: Sequence[int],
     classes: int,
@@ -57,16 +67,16 @@ def build(
     ConfigError, CheckpointError, MissingExtraError
         For an unknown name or setting, a model that cannot be made, or a library that is missing.
 
-    >>> type(build("cnn", (1, 8, 8), 10, activation="silu")).__name__
+    >>> type(build_classifier("cnn", (1, 8, 8), 10, activation="silu")).__name__
     'CNN'
-    >>> build("mlp?width=8&depth=1", (4,), 2)[1]
+    >>> build_classifier("mlp?width=8&depth=1", (4,), 2)[1]
     Linear(in_features=4, out_features=8, bias=True)
     """
     word, _, query = name.partition("?")
     if foreign.is_foreign(name):
-        return foreign.build(word, shape, classes, {**_read(query), **settings}, pretrained)
+        return foreign.build_foreign(word, shape, classes, {**_read(query), **settings}, pretrained)
     if word not in MODELS:
-        raise unknown_name("model", word, [*MODELS, *foreign.written()])
+        raise unknown_name("model", word, [*MODELS, *foreign.foreign_names()])
     known = set(inspect.signature(MODELS[word]).parameters) - {"shape", "classes"}
     chosen = {"activation": activation, **settings, **_read(query)}
     for setting in chosen:

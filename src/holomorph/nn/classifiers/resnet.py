@@ -58,7 +58,7 @@ class ResNet(nn.Sequential):
     norm:
         ``"batch"``, ``"group"`` (8 channels a group), ``"layer"`` (all channels of a sample) or ``"none"``.
     activation:
-        A smooth one by name; see :func:`~holomorph.nn.classifiers.activation`.
+        A smooth one by name; see :func:`~holomorph.nn.classifiers.make_activation`.
 
     Source: He et al. 2016, "Identity mappings in deep residual networks".
 

@@ -65,7 +65,7 @@ class ViT(nn.Module):
     width, depth, heads:
         Numbers of a token, encoder layers, and heads of attention; heads divide the width.
     activation:
-        A smooth one by name; see :func:`~holomorph.nn.classifiers.activation`.
+        A smooth one by name; see :func:`~holomorph.nn.classifiers.make_activation`.
 
     Source: Dosovitskiy et al. 2021; Beyer et al. 2022, "Better plain ViT baselines", for the mean as read-out.
 

@@ -11,14 +11,18 @@ from torch import nn
 
 from holomorph.nn.factory import from_factory
 from holomorph.nn.foreign import programs, timm, torchvision, transformers
-from holomorph.nn.foreign.base import Asked, Made, Make
+from holomorph.nn.foreign.base import ForeignModel, Make, ModelRequest
 from holomorph.nn.foreign.preprocessing import Preprocessed, smoothed
-from holomorph.nn.foreign.settings import Settings
+from holomorph.nn.foreign.settings import ForeignSettings
 
-__all__ = ["FILES", "LIBRARIES", "Preprocessed", "build", "is_code", "is_foreign", "written"]
+__all__ = ["FILES", "LIBRARIES", "Preprocessed", "build_foreign", "foreign_names", "is_code", "is_foreign"]
 
-#: Libraries by prefix, ``timm:resnet18``. A new one is a file with a function from Asked to Made, and a line here.
-LIBRARIES: dict[str, Make] = {"timm": timm.make, "torchvision": torchvision.make, "hf": transformers.make}
+#: Libraries by prefix, ``timm:resnet18``. A new one: a file with a function of a ModelRequest, and a line here.
+LIBRARIES: dict[str, Make] = {
+    "timm": timm.timm_model,
+    "torchvision": torchvision.torchvision_model,
+    "hf": transformers.transformers_model,
+}
 
 #: Files by ending.
 FILES: dict[str, type[nn.Module]] = {".onnx": programs.OnnxModel, ".pt2": programs.TorchProgram}
@@ -43,34 +47,34 @@ def is_code(name: str) -> bool:
     return word.endswith(".pt2") or (":" in word and word.partition(":")[0] not in LIBRARIES)
 
 
-def written() -> list[str]:
+def foreign_names() -> list[str]:
     """How these models are written, for messages."""
     return [*(f"{key}:NAME" for key in LIBRARIES if key != "hf"), "hf:PATH", "package.module:factory",
             *(f"*{ending}" for ending in FILES)]  # fmt: skip
 
 
-def build(
+def build_foreign(
     name: str, shape: Sequence[int], classes: int, settings: dict[str, Any], pretrained: bool | None
 ) -> nn.Module:
-    """Make a model that is not built in, with its preprocessing; :func:`holomorph.nn.classifiers.build` says how.
+    """Make a model that is not built in, as :func:`holomorph.nn.classifiers.build_classifier` says; with preprocessing.
 
     Raises
     ------
     ConfigError, CheckpointError, MissingExtraError
         For a name or a setting that cannot be used, a file that cannot be read, or a library that is missing.
     """
-    asked = Settings.read(settings, name)
+    asked = ForeignSettings.read(settings, name)
     wanted = asked.pretrained if asked.pretrained is not None else bool(pretrained)
     prefix, _, rest = name.partition(":")
     if prefix in LIBRARIES:
         made = LIBRARIES[prefix](
-            Asked(rest, tuple(shape), asked.classes or classes, wanted, wanted and pretrained is not False,
+            ModelRequest(rest, tuple(shape), asked.classes or classes, wanted, wanted and pretrained is not False,
                   asked.classes is not None, asked.further)
         )  # fmt: skip
     elif (ending := Path(name).suffix) in FILES:
-        made = Made(FILES[ending](name))
+        made = ForeignModel(FILES[ending](name))
     else:
-        made = Made(from_factory(name, shape, asked.classes or classes))
+        made = ForeignModel(from_factory(name, shape, asked.classes or classes))
     if asked.activation:
         smoothed(made.model, asked.activation, name)
     plan = replace(made.preprocessing, **asked.preprocessing)

@@ -14,7 +14,7 @@ from holomorph.nn.foreign.preprocessing import NOTHING, Preprocessing
 
 
 @dataclass(frozen=True)
-class Asked:
+class ModelRequest:
     """A model of a library by its name.
 
     Attributes
@@ -43,7 +43,7 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Made:
+class ForeignModel:
     """A model, what is done to its inputs, and names of its outputs, several for each where there are synonyms."""
 
     model: nn.Module
@@ -51,7 +51,7 @@ class Made:
     labels: tuple[tuple[str, ...], ...] = ()
 
 
-Make = Callable[[Asked], Made]
+Make = Callable[[ModelRequest], ForeignModel]
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from torch.nn.functional import interpolate
 from holomorph.errors import ConfigError
 from holomorph.nn.classifiers.parts import make_activation
 
-log = logging.getLogger("holomorph")
+_log = logging.getLogger("holomorph")
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class Preprocessed(nn.Module):
             values = torch.tensor(getattr(preprocessing, part)).reshape(1, -1, 1, 1)
             self.register_buffer(part, values, persistent=False)
         if not preprocessing.does_nothing:
-            log.info("%s takes images %s.", name, preprocessing)
+            _log.info("%s takes images %s.", name, preprocessing)
 
     def forward(self, x: Tensor) -> Any:
         """Return what the model returns for the preprocessed images."""
@@ -132,7 +132,7 @@ def smoothed(model: nn.Module, activation: str, name: str) -> None:
         raise ConfigError(f"{name} has no ReLU among its modules that {activation} could replace. Leave it out.")
     for module, child in places:
         setattr(module, child, make_activation(activation))
-    log.warning(
+    _log.warning(
         "%d ReLU of %s became %s. Weights that were learned with ReLU must be trained further.",
         len(places), name, activation,
     )  # fmt: skip

@@ -14,7 +14,7 @@ _WORDS = {"yes": True, "no": False}
 
 
 @dataclass(frozen=True)
-class Settings:
+class ForeignSettings:
     """What was asked: the preprocessing, a smooth activation, the number of outputs, the library's weights."""
 
     preprocessing: Mapping[str, Any]
@@ -24,10 +24,10 @@ class Settings:
     further: Mapping[str, Any] = None  # type: ignore[assignment]  # always filled in by read
 
     @classmethod
-    def read(cls, given: Mapping[str, Any], name: str) -> Settings:
+    def read(cls, given: Mapping[str, Any], name: str) -> ForeignSettings:
         """Read the settings of one model; what we do not know goes to the library, where there is one.
 
-        >>> Settings.read({"mean": "0.5,0.4,0.3", "order": "bgr", "pretrained": "yes"}, "timm:resnet18").preprocessing
+        >>> ForeignSettings.read({"mean": "0.5,0.4,0.3", "order": "bgr"}, "timm:resnet18").preprocessing
         {'mean': (0.5, 0.4, 0.3), 'order': 'bgr'}
         """
         rest = dict(given)

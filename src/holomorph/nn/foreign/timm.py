@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from holomorph.errors import MissingExtraError
-from holomorph.nn.foreign.base import Asked, Made, said
+from holomorph.nn.foreign.base import ForeignModel, ModelRequest, said
 from holomorph.nn.foreign.preprocessing import Preprocessing
 
 
-def make(asked: Asked) -> Made:
+def timm_model(asked: ModelRequest) -> ForeignModel:
     """Make a model by timm; a network of fixed input size, and a pretrained one, has images scaled to its size."""
     try:
         import timm
@@ -27,7 +27,9 @@ def make(asked: Asked) -> Made:
         labels = tuple((known.index_to_label_name(k), *known.index_to_description(k).split(", "))
                        for k in range(known.num_classes()))  # fmt: skip
     mean, std = (_channels(config[part], asked.shape[0]) for part in ("mean", "std"))
-    return Made(model, Preprocessing(tuple(config["input_size"][1:]) if fixed else None, mean=mean, std=std), labels)
+    return ForeignModel(
+        model, Preprocessing(tuple(config["input_size"][1:]) if fixed else None, mean=mean, std=std), labels
+    )
 
 
 def _channels(values: tuple[float, ...], count: int) -> tuple[float, ...]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from holomorph.errors import MissingExtraError
-from holomorph.nn.foreign.base import Asked, Made, begin_with, said
+from holomorph.nn.foreign.base import ForeignModel, ModelRequest, begin_with, said
 from holomorph.nn.foreign.preprocessing import Preprocessing
 
 
-def make(asked: Asked) -> Made:
+def torchvision_model(asked: ModelRequest) -> ForeignModel:
     """Make a model by torchvision; a pretrained one has images scaled to its size."""
     try:
         from torchvision import models
@@ -26,4 +26,4 @@ def make(asked: Asked) -> Made:
     plan = weights.transforms()
     size = (plan.crop_size[0],) * 2 if asked.pretrained else None
     shown = Preprocessing(size, mean=tuple(plan.mean), std=tuple(plan.std))
-    return Made(model, shown, labels if count == len(labels) and asked.pretrained else ())
+    return ForeignModel(model, shown, labels if count == len(labels) and asked.pretrained else ())

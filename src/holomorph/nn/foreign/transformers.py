@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from holomorph.errors import ConfigError, MissingExtraError
-from holomorph.nn.foreign.base import Asked, Made, said
+from holomorph.nn.foreign.base import ForeignModel, ModelRequest, said
 from holomorph.nn.foreign.preprocessing import Preprocessing
 
 
-def make(asked: Asked) -> Made:
+def transformers_model(asked: ModelRequest) -> ForeignModel:
     """Make what ``save_pretrained`` has written; its folder says how images are scaled and normalised."""
     folder = Path(asked.name)
     if not (folder / "config.json").is_file():
@@ -31,7 +31,7 @@ def make(asked: Asked) -> Made:
         else:
             model = AutoModelForImageClassification.from_config(config)
     labels = tuple((str(config.id2label[k]),) for k in range(config.num_labels)) if config.num_labels == own else ()
-    return Made(model, _preprocessing(folder, config), labels)
+    return ForeignModel(model, _preprocessing(folder, config), labels)
 
 
 def _preprocessing(folder: Path, config: Any) -> Preprocessing:

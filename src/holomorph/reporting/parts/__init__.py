@@ -1,4 +1,4 @@
-"""The parts of the page in their order. To add one: a module with ``build``, a template, a line here."""
+"""The parts of the page in their order. To add one: a file with a function of the records, a template, a line here."""
 
 from holomorph.reporting.parts import (
     accuracy,
@@ -12,17 +12,17 @@ from holomorph.reporting.parts import (
     summary,
     training,
 )
-from holomorph.reporting.parts.base import Part
+from holomorph.reporting.parts.base import ReportPart
 
-PARTS: tuple[Part, ...] = (
-    Part("summary", summary.build),
-    Part("comparison", comparison.build),
-    Part("accuracy", accuracy.build),
-    Part("certificate", certificate.build),
-    Part("gallery", gallery.build),
-    Part("gradients", gradients.build),
-    Part("explanation", explanation.build),
-    Part("training", training.build),
-    Part("checks", checks.build),
-    Part("provenance", provenance.build),
+PARTS: tuple[ReportPart, ...] = (
+    ReportPart("summary", summary.summary_part),
+    ReportPart("comparison", comparison.comparison_part),
+    ReportPart("accuracy", accuracy.accuracy_part),
+    ReportPart("certificate", certificate.certificate_part),
+    ReportPart("gallery", gallery.gallery_part),
+    ReportPart("gradients", gradients.gradients_part),
+    ReportPart("explanation", explanation.explanation_part),
+    ReportPart("training", training.training_part),
+    ReportPart("checks", checks.checks_part),
+    ReportPart("provenance", provenance.provenance_part),
 )

@@ -6,20 +6,20 @@ from collections.abc import Sequence
 
 from holomorph.records.base import Record
 from holomorph.records.certificate import CertificateRecord, ThreatCertificate
-from holomorph.records.evaluation import Curve, EvaluationRecord, ThreatResult
-from holomorph.reporting.certified import beside
+from holomorph.records.evaluation import AccuracyCurve, EvaluationRecord, ThreatResult
+from holomorph.reporting.certified import matching_certificate
 from holomorph.reporting.images import Picture
 from holomorph.reporting.parts.base import Context, one
 from holomorph.reporting.plots import ROLES, accuracy_against_eps, class_bars
 
 
-def build(records: Sequence[Record]) -> Context:
+def accuracy_part(records: Sequence[Record]) -> Context:
     """Draw one plot a norm, one of the classes, and list the attacks."""
     found = one(records, EvaluationRecord)
     if found is None:
         return None
     norms = dict.fromkeys(result.threat.norm for result in found.threats)
-    proved = beside(records)
+    proved = matching_certificate(records)
     pictures = [picture for norm in norms if (picture := _curve(found, norm, proved))]
     if len(found.per_class) > 1:
         pictures.append(_classes(found))
@@ -42,7 +42,7 @@ def _curve(found: EvaluationRecord, norm: str, proved: CertificateRecord | None)
     return accuracy_against_eps(curves, marks, norm, _best(parts, curves.get(ROLES[0])))
 
 
-def _best(parts: Sequence[ThreatCertificate], curve: Curve | None) -> list[float]:
+def _best(parts: Sequence[ThreatCertificate], curve: AccuracyCurve | None) -> list[float]:
     """The proved accuracy at each eps of the attacked curve: the best that any certificate of this norm says."""
     if not parts or curve is None:
         return []
@@ -53,7 +53,7 @@ def _of_norm(found: EvaluationRecord, norm: str) -> list[ThreatResult]:
     return [result for result in found.threats if result.threat.norm == norm]
 
 
-def _first_curve(results: Sequence[ThreatResult]) -> Curve | None:
+def _first_curve(results: Sequence[ThreatResult]) -> AccuracyCurve | None:
     return next((result.curve for result in results if result.curve), None)
 
 

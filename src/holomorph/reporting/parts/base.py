@@ -14,7 +14,7 @@ R = TypeVar("R", bound=Record)
 Context = dict[str, Any] | None
 
 
-class Part(NamedTuple):
+class ReportPart(NamedTuple):
     """A part of the page: its template ``parts/<name>.html.j2`` and what fills it."""
 
     name: str

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from holomorph.records.base import Interval, Record
 from holomorph.records.certificate import CertificateRecord, ThreatCertificate
 from holomorph.records.evaluation import EvaluationRecord
-from holomorph.reporting.certified import beside, refuted
+from holomorph.reporting.certified import matching_certificate, refuted
 from holomorph.reporting.parts.base import Context, one
 from holomorph.reporting.words import threat_name
 
@@ -24,7 +24,7 @@ _METHODS = {
 }
 
 
-class Row(NamedTuple):
+class _Row(NamedTuple):
     """One threat."""
 
     threat: str
@@ -35,12 +35,12 @@ class Row(NamedTuple):
     methods: str
 
 
-def build(records: Sequence[Record]) -> Context:
+def certificate_part(records: Sequence[Record]) -> Context:
     """One row a threat, with the attacked accuracy on the same samples beside it."""
     found, proved = one(records, EvaluationRecord), one(records, CertificateRecord)
     if proved is None:
         return None
-    attacked = {r.threat: r for r in found.threats} if found is not None and beside(records) else {}
+    attacked = {r.threat: r for r in found.threats} if found is not None and matching_certificate(records) else {}
     broken = [refuted(part, attacked[part.threat]) for part in proved.threats if part.threat in attacked]
     known = {part.threat: attacked[part.threat].robust for part in proved.threats if part.threat in attacked}
     return {
@@ -51,8 +51,8 @@ def build(records: Sequence[Record]) -> Context:
     }
 
 
-def _row(part: ThreatCertificate, attacked: float | None) -> Row:
+def _row(part: ThreatCertificate, attacked: float | None) -> _Row:
     counts = Counter(name for name in part.proved_by if name is not None)
     methods = ", ".join(f"{_METHODS.get(name, name)} ({count})" for name, count in counts.most_common())
     ordered = sorted(part.radii)
-    return Row(threat_name(part.threat), part.proved, part.interval, attacked, ordered[len(ordered) // 2], methods)
+    return _Row(threat_name(part.threat), part.proved, part.interval, attacked, ordered[len(ordered) // 2], methods)

@@ -12,7 +12,7 @@ from holomorph.reporting.parts.base import Context, one
 _ORDER: tuple[Verdict, ...] = ("fail", "warn", "pass", "not run")
 
 
-def build(records: Sequence[Record]) -> Context:
+def checks_part(records: Sequence[Record]) -> Context:
     """List the checks, the ones that need reading first."""
     found = one(records, EvaluationRecord)
     if found is None or not found.checks:

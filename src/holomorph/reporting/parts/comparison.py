@@ -8,10 +8,10 @@ from holomorph.records.base import Record
 from holomorph.records.comparison import ComparisonRecord
 from holomorph.reporting import comparison_plots as plots
 from holomorph.reporting.parts.base import Context, one
-from holomorph.reporting.words import percent
+from holomorph.reporting.words import percentage
 
 
-def build(records: Sequence[Record]) -> Context:
+def comparison_part(records: Sequence[Record]) -> Context:
     """Rank the rules by the last of the values: the union of all threats, or the only one."""
     found = one(records, ComparisonRecord)
     if found is None or not found.rules:
@@ -28,7 +28,7 @@ def build(records: Sequence[Record]) -> Context:
 
 def _sentence(found: ComparisonRecord, quantity: str, ranked: Sequence[str]) -> str:
     best = next(rule for rule in found.rules if rule.text == ranked[0]).accuracies[quantity]
-    said = f"{ranked[0]} keeps most: {percent(best.value)} ({quantity})."
+    said = f"{ranked[0]} keeps most: {percentage(best.value)} ({quantity})."
     pairs = {(d.first, d.second): d for d in found.differences if d.quantity == quantity}
     open_ = [
         name

@@ -11,10 +11,10 @@ from holomorph.records.transfer import TransferRecord
 from holomorph.reporting import explanation_plots as plots
 from holomorph.reporting.images import Picture
 from holomorph.reporting.parts.base import Context, one
-from holomorph.reporting.words import count, percent
+from holomorph.reporting.words import counted, percentage
 
 
-class Item(NamedTuple):
+class Claim(NamedTuple):
     """One claim."""
 
     title: str
@@ -23,10 +23,10 @@ class Item(NamedTuple):
     pictures: Sequence[Picture]
 
 
-def build(records: Sequence[Record]) -> Context:
+def explanation_part(records: Sequence[Record]) -> Context:
     """List the claims for which there are measurements."""
     found, moved = one(records, ExplanationRecord), one(records, TransferRecord)
-    items: list[Item] = []
+    items: list[Claim] = []
     if found is not None:
         parts = (
             found.margins and _margins(found.margins),
@@ -42,21 +42,21 @@ def build(records: Sequence[Record]) -> Context:
     return {"items": items} if items else None
 
 
-def _margins(margins: Margins) -> Item:
+def _margins(margins: Margins) -> Claim:
     first, quick, *more = margins.agreements
     said = [
         f"The slope at the sample alone estimates how far the decision boundary is. Its ranking of the samples agrees "
         f"with the attacks at a rank correlation of {first.spearman.value:.2f}, and the accuracy that it predicts is "
-        f"at most {percent(first.curve_gap.value)} off.",
+        f"at most {percentage(first.curve_gap.value)} off.",
         f"Five slopes on the way to the boundary reach {quick.spearman.value:.2f} and "
-        f"{percent(quick.curve_gap.value)}, and take {_times(quick.faster)} the time of the attack FMN.",
+        f"{percentage(quick.curve_gap.value)}, and take {_times(quick.faster)} the time of the attack FMN.",
     ]
     if more:
         said.append(
             f"Twenty slopes for each of three classes reach {more[0].spearman.value:.2f} and "
-            f"{percent(more[0].curve_gap.value)}."
+            f"{percentage(more[0].curve_gap.value)}."
         )
-    return Item(
+    return Claim(
         "Can the slope predict the attack?",
         " ".join(said),
         "A rank correlation near 0, or a predicted curve far from the attacked one.",
@@ -66,44 +66,44 @@ def _margins(margins: Margins) -> Item:
 
 def _times(faster: float) -> str:
     """How many times as long something takes that is so many times faster."""
-    return percent(1 / faster) + " of" if faster > 1 else f"{1 / faster:.1f} times"
+    return percentage(1 / faster) + " of" if faster > 1 else f"{1 / faster:.1f} times"
 
 
-def _energies(energies: Energies) -> Item:
+def _energies(energies: Energies) -> Claim:
     index = energies.spike_index
     shape = (
         "steeper around the samples than on them" if index.low > 1 else "not steeper around the samples than on them"
     )
-    return Item(
+    return Claim(
         "Is the model flat only where it was trained?",
         f"The mean squared gradient around the samples, within the threat, is {index.value:.2f} times that at the "
         f"samples (95 % interval {index.low:.2f} to {index.high:.2f}). The model is {shape}. The steepest tenth of the "
-        f"samples carries {percent(energies.places[0].top_tenth)} of the energy.",
+        f"samples carries {percentage(energies.places[0].top_tenth)} of the energy.",
         "For a model with spikes or plateaus at its samples: an index near 1.",
         [plots.energy_bars(energies)],
     )
 
 
-def _harmonicity(harmonicity: Harmonicity) -> Item:
-    return Item(
+def _harmonicity(harmonicity: Harmonicity) -> Claim:
+    return Claim(
         "Do the outputs behave like harmonic functions?",
         f"The mean of a logit over a sphere differs from its value at the centre by "
-        f"{percent(harmonicity.mean_value_gap[-1].value)} of what it changes along a radius; for a harmonic function "
-        f"that is 0. Of the logits {percent(harmonicity.maximum_violations)} are larger at the sample than anywhere on "
-        f"the sphere around it, and {percent(harmonicity.minimum_violations)} smaller, which harmonic functions never "
-        f"are.",
+        f"{percentage(harmonicity.mean_value_gap[-1].value)} of what it changes along a radius; for a harmonic "
+        f"function that is 0. Of the logits {percentage(harmonicity.maximum_violations)} are larger at the sample than "
+        f"anywhere on the sphere around it, and {percentage(harmonicity.minimum_violations)} smaller, which harmonic "
+        f"functions never are.",
         "For harmonic outputs: a gap that grows with the radius, or peaks at samples.",
         [plots.gap_against_radius(harmonicity)],
     )
 
 
-def _boundary(boundary: Boundary) -> Item:
+def _boundary(boundary: Boundary) -> Claim:
     share, chance = boundary.tangent_share.value, boundary.chance
     how = "across" if share > 0.5 else "mostly along"
-    return Item(
+    return Claim(
         "Does the boundary cut across the data, or run along it?",
-        f"{percent(share)} of the boundary's normal lies in the plane of the neighbouring samples ({percent(chance)} "
-        f"by chance): the boundary runs {how} the data. Its median distance from a sample is "
+        f"{percentage(share)} of the boundary's normal lies in the plane of the neighbouring samples "
+        f"({percentage(chance)} by chance): the boundary runs {how} the data. Its median distance from a sample is "
         f"{boundary.distance.value:.3g}. "
         f"Its median curvature is {boundary.mean_curvature.value:.2g}: that of a sphere of radius "
         f"{1 / max(abs(boundary.mean_curvature.value), 1e-9):.2g}.",
@@ -112,16 +112,16 @@ def _boundary(boundary: Boundary) -> Item:
     )
 
 
-def _convergence(gaps: Sequence[Gap]) -> Item:
+def _convergence(gaps: Sequence[Gap]) -> Claim:
     said = []
     for rule in dict.fromkeys(gap.rule for gap in gaps):
         first, *_, last = sorted((gap for gap in gaps if gap.rule == rule), key=lambda gap: gap.size)
         said.append(
             f"From {first.size} to {last.size} samples, two trainings by the rule {rule} come closer: at the samples "
-            f"from {percent(first.pointwise.value)} to {percent(last.pointwise.value)}, around them from "
-            f"{percent(first.uniform.value)} to {percent(last.uniform.value)}."
+            f"from {percentage(first.pointwise.value)} to {percentage(last.pointwise.value)}, around them from "
+            f"{percentage(first.uniform.value)} to {percentage(last.uniform.value)}."
         )
-    return Item(
+    return Claim(
         "Do independent trainings agree around the samples, too?",
         f"{' '.join(said)} Where agreement comes at the samples and not around them, there are adversarial examples.",
         "For an undefended model: both lines fall together.",
@@ -129,12 +129,12 @@ def _convergence(gaps: Sequence[Gap]) -> Item:
     )
 
 
-def _experts(rows: Sequence[ExpertRow]) -> Item:
+def _experts(rows: Sequence[ExpertRow]) -> Claim:
     single = {(row.data, row.rule): row for row in rows if row.system == "one network"}
     others = [row for row in rows if (row.data, row.rule) in single and row.system != "one network"]
     ahead = [row for row in others if row.robust.low > single[row.data, row.rule].robust.high]
     behind = [row for row in others if row.robust.high < single[row.data, row.rule].robust.low]
-    return Item(
+    return Claim(
         "One network, or an expert for each region?",
         f"With as many parameters in all and the whole system attacked, experts are clearly more robust than one "
         f"network in {len(ahead)} of {len(others)} comparisons and clearly less robust in {len(behind)}.",
@@ -143,7 +143,7 @@ def _experts(rows: Sequence[ExpertRow]) -> Item:
     )
 
 
-def _transfer(record: TransferRecord) -> Item:
+def _transfer(record: TransferRecord) -> Claim:
     name, order, eps = "apgd", 2, min(a.eps for a in record.attacked)
     found = next((s for s in record.scores if (s.attack, s.order, s.eps) == (name, order, eps)), None)
     attacked = next(a for a in record.attacked if (a.attack, a.eps) == (name, eps))
@@ -158,10 +158,10 @@ def _transfer(record: TransferRecord) -> Item:
             f"{found.rank_success.value:.2f}. "
         )
     empty = sum(near.vacuous for near in record.parallelogram)
-    return Item(
+    return Claim(
         "Why do examples made on one model fool another?",
         f"{score}The theory's bound on the difference of two models says nothing for {empty} of "
-        f"{count(len(record.parallelogram), 'pair')}.",
+        f"{counted(len(record.parallelogram), 'pair')}.",
         "A prediction no better than with the samples shuffled.",
         [
             plots.transfer_matrix(record, attacked.success, f"Measured ({name}, {eps:g})"),

@@ -32,7 +32,7 @@ class Card(NamedTuple):
     size: str
 
 
-def build(records: Sequence[Record]) -> Context:
+def gallery_part(records: Sequence[Record]) -> Context:
     """Draw the examples of the model and, if it was attacked too, of its baseline."""
     found = one(records, EvaluationRecord)
     if found is None:

@@ -14,7 +14,7 @@ _PLACES = {"samples": "at the samples", "ball": "around them"}
 _DUALS = {"inf": "1", "2": "2", "1": r"\infty"}
 
 
-def build(records: Sequence[Record]) -> Context:
+def gradients_part(records: Sequence[Record]) -> Context:
     """Draw the energies and the histogram, and say how the model differs from its baseline around the samples."""
     found = one(records, DiagnosticsRecord)
     if found is None:

@@ -9,10 +9,10 @@ from holomorph.records.base import Record
 from holomorph.records.evaluation import EvaluationRecord
 from holomorph.records.training import TrainRecord
 from holomorph.reporting.parts.base import Context, one
-from holomorph.reporting.words import count, duration, setting
+from holomorph.reporting.words import counted, duration, setting
 
 
-def build(records: Sequence[Record]) -> Context:
+def provenance_part(records: Sequence[Record]) -> Context:
     """Collect commands, settings and versions from whatever records there are."""
     run, found = one(records, TrainRecord), one(records, EvaluationRecord)
     both = [record for record in (run, found) if record is not None]
@@ -28,13 +28,13 @@ def build(records: Sequence[Record]) -> Context:
 
 def _of_run(run: TrainRecord) -> list[tuple[str, Any]]:
     rows: list[tuple[str, Any]] = [
-        ("model", f"{run.model}, {count(run.parameters, 'parameter')}"),
-        ("data", f"{run.data}, {count(run.samples, 'training sample')}"),
+        ("model", f"{run.model}, {counted(run.parameters, 'parameter')}"),
+        ("data", f"{run.data}, {counted(run.samples, 'training sample')}"),
         ("rule", run.rule),
-        ("training", f"{count(run.epochs, 'epoch')}, batches of {run.batch_size}"),
+        ("training", f"{counted(run.epochs, 'epoch')}, batches of {run.batch_size}"),
         ("optimiser", f"{run.optimizer}, {run.schedule}, learning rate {run.lr:g}, weight decay {run.weight_decay:g}"),
         ("seed of training", run.seed),
-        ("device", f"{run.device}, {count(run.processes, 'process')}"),
+        ("device", f"{run.device}, {counted(run.processes, 'process')}"),
         ("started", run.started.replace("T", " ").replace("+00:00", " UTC")),
     ]
     if run.ema is not None:
@@ -44,7 +44,7 @@ def _of_run(run: TrainRecord) -> list[tuple[str, Any]]:
 
 def _of_evaluation(found: EvaluationRecord) -> list[tuple[str, Any]]:
     rows: list[tuple[str, Any]] = [
-        ("evaluated", f"{count(found.samples, 'sample')}, {count(found.classes, 'class')}"),
+        ("evaluated", f"{counted(found.samples, 'sample')}, {counted(found.classes, 'class')}"),
         ("seed of evaluation", found.seed),
         ("evaluation took", duration(found.seconds)),
     ]

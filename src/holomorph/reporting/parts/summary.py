@@ -10,30 +10,30 @@ from holomorph.records.base import Interval, Record
 from holomorph.records.certificate import CertificateRecord
 from holomorph.records.evaluation import EvaluationRecord
 from holomorph.records.training import TrainRecord
-from holomorph.reporting.certified import beside, under
+from holomorph.reporting.certified import matching_certificate, under
 from holomorph.reporting.one_line import one_line
 from holomorph.reporting.parts.base import Context, one
 from holomorph.reporting.words import (
     change_withstood,
-    count,
+    counted,
     duration,
-    percent,
     percent_range,
+    percentage,
     threat_name,
     threat_sentence,
     times,
 )
 
-Row = tuple[str, str, str, str]
+_Row = tuple[str, str, str, str]
 
 
-def build(records: Sequence[Record]) -> Context:
+def summary_part(records: Sequence[Record]) -> Context:
     """Fill the headline, the table of both models and the notes that limit what the values mean."""
     run, found = one(records, TrainRecord), one(records, EvaluationRecord)
     if run is None and found is None:
         return None
     return {
-        "headline": _headline(found, beside(records)) if found else _trained(run),
+        "headline": _headline(found, matching_certificate(records)) if found else _trained(run),
         "rows": (_accuracies(found) if found else []) + _costs(run, found),
         "has_baseline": bool((found and found.baseline) or (run and run.baseline)),
         "failed": found.failed if found else (),
@@ -46,7 +46,7 @@ def build(records: Sequence[Record]) -> Context:
 def _headline(found: EvaluationRecord, proved: CertificateRecord | None) -> str:
     sentence = _interval(found, proved)
     if found.baseline is not None:
-        sentence += f" The undefended baseline, attacked in the same way, keeps {percent(found.baseline.robust)}."
+        sentence += f" The undefended baseline, attacked in the same way, keeps {percentage(found.baseline.robust)}."
         if found.differences:  # those against the baseline come first, and of these the last is that of all threats
             gap = [d for d in found.differences if d.against == found.differences[0].against][-1].interval
             value, low, high = (f"{100 * v:.1f}" for v in (gap.value, gap.low, gap.high))
@@ -59,21 +59,23 @@ def _interval(found: EvaluationRecord, proved: CertificateRecord | None) -> str:
     parts = [part for result in found.threats if (part := under(proved, result)) is not None]
     if len(parts) < len(found.threats):
         allowed = ", or ".join(threat_sentence(result.threat) for result in found.threats)
-        samples = f"{count(found.samples, 'sample')} {'is' if found.samples == 1 else 'are'}"
-        return f"{percent(found.robust)} of {samples} still classified correctly where {allowed}."
+        samples = f"{counted(found.samples, 'sample')} {'is' if found.samples == 1 else 'are'}"
+        return f"{percentage(found.robust)} of {samples} still classified correctly where {allowed}."
     safe = [all(part.radii[i] >= part.threat.radius for part in parts) for i in range(found.samples)]
     changes = " and ".join(change_withstood(result.threat) for result in found.threats)
     return (
-        f"Between {percent(sum(safe) / found.samples)} (proved) and {percent(found.robust)} (attacked) of "
-        f"{count(found.samples, 'sample')} withstand{'s' if found.samples == 1 else ''} {changes}."
+        f"Between {percentage(sum(safe) / found.samples)} (proved) and {percentage(found.robust)} (attacked) of "
+        f"{counted(found.samples, 'sample')} withstand{'s' if found.samples == 1 else ''} {changes}."
     )
 
 
 def _trained(run: TrainRecord | None) -> str:
-    return "" if run is None else f"Trained by the rule {run.rule} for {count(run.epochs, 'epoch')}; not yet attacked."
+    return (
+        "" if run is None else f"Trained by the rule {run.rule} for {counted(run.epochs, 'epoch')}; not yet attacked."
+    )
 
 
-def _accuracies(found: EvaluationRecord) -> list[Row]:
+def _accuracies(found: EvaluationRecord) -> list[_Row]:
     baseline = found.baseline
     rows = [_row("clean accuracy", found.clean_interval, baseline.clean_interval if baseline else None)]
     for position, result in enumerate(found.threats):
@@ -86,19 +88,19 @@ def _accuracies(found: EvaluationRecord) -> list[Row]:
     return rows
 
 
-def _row(name: str, interval: Interval, other: Interval | None) -> Row:
-    left = (percent(interval.value), percent_range(interval))
-    return (name, *left, "" if other is None else percent(other.value))
+def _row(name: str, interval: Interval, other: Interval | None) -> _Row:
+    left = (percentage(interval.value), percent_range(interval))
+    return (name, *left, "" if other is None else percentage(other.value))
 
 
-def _costs(run: TrainRecord | None, found: EvaluationRecord | None) -> list[Row]:
+def _costs(run: TrainRecord | None, found: EvaluationRecord | None) -> list[_Row]:
     if run is None:
         cost = found.training_cost if found else None
         return [] if cost is None else [("training cost", times(cost), "of plain training", "1×")]
     # Passes first: both trainings' wall times hang on what else the machine did at the time.
     clock = f"; {times(run.measured_cost)} by wall time" if run.measured_cost else ""
     note = f"of plain training, by passes a sample{clock}"
-    rows: list[Row] = [("training cost", times(run.cost), note, "1×" if run.baseline else "")]
+    rows: list[_Row] = [("training cost", times(run.cost), note, "1×" if run.baseline else "")]
     rows.append(("training time", duration(run.seconds), "", duration(run.baseline.seconds) if run.baseline else ""))
     return rows
 

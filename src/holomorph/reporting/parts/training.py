@@ -11,7 +11,7 @@ from holomorph.reporting.parts.base import Context, one
 from holomorph.reporting.plots import ROLES, course
 
 
-def build(records: Sequence[Record]) -> Context:
+def training_part(records: Sequence[Record]) -> Context:
     """Draw one plot for each quantity that the record has."""
     run = one(records, TrainRecord)
     if run is None or not run.history:
