@@ -97,6 +97,17 @@ def test_the_paths_that_a_page_names_are_there(page: str) -> None:
     assert not [path for path in named if not (ROOT / path).exists()]
 
 
+def test_each_promise_names_a_test_that_is_there() -> None:
+    page = (ROOT / "docs" / "promises.md").read_text()
+    promises = re.findall(r"^- \*\*.*(?:\n  .*)*", page, re.MULTILINE)
+    notes = dict(re.findall(r"^\[\^(\d+)\]: `(.+)`$", page, re.MULTILINE))
+    assert promises
+    assert all("[^" in promise for promise in promises)
+    assert set(re.findall(r"\[\^(\d+)\](?!:)", page)) == set(notes)
+    for file, name in (note.split("::") for note in notes.values()):
+        assert f"def {name}(" in (ROOT / file).read_text(), name
+
+
 #: What a word means wherever it stands: its kind of value, and its default where all share one.
 WORDS = {"out": None, "resume": False, "force": False, "seed": 0, "n": None}
 MEASUREMENTS = ("compare", "certify", "evaluate", "explain", "fit", "transfer")
