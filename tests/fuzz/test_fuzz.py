@@ -4,6 +4,7 @@
 seed, the same on a slow machine and on a fast one. Environment: FUZZ_SEED, FUZZ_SECONDS.
 """
 
+import itertools
 import os
 import random
 import re
@@ -95,12 +96,33 @@ def _bend(f, a, d, slope, t, k):
         return _difference(f, a, d, k)
 
 
+class Held(TorchFunctionMode):
+    """What a network detaches or computes without a graph stays as it was at the first point: it has no derivative."""
+
+    def __init__(self):
+        super().__init__()
+        self.kept, self.at = [], None
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        if torch.is_grad_enabled() and name_of(func)[0] != "detach":
+            return func(*args, **(kwargs or {}))
+        if self.at is None:
+            result = func(*args, **(kwargs or {}))
+            self.kept.append(result.clone() if isinstance(result, torch.Tensor) else result)
+            return result
+        return self.kept[next(self.at)]
+
+
 def _difference(f, a, d, k, step=1e-3):
     """The same to fourth order."""
-    slopes = []
-    for s in (1, -1, 2, -2):
+    slopes, held = [], Held()
+    for s in (0, 1, -1, 2, -2):
         end = torch.tensor([s * step], dtype=D, requires_grad=True)
-        slopes.append(torch.autograd.grad(f(a + end * d).reshape(-1)[k], end)[0])
+        with held:
+            value = f(a + end * d).reshape(-1)[k]
+        held.at = itertools.count()
+        slopes.append(torch.autograd.grad(value, end)[0])
+    slopes = slopes[1:]
     return (8 * (slopes[0] - slopes[1]) - (slopes[2] - slopes[3])) / (12 * step)
 
 
