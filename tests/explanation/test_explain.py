@@ -181,6 +181,14 @@ def test_a_sample_is_no_neighbour_of_itself_in_single_precision():
     assert share.max() < 1e-3
 
 
+def test_neighbours_on_a_line_span_a_line():
+    """Two neighbours, one direction: the other columns of their differences' basis are rounding, and span nothing."""
+    pool = torch.linspace(0, 1, 9, dtype=torch.float64)[:, None] * torch.tensor([1.0, 2.0, 2.0], dtype=torch.float64)
+    normals = torch.tensor([[1.0, 2.0, 2.0], [2.0, -2.0, 1.0], [2.0, 1.0, -2.0]], dtype=torch.float64) / 3
+    share = tangent_share(normals, pool[3:6], pool, 2)
+    assert torch.allclose(share, torch.tensor([1.0, 0.0, 0.0], dtype=torch.float64))
+
+
 def test_boundary_of_a_circle():
     x = torch.rand(40, 2, generator=torch.Generator().manual_seed(5), dtype=torch.float64) * 0.5 + 0.25
     centre = torch.tensor([0.5, 0.5], dtype=torch.float64)

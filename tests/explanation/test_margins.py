@@ -194,6 +194,24 @@ def test_wrong_answers_have_distance_zero_and_stay():
         assert torch.equal(found.point, x)
 
 
+@pytest.mark.parametrize("norm", ["inf", "2", "1"])
+def test_samples_that_can_be_reached_are_not_infinitely_far(norm):
+    """Twelve winding networks of the plane against a grid: first-order distances are infinite at 1 in 6 samples."""
+    axis = torch.linspace(0, 1, 101, dtype=torch.float64)
+    grid, lost, threat = torch.cartesian_prod(axis, axis), 0, ThreatModel(norm, 0.1)
+    for seed in range(12):
+        torch.manual_seed(seed)
+        model = nn.Sequential(nn.Linear(2, 20), nn.Tanh() if seed % 2 else nn.ReLU(), nn.Linear(20, 3)).double()
+        model[0].weight.data.mul_(4)
+        model[0].bias.data.mul_(3)
+        x = torch.rand(40, 2, dtype=torch.float64)
+        classes, y = model(grid).argmax(1).unique(), model(x).argmax(1)
+        if len(classes) > 1:
+            assert analytic(model, x, y, threat).distance.isfinite().all()
+            lost += int(first_order(model, x, y, threat).distance.isinf().sum())
+    assert lost > 20
+
+
 def test_a_constant_model_is_infinitely_far():
     model = nn.Linear(3, 2, dtype=torch.float64)
     model.weight.data.zero_()

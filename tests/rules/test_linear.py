@@ -12,6 +12,7 @@ from torch.nn.functional import cross_entropy, logsigmoid, softplus
 from holomorph import rules
 from holomorph.calculus.measures import Samples
 from holomorph.calculus.norms import dual_direction, norm
+from holomorph.errors import ConfigError
 from holomorph.threats import ThreatModel
 
 WIDE = (-10.0, 10.0)
@@ -116,6 +117,14 @@ def test_dirichlet_of_the_logits_is_the_frobenius_norm(case):
     projected = rules.Dirichlet(threat, observable="logits", estimator="random-projection", measure=Samples())
     draws = torch.stack([projected(model, x, y).detach() for _ in range(400)])
     assert abs(draws.mean() - expected) < 5 * draws.std() / math.sqrt(400)  # one false alarm in 10^6
+
+
+def test_random_projections_serve_squares_only():
+    """E|J^T v| is up to 20 % below |J|, where E|J^T v|^2 is |J|^2: the root is refused, as the l_1 norm is."""
+    with pytest.raises(ConfigError, match=r"not its root\. Use power=2"):
+        rules.Dirichlet(THREATS[1], observable="logits", estimator="random-projection", power=1)
+    with pytest.raises(ConfigError, match="is not the l_1 norm"):
+        rules.Dirichlet(ThreatModel("inf", 0.1), observable="logits", estimator="random-projection")
 
 
 @every_threat

@@ -78,7 +78,7 @@ class Checkpointed(nn.Module):
 
 
 def in_place(h: Tensor) -> Tensor:
-    h = h * 1
+    h = h.contiguous() * 1
     h[:, 0].mul_(1.5)
     h.add_(h.tanh())
     h.view(len(h), -1)[:, ::2].neg_()
@@ -161,7 +161,8 @@ def spectrum(h: Tensor) -> Tensor:
 def written_by_index(h: Tensor) -> Tensor:
     index = torch.tensor([2, 0])
     h = h.index_add(1, index, h[:, :2].sin()).index_copy(1, index, h[:, 2:])
-    return h + torch.where(h > 0, h, 0.0).masked_scatter(h > 9, h.cos()) + h.diff(dim=2, prepend=h[..., :1]).tril()
+    scattered = [row.clamp_min(0).masked_scatter(row > 0.5, row.cos()) for row in h.unbind()]
+    return h + torch.where(h > 0, h, 0.0) + torch.stack(scattered) + h.diff(dim=2, prepend=h[..., :1]).tril()
 
 
 def reduced(h: Tensor) -> Tensor:

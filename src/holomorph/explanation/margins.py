@@ -128,16 +128,12 @@ def _walk(
     turned, held = margin_of(line, x, z, threat, wrong), _newton(line, x, z, radius, threat)
     distance = ((turned.distance + held) / 2).masked_fill(wrong, 0.0)
     found = turned._replace(distance=distance, crossed=crossed.masked_fill(wrong, 0.0))
-    if torch.isfinite(distance).all():
-        return found
-    crosses, point, radius = crossing(model, x, y, line.slope, threat)
-    crosses = crosses & ~torch.isfinite(distance)
-    nearer = torch.minimum(radius, found.crossed)
-    return found._replace(
-        distance=torch.where(crosses, nearer, distance),
-        crossed=torch.where(crosses, nearer, found.crossed),
-        point=torch.where(per_sample(crosses, x), point, found.point),
-    )
+    lost = ~torch.isfinite(distance)
+    if lost.any():
+        reached, point, radius = crossing(model, x[lost], y[lost], line.slope[lost], threat)
+        for part, value in ((distance, radius), (found.crossed, radius), (found.point, point)):
+            part[lost] = torch.where(per_sample(reached, value), value, part[lost])
+    return found
 
 
 def _newton(line: LinearisedMargin, x: Tensor, z: Tensor, radius: Tensor, threat: ThreatModel) -> Tensor:
