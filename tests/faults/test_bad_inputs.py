@@ -15,6 +15,7 @@ from holomorph.errors import HolomorphError
 from holomorph.evaluation.attack import attack
 from holomorph.evaluation.evaluate import evaluate
 from holomorph.explanation.explain import explain
+from holomorph.nn.classifiers import build_classifier
 from holomorph.rules import PGD, TRADES, FiniteEnergy
 from holomorph.training.fit import fit
 from holomorph.transferability.transfer import transfer
@@ -141,3 +142,35 @@ def test_every_batch_of_a_loader_is_looked_at(second: torch.Tensor, sentence: st
 def test_texts_of_rules_that_would_never_end(rule: Any, sentence: str) -> None:
     with pytest.raises(HolomorphError, match=sentence):
         fit(linear(), (X, Y), rule, threat="inf:0.1", epochs=1)
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"epochs": 10**20}, r"epochs is 10{19}; it must be at most 2147483647"),
+        ({"epochs": 10**7}, r"epochs is 10000000; it must be at most 1000000"),
+        ({"batch_size": 10**23}, r"batch_size is 10{19}; it must be at most"),
+        ({"batch_size": 2.5}, r"batch_size is 2\.5; it must be a whole number"),
+        ({"epochs": "many"}, r"epochs is 'many'; it must be a whole number"),
+        ({"weight_decay": float("nan")}, r"weight_decay is nan; it must be 0 or more, and finite"),
+        ({"lr": float("inf")}, r"The learning rate is inf; it must be positive"),
+        ({"seed": 10**20}, r"seed is 10{19}; it must lie between 0 and"),
+    ],
+)
+def test_settings_that_no_training_has(settings: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(HolomorphError, match=sentence):
+        fit(linear(), (X, Y), "plain", **{"epochs": 1, **settings})
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("mlp?width=-1", r"width is -1; it must lie between 0 and 65536"),
+        ("mlp?width=1000000000", r"width is 1000000000; it must lie between"),
+        ("mlp?depth=deep", r"The model 'mlp\?depth=deep' cannot be made"),
+        ("mlp?wdth=3", r"Unknown setting of the model 'mlp' 'wdth'. Did you mean 'width'"),
+    ],
+)
+def test_sizes_that_no_network_has(name: str, sentence: str) -> None:
+    with pytest.raises(HolomorphError, match=sentence):
+        build_classifier(name, (4,), 3)

@@ -230,3 +230,23 @@ def test_a_users_code_is_the_users_to_mend(
     assert words in " ".join(said.split())
     assert "mistake of ours" not in said
     assert not Path("run").exists()
+
+
+def test_a_training_that_failed_at_once_stands_in_nobodys_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    source = (
+        "from torch import nn\nclass Broken(nn.Linear):\n    def __init__(self):\n        super().__init__(64, 10)\n"
+    )
+    Path("broken_model.py").write_text(source + "    def forward(self, x):\n        raise ValueError('broken')\n")
+    command = ["train", "--epochs", "1", "--quiet", "--rule", "plain", "--no-baseline", "--out", "run"]
+    assert _status([*command, "--model", "broken_model:Broken"]) == BAD_INPUT
+    assert "broken" in capsys.readouterr().err
+    assert _status([*command, "--model", "mlp"]) == 0
+
+
+def test_without_a_command_help_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    assert _status([]) == 0
+    assert "Usage" in capsys.readouterr().out

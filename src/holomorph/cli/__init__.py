@@ -73,7 +73,7 @@ def _status(arguments: list[str]) -> int:
     warnings.showwarning = _show_warning
     warnings.simplefilter("always", HolomorphWarning)
     try:
-        outcome = app(args=arguments, standalone_mode=False)
+        outcome = app(args=arguments or ["--help"], standalone_mode=False)
         if outcome == INTERRUPTED:  # the parser has already caught the signal
             raise KeyboardInterrupt
         return outcome if isinstance(outcome, int) else DONE
@@ -85,7 +85,7 @@ def _status(arguments: list[str]) -> int:
     except HolomorphError as error:
         say(f"holomorph: {sentence(error)}")
         return BAD_INPUT
-    except (Exception, SystemExit) as error:
+    except BaseException as error:  # a user's code may end the process or raise what is no Exception
         return _unexpected(error)
 
 
@@ -96,7 +96,7 @@ def _how_to_go_on(arguments: list[str]) -> str:
     return "Nothing was written; start the command again."
 
 
-def _unexpected(error: Exception | SystemExit) -> int:
+def _unexpected(error: BaseException) -> int:
     """Sort out what the user can mend from what is our fault."""
     import traceback
 

@@ -67,7 +67,7 @@ def evaluation_file(path: Path) -> Path:
 
 def say(text: str) -> None:
     """Print one line to standard error."""
-    console.print(text, markup=False)
+    console.print(text, markup=False, emoji=False)
 
 
 def sentence(error: Exception) -> str:

@@ -32,7 +32,7 @@ from holomorph.errors import ConfigError
 from holomorph.records.training import BaselineSummary, TrainRecord
 from holomorph.rules import DEFAULT, Plain
 from holomorph.threats import ThreatModel
-from holomorph.training.folder import RunConfig, RunFolder, check_same, holding
+from holomorph.training.folder import RunConfig, RunFolder, check_same, holding, nothing_left_of_a_refusal
 from holomorph.training.settings import Settings
 
 #: Epochs that bring the two known data sets to rest; small data needs more passes.
@@ -90,7 +90,8 @@ def train_command(
     with holding(out, resume=resume, force=force), progress.shown(enabled=not quiet):
         if before is None:
             config.save(out / "config.json")
-        record = _train_both(RunFolder(out), splits, config, trust or model)
+        with nothing_left_of_a_refusal(out):
+            record = _train_both(RunFolder(out), splits, config, trust or model)
     say(_summary(config, record))
 
 

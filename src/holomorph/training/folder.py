@@ -190,6 +190,22 @@ def holding(folder: Path, *, resume: bool, force: bool) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def nothing_left_of_a_refusal(folder: Path) -> Iterator[None]:
+    """Remove what a run wrote that was refused, or failed, before its first checkpoint: it stands in nobody's way."""
+    try:
+        yield
+    except (Exception, SystemExit):
+        if not is_kept(folder):
+            remove_own(folder, own_files(folder))
+        raise
+
+
+def is_kept(folder: Path) -> bool:
+    """Whether there is something to go on from."""
+    return any((folder / "checkpoints").glob("epoch-*.json")) or (folder / "model.safetensors").exists()
+
+
 def _content_beyond_lock(folder: Path) -> bool:
     return folder.is_dir() and any(path.name != LOCK for path in folder.iterdir())
 

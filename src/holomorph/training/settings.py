@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
 
-from holomorph.contract.settings import check_seed
+from holomorph.contract.settings import at_least_one, check_seed
 from holomorph.errors import ConfigError, unknown_name
 
 OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
@@ -33,6 +33,10 @@ SCHEDULES: dict[str, MakeScheduler] = {
     ),
     "constant": lambda optimizer, total: LambdaLR(optimizer, lambda step: 1.0),
 }
+
+
+#: More epochs are a slip of the keyboard.
+MOST_EPOCHS = 1_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,9 +62,9 @@ class Settings:
             raise ConfigError(f"The optimizer is {type(self.optimizer).__name__}. Name one, or give one of torch.")
         if isinstance(self.schedule, str) and self.schedule not in SCHEDULES:
             raise unknown_name("schedule", self.schedule, SCHEDULES)
-        for name in ("epochs", "batch_size", "accumulate"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least 1.")
+        at_least_one(epochs=self.epochs, batch_size=self.batch_size, accumulate=self.accumulate)
+        if self.epochs > MOST_EPOCHS:
+            raise ConfigError(f"epochs is {self.epochs}; it must be at most {MOST_EPOCHS}, which no training needs.")
         if not 0 < self.lr < math.inf:
             raise ConfigError(f"The learning rate is {self.lr}; it must be positive.")
         if not 0 <= self.weight_decay < math.inf:

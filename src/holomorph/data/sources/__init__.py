@@ -9,6 +9,7 @@ from holomorph.data.sources import cifar, digits, fashion, folders, npz, saved, 
 from holomorph.data.sources.base import Box, DataRequest, Source
 from holomorph.data.splits import Splits
 from holomorph.errors import ConfigError, unknown_name
+from holomorph.threats import ThreatModel
 
 #: Every source by name. A new one is a file with a function from DataRequest to Splits, and a line here.
 SOURCES: dict[str, Source] = {
@@ -52,6 +53,8 @@ def load_data(name: str, *, data_dir: str | Path | None = None, box: Box | None 
     >>> load_data("digits").x_train.shape
     torch.Size([1077, 1, 8, 8])
     """
+    if box is not None:
+        ThreatModel("1", 1.0, box)  # refuses an empty or unbounded box, before a file is opened
     word, colon, rest = name.partition(":")
     if word not in SOURCES:
         raise unknown_name("data set", word, [key + ":PATH" * source.takes_path for key, source in SOURCES.items()])

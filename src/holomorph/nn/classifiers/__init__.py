@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import parse_qsl
@@ -31,6 +32,10 @@ __all__ = [
 ]
 
 MODELS: dict[str, Callable[..., nn.Module]] = {"mlp": MLP, "cnn": CNN, "resnet": ResNet, "vit": ViT}
+
+
+#: The largest width or depth that a text may ask for: a slip of the keyboard must not fill the memory.
+LARGEST = 65536
 
 
 def build_classifier(
@@ -82,7 +87,13 @@ def build_classifier(
     for setting in chosen:
         if setting not in known:
             raise unknown_name(f"setting of the model {word!r}", setting, known)
-    return MODELS[word](shape, classes, **chosen)
+        if isinstance(chosen[setting], int) and not 0 <= chosen[setting] <= LARGEST:
+            raise ConfigError(f"{setting} is {chosen[setting]}; it must lie between 0 and {LARGEST}.")
+    try:
+        return MODELS[word](shape, classes, **chosen)
+    except (RuntimeError, TypeError, MemoryError, OverflowError) as error:  # sizes of no network, or beyond memory
+        said = str(error).partition("\n")[0] or type(error).__name__
+        raise ConfigError(f"The model {name!r} cannot be made ({said}). Give other settings.") from None
 
 
 def _read(query: str) -> dict[str, Any]:
@@ -90,4 +101,4 @@ def _read(query: str) -> dict[str, Any]:
         pairs = parse_qsl(query, strict_parsing=True) if query else []
     except ValueError:
         raise ConfigError(f"Cannot read the settings {query!r}. Write them as setting=value&setting=value.") from None
-    return {key: int(value) if value.isdecimal() else value for key, value in pairs}
+    return {key: int(value) if re.fullmatch(r"-?[0-9]{1,18}", value) else value for key, value in pairs}

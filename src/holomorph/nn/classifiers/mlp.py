@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from torch import nn
 
+from holomorph.contract.settings import at_least_one
 from holomorph.nn.classifiers.parts import make_activation
 
 
@@ -22,6 +23,7 @@ class MLP(nn.Sequential):
     def __init__(
         self, shape: Sequence[int], classes: int, *, width: int = 256, depth: int = 2, activation: str = "gelu"
     ) -> None:
+        at_least_one(width=width)
         sizes = [math.prod(shape)] + [width] * depth
         layers: list[nn.Module] = [nn.Flatten()]
         for wide_in, wide_out in itertools.pairwise(sizes):
