@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
+from holomorph.attacks.base import Attack
+from holomorph.attacks.bisected import Bisected
+from holomorph.attacks.numerical import NumericalPgd
+from holomorph.attacks.on_grid import OnGridPgd
 from holomorph.attacks.pgd import Pgd
+from holomorph.attacks.surrogate import Surrogate
+from holomorph.attacks.targeted import Targeted
+from holomorph.certification.certify import certify
 from holomorph.contract.classifier import Classifier
 from holomorph.evaluation.attack import attack
 from holomorph.evaluation.evaluate import evaluate
 from holomorph.explanation.explain import explain
 from holomorph.sklearn import RobustClassifier
 from holomorph.threats import ThreatModel
+from holomorph.threats.grid import Grid
+from holomorph.transferability.transfer import transfer
 from pretend_device import PretendDevice
 from rule_cases import THREATS
 
@@ -60,28 +71,71 @@ def test_an_attack_finds_what_the_cpu_finds(single: PretendDevice, threat: Threa
     assert torch.equal(here.broken.cpu(), there.broken)
 
 
-@pytest.mark.parametrize("threat", THREATS, ids=str)
-@pytest.mark.parametrize("settings", [{}, {"restarts": 2, "corners": True}, {"far": True}], ids=str)
-def test_a_step_of_an_attack_neither_waits_nor_copies(
-    pretend: PretendDevice, threat: ThreatModel, settings: dict[str, object]
-) -> None:
+#: Every attack of our own, by threat and how long it is to go on.
+OWN: dict[str, Callable[[ThreatModel, int], Attack]] = {
+    "pgd": lambda threat, steps: Pgd(threat, steps=steps),
+    "cross-entropy, corners": lambda threat, steps: Pgd(threat, "cross-entropy", steps, restarts=2, corners=True),
+    "far": lambda threat, steps: Pgd(threat, "scaled", steps, far=True),
+    "targeted": lambda threat, steps: Targeted(threat, targets=1, steps=steps),
+    "bisected": lambda threat, steps: Bisected(threat, steps=steps, halvings=steps),
+    "numerical": lambda threat, steps: NumericalPgd(threat, steps=steps, directions=2),
+    "on the grid": lambda threat, steps: OnGridPgd(
+        threat, Grid(torch.zeros(6).double(), torch.full((6,), 1 / 255).double()), steps=steps
+    ),
+}
+IMITATING = {
+    "surrogate": lambda threat, steps: Surrogate(threat, rounds=1, epochs=steps, queries=1),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "threat"),
+    [*itertools.product(OWN, THREATS), pytest.param("surrogate", THREATS[0], marks=pytest.mark.slow)],
+    ids=str,
+)
+def test_a_step_of_an_attack_neither_waits_nor_copies(pretend: PretendDevice, name: str, threat: ThreatModel) -> None:
     classifier, (x, y) = Classifier(pretend.put(network())), pretend.put(task(network()))
     counts = []
     for steps in (4, 4, 12):
         pretend.reset()
-        Pgd(threat, steps=steps, **settings)(classifier, x, y, 0)  # type: ignore[arg-type]
+        (OWN | IMITATING)[name](threat, steps)(classifier, x, y, 0)
         counts.append((pretend.waits.total(), pretend.copies.total()))
     assert counts[1] == counts[2], (pretend.waits, pretend.copies)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("threat", THREATS, ids=str)
+@pytest.mark.parametrize(
+    "threat", [pytest.param(t, marks=pytest.mark.campaign if n else pytest.mark.slow) for n, t in enumerate(THREATS)]
+)
 def test_explanations(single: PretendDevice, threat: ThreatModel) -> None:
     x, y = task(network(), samples=16)
-    # Not harmonicity: its jets are a subclass of tensors, as those of the pretended device are, and torch allows one.
-    found = explain(single.put(network()), x, y, threat=threat, only=("margins", "energies", "boundary"))
+    found = explain(single.put(network()), x, y, threat=threat)
+    there = explain(network(), x, y, threat=threat, only=("harmonicity",))
     assert found.margins is not None
     assert found.boundary is not None
+    assert found.harmonicity is not None
+    assert there.harmonicity is not None
+    assert found.harmonicity.weak_residual == pytest.approx(there.harmonicity.weak_residual, rel=1e-2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("threat", THREATS, ids=str)
+def test_transfer_between_two_networks(single: PretendDevice, threat: ThreatModel) -> None:
+    x, y = task(network())
+    there = transfer({"a": network(), "b": network(1)}, x, y, threat=threat, steps=5)
+    here = transfer({"a": single.put(network()), "b": single.put(network(1))}, x, y, threat=threat, steps=5)
+    assert here.clean == there.clean
+    for mine, theirs in zip(here.attacked, there.attacked, strict=True):
+        torch.testing.assert_close(torch.tensor(mine.increase), torch.tensor(theirs.increase), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("method", ["intervals", "lines", "smoothing"])
+def test_certificates_where_the_device_has_no_double_precision(single: PretendDevice, method: str) -> None:
+    x, y = task(network())
+    there, here = (
+        certify(model, x, y, THREATS, method=method, draws=200)  # type: ignore[arg-type]
+        for model in (network(), single.put(network()))
+    )
+    assert [t.radii for t in here.threats] == [pytest.approx(t.radii, rel=1e-5) for t in there.threats]
 
 
 def test_an_estimator_trains_where_the_device_has_no_double_precision(single: PretendDevice) -> None:

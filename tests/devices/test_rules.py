@@ -10,8 +10,7 @@ from holomorph.threats import ThreatModel
 from pretend_device import PretendDevice
 from rule_cases import THREATS, batch, make, network
 
-#: ``certified`` switches autocast off, which the type that the pretend device borrows does not know.
-NAMES = sorted(set(RULES) - {"certified"})
+NAMES = sorted(RULES)
 
 
 @pytest.mark.parametrize("threat", THREATS, ids=str)

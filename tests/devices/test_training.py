@@ -10,7 +10,7 @@ from lightning_fabric import Fabric
 from lightning_fabric.strategies import SingleDeviceStrategy
 from torch import nn
 
-from holomorph.rules import parse
+from holomorph.rules import RULES, parse
 from holomorph.training.fit import fit
 from pretend_device import DEVICE, PretendAccelerator, PretendDevice
 
@@ -32,7 +32,12 @@ def task(samples: int) -> tuple[torch.Tensor, torch.Tensor]:
     return x, (x[:, 0] > x[:, 1]).long()
 
 
-@pytest.mark.parametrize("name", ["finite", "pgd", "plain", "free(repeats=2)"])
+OFTEN = ["finite", "pgd", "plain", "free(repeats=2)"]
+
+
+@pytest.mark.parametrize(
+    "name", [*OFTEN, *(pytest.param(name, marks=pytest.mark.campaign) for name in sorted(set(RULES) - set(OFTEN)))]
+)
 def test_a_step_neither_waits_nor_copies(pretend: PretendDevice, name: str) -> None:
     counts = []
     for batches in (3, 3, 9):  # the first run of a process also copies what is kept from then on

@@ -72,6 +72,9 @@ class Held(Tensor):
         PretendDevice.current.waits[f"tolist @ {place()}"] += 1
         return self.held.tolist()
 
+    def untyped_storage(self) -> Any:
+        return self.held.untyped_storage()
+
     def numpy(self, **_: Any) -> Any:
         raise TypeError(f"can't convert {DEVICE} device type tensor to numpy. Use Tensor.cpu() first.")
 
@@ -155,7 +158,7 @@ class PretendDevice:
         self.waits: Counter[str] = Counter()
         self.copies: Counter[str] = Counter()
         self._pinned: set[int] = set()
-        self._stream = _HOST_GENERATOR().manual_seed(0).get_state()
+        self._stream = _HOST_GENERATOR().manual_seed(0)
         self._stack = ExitStack()
 
     def put(self, thing: Any) -> Any:
@@ -203,13 +206,13 @@ class PretendDevice:
         return 0
 
     def get_rng_state(self, device: Any = None) -> Tensor:
-        return self._stream.clone()
+        return self._stream.get_state()
 
     def set_rng_state(self, state: Tensor, device: Any = None) -> None:
-        self._stream = state.clone()
+        self._stream.set_state(state)
 
     def manual_seed_all(self, seed: int) -> None:
-        self._stream = _HOST_GENERATOR().manual_seed(seed).get_state()
+        self._stream.manual_seed(seed)
 
     def _seed_all(self, seed: int) -> torch.Generator:
         self.manual_seed_all(seed)
@@ -230,6 +233,8 @@ class PretendDevice:
         if target is not None:
             named["device"] = torch.device("cpu") if here else target
         named.pop("pin_memory", None)
+        if name == "_efficientzerotensor":  # zeros without memory, which forward mode makes and others cannot read
+            operation = torch.ops.aten.zeros.default
         with self._random(operation, named):
             out = operation(*plain, **named)
         if operation._schema.is_mutable:
@@ -278,11 +283,11 @@ class PretendDevice:
             yield
             return
         host = torch.get_rng_state()
-        torch.set_rng_state(self._stream)
+        torch.set_rng_state(self._stream.get_state())
         try:
             yield
         finally:
-            self._stream = torch.get_rng_state()
+            self._stream.set_state(torch.get_rng_state())
             torch.set_rng_state(host)
 
     @contextmanager

@@ -33,6 +33,19 @@ def in_double(values: Tensor) -> Tensor:
         return values.cpu().double()
 
 
+def has_doubles(device: torch.device) -> bool:
+    """Whether the device computes in double precision.
+
+    >>> has_doubles(torch.device("cpu"))
+    True
+    """
+    try:
+        torch.zeros((), dtype=torch.float64, device=device)
+    except TypeError:
+        return False
+    return True
+
+
 def reads_pinned_memory(device: torch.device) -> bool:
     """Whether copies from page-locked memory overlap with the device's work.
 

@@ -44,8 +44,8 @@ class NumericalGradient(Classifier):
         features = x[0].numel()
         if features <= self.directions:
             return torch.eye(features, dtype=x.dtype, device=x.device)
-        coin = torch.randint(0, 2, (self.directions, features), generator=self.generator)
-        return (coin * 2 - 1).to(x)
+        coin = torch.randint(0, 2, (self.directions, features), generator=self.generator, device=x.device)
+        return (coin * 2 - 1).to(x.dtype)
 
 
 class _Numerical(torch.autograd.Function):
@@ -100,7 +100,7 @@ class NumericalPgd:
     def __call__(self, classifier: Classifier, x: Tensor, y: Tensor, seed: int) -> Tensor:
         """Run on the first ``limit`` samples of the batch."""
         few = len(x) if self.limit is None else min(self.limit, len(x))
-        generator = torch.Generator().manual_seed(seed)
+        generator = torch.Generator(x.device).manual_seed(seed)
         numerical = NumericalGradient(classifier, self.difference, generator, self.directions)
         run = attack_ascent(numerical, x[:few], y[:few], self.threat, steps=self.steps, loss=self.loss)
         return torch.cat([run.proposal, x[few:]])

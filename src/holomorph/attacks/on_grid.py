@@ -47,5 +47,6 @@ class OnGridPgd:
 
     def __call__(self, classifier: Classifier, x: Tensor, y: Tensor, seed: int) -> Tensor:
         """Propose points of the grid."""
-        found = Pgd(self.threat, "scaled", steps=self.steps)(OnGrid(classifier, self.grid), x, y, seed)
-        return self.grid.inside(x, found, self.threat)
+        grid = self.grid.to(x.device)
+        found = Pgd(self.threat, "scaled", steps=self.steps)(OnGrid(classifier, grid), x, y, seed)
+        return grid.inside(x, found, self.threat)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, kl_div, log_softmax
 
+from holomorph._utils.devices import to_device
 from holomorph.attacks.base import Needs
 from holomorph.attacks.pgd import Pgd
 from holomorph.calculus.norms import random_in_ball
@@ -91,7 +92,7 @@ def _student(x: Tensor, classes: int) -> nn.Module:
 def _imitate(student: nn.Module, points: Tensor, answers: Tensor, epochs: int) -> None:
     optimizer = torch.optim.Adam(student.parameters(), 3e-3)
     for _ in range(epochs):
-        for rows in torch.split(torch.randperm(len(points)), 256):
+        for rows in torch.split(to_device(torch.randperm(len(points)), points.device), 256):
             logits = student(points[rows])
             loss = kl_div(log_softmax(logits, 1), answers[rows], reduction="batchmean")
             loss = loss + 0.2 * cross_entropy(logits, answers[rows].argmax(1))

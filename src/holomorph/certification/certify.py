@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import sys
 import time
@@ -14,10 +15,11 @@ from typing import Any, Literal, get_args
 import numpy as np
 import torch
 from scipy.stats import binomtest
-from torch import Tensor
+from torch import Tensor, nn
 
 from holomorph._utils import progress
 from holomorph._utils.cache import Cache
+from holomorph._utils.devices import has_doubles
 from holomorph._utils.fingerprint import digest, fingerprint
 from holomorph._utils.output import output
 from holomorph._utils.versions import versions
@@ -139,6 +141,8 @@ def certify(
     name = name or type(model).__name__
     given = receive(model, x, y, threat, n=n, batch_size=batch_size, features=features)
     classifier, x, y, threats = given.classifier, given.x, given.y, given.threats
+    if method != "smoothing" and not has_doubles(x.device) and isinstance(classifier.model, nn.Module):
+        classifier, x, y = Classifier(copy.deepcopy(classifier.model).cpu()), x.cpu(), y.cpu()  # bounds count digits
     if features is not None and method in ("smoothing", "exact"):
         raise ConfigError(f"method={method!r} knows one eps for all features. Use method='auto'.")
     own = output(out, "certificate", ("certificate.json",), work="certificate.parts", resume=resume, force=force)
@@ -213,7 +217,7 @@ def _smoothed(
     settings = f"smoothing {smoothed.sigma} {smoothed.draws} {smoothed.batch_size} {smoothed.seed}"
     with progress.bar("smoothing", total=len(x)) as bar:
         predictions, radii = smoothed.certify(x, _cache(classifier, x, y, parts, settings), bar.advance)
-    mine = radii * (predictions == y)
+    mine = radii * (predictions == y.cpu())
     # The l_2 ball of radius r holds the l_1 ball of r and the l_inf ball of r / sqrt(n).
     scale = {"2": 1.0, "1": 1.0, "inf": 1 / math.sqrt(x[0].numel()) * (1 - 1e-9)}
     noise = Smoothing(sigma=smoothed.sigma, draws=smoothed.draws, failure=smoothed.failure,
@@ -237,7 +241,7 @@ def _proportion(hits: int, total: int) -> Interval:
 def _record(
     found: _Found, x: Tensor, y: Tensor, threats: Sequence[ThreatModel], facts: dict[str, Any]
 ) -> CertificateRecord:
-    clean = _proportion(int((found.predictions == y).sum()), len(y))
+    clean = _proportion(int((found.predictions.cpu() == y.cpu()).sum()), len(y))
     proved = []
     for threat, radii, by in zip(threats, found.radii, found.by, strict=True):
         share = _proportion(int((radii >= threat.radius).sum()), len(y))

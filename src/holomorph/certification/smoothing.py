@@ -83,7 +83,7 @@ class Smoothed:
     def certify(
         self, x: Tensor, cache: Cache | None = None, done: Callable[[], None] = lambda: None
     ) -> tuple[Tensor, Tensor]:
-        """The answer to each sample and the l_2 radius up to which it stands; -1 and 0 where it abstains.
+        """The answer to each sample and the l_2 radius up to which it stands, on the host; -1 and 0: it abstains.
 
         Parameters
         ----------
@@ -107,7 +107,7 @@ class Smoothed:
             if radius > 0:
                 answers[i], radii[i] = best, radius
             done()
-        return answers.to(x.device), radii.to(x.device)
+        return answers, radii
 
     def radius(self, hits: int) -> float:
         r"""$\sigma\,\Phi^{-1}(p)$ for the lower confidence bound p of a class seen ``hits`` times; 0 up to a half."""

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from holomorph._utils.seeding import random_states, replaying
 from holomorph.contract.classifier import Classifier
 from holomorph.contract.compiled import eagerly
 from holomorph.contract.data import check_samples, gather
@@ -152,7 +153,9 @@ def under_attack(model: Differentiable) -> Iterator[None]:
             module.training = False
         for p in parameters:
             p.requires_grad_(False)
-        with torch.random.fork_rng(devices=_cuda_devices()), gradients(), eagerly():
+        device = parameters[0].device if parameters else torch.device("cpu")
+        forked = torch.random.fork_rng(devices=_cuda_devices())
+        with forked, replaying(random_states(device), device), gradients(), eagerly():
             yield
     finally:
         random.setstate(states[0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import KW_ONLY, dataclass
 
 import torch
@@ -90,14 +91,16 @@ class Certified(Rule):
 
     def _bound(self, model: nn.Module, x: Tensor, y: Tensor, threat: ThreatModel) -> Tensor:
         """The loss when every margin falls as far as it can; (batch,)."""
-        with evaluating(model), torch.autocast(x.device.type, enabled=False):
+        mixed = torch.amp.is_autocast_available(x.device.type)
+        with evaluating(model), torch.autocast(x.device.type, enabled=False) if mixed else nullcontext():
             program = Program.trace(_inner(model), _precision(model, x)).with_logits(x)
             radius = torch.full((len(x),), threat.radius, device=x.device)
             region = Region.around(x, threat, radius, program.dtype)
             found = enclose(program, region, 0.0)
             logits = program.run(region.centre)
             own = one_hot(y, logits.shape[1]).to(logits)
-            steepest = slopes(found, own[None] - torch.eye(logits.shape[1]).to(logits)[:, None])
+            classes = torch.eye(logits.shape[1], dtype=logits.dtype, device=logits.device)
+            steepest = slopes(found, own[None] - classes[:, None])
         fall = region.fall(steepest.low, steepest.high).mT
         margins = logits.gather(1, y[:, None]) - logits
         return cross_entropy(fall - margins, y, reduction="none", label_smoothing=self.label_smoothing)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from holomorph._utils.devices import in_double
+from holomorph._utils.devices import has_doubles, in_double
 from holomorph.threats.constraints import into
 from holomorph.threats.model import ThreatModel
 
@@ -24,6 +24,10 @@ class Grid:
 
     origin: Tensor
     step: Tensor
+
+    def to(self, device: torch.device) -> Grid:
+        """The same grid on a device, if that has double precision: every point is then rounded without a copy."""
+        return Grid(self.origin.to(device), self.step.to(device)) if has_doubles(device) else self
 
     def snap(self, z: Tensor) -> Tensor:
         """The nearest point of the grid, computed in double precision, so that k/255 is what k/255 is elsewhere."""

@@ -59,8 +59,11 @@ class Carrier(Tensor, metaclass=_AbstractTensor):  # type: ignore[metaclass]
 
     @staticmethod
     def __new__(cls, value: Tensor, *parts: Tensor | None) -> Self:
-        """Make the wrapper: it has the value's shape, type and device."""
-        jet = value.detach().as_subclass(cls)
+        """Make the wrapper: an empty tensor of the value's shape; what is asked of it, the value answers.
+
+        Torch makes no subclass of a tensor that is one already, as those of a network on several devices are.
+        """
+        jet = torch.empty(value.shape, dtype=value.dtype, device="meta").as_subclass(cls)
         jet.requires_grad_()
         jet.source, jet.views = None, []
         return jet
