@@ -142,6 +142,31 @@ def test_a_hook_that_changes_outputs_is_noticed():
         certify(model, torch.rand(4, 5), torch.tensor([0, 1, 2, 0]), threat=ThreatModel("inf", 0.1))
 
 
+def test_a_network_that_is_another_one_meanwhile_or_elsewhere_is_noticed():
+    class Later(nn.Linear):
+        calls = 0
+
+        def forward(self, x):
+            self.calls += 1
+            return super().forward(x) if self.calls < 4 else -super().forward(x)
+
+    with pytest.raises(ModelError, match="outputs are not those of its layers"):
+        certify(Later(5, 3), torch.rand(4, 5), torch.tensor([0, 1, 2, 0]), threat=ThreatModel("inf", 0.1))
+
+
+def test_time_is_kept_with_eps_first_and_what_attacks_broke_is_left_out():
+    model, x = linear(), torch.randn(30, 5, dtype=D, generator=torch.Generator().manual_seed(1))
+    y, threat = model(x).argmax(1), ThreatModel("inf", 0.3, WIDE)
+    whole = certify(model, x, y, threat=threat)
+    none = certify(model, x, y, threat=threat, seconds=0)
+    assert (none.untried, none.everywhere, set(none.threats[0].proved_by)) == (30, 0.0, {None})
+    assert certify(model, x, y, threat=threat, seconds=1e4, batch_size=7).threats == whole.threats
+    broken = torch.arange(30) < 10
+    part = certify(model, x, y, threat=threat, broken=broken)
+    assert part.threats[0].radii == (0.0,) * 10 + whole.threats[0].radii[10:]
+    assert (part.untried, whole.untried) == (0, 0)
+
+
 def test_what_cannot_be_used_is_refused_in_words():
     model, x, y, threat = linear(), torch.rand(4, 5, dtype=D), torch.tensor([0, 1, 2, 0]), ThreatModel("inf", 0.1)
     with pytest.raises(ConfigError, match=r"Unknown method 'line'\. Did you mean 'lines'"):

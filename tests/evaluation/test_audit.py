@@ -12,8 +12,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from holomorph._utils.statistics import proportion_interval
 from holomorph.errors import DataError
 from holomorph.evaluation.audit import audit
+from holomorph.evaluation.consistency import inconsistencies
 from holomorph.evaluation.evaluate import evaluate
 from holomorph.records.evaluation import EvaluationRecord
 from holomorph.threats import ThreatModel
@@ -94,12 +96,44 @@ def test_rounding_is_forgiven_and_nothing_more(
             fooled = (near.values > 0) & (out.argmax(1) != scene.y[near.indices])
             return torch.where(fooled[:, None], out.scatter(1, scene.y[near.indices, None], lifted), out)
 
-    assert audit(kept[0], Lifted(), kept[1]).passed is stands
+    record = kept[0].model_copy(update={"certificate": None}).sealed()  # nothing is proved of the lifted network
+    assert audit(record, Lifted(), kept[1]).passed is stands
 
 
 def test_a_boastful_record_is_found_out(kept: tuple[EvaluationRecord, Path], scene: Scene) -> None:
     boast = kept[0].model_copy(update={"robust": 0.99})
     assert any("robust accuracy" in line for line in audit(boast, scene.honest, kept[1]).discrepancies)
+
+
+def test_a_certificate_is_proved_again_and_must_fit_the_attacks(
+    kept: tuple[EvaluationRecord, Path], scene: Scene
+) -> None:
+    record, folder = kept
+    proved = record.certificate
+    assert proved is not None
+    first = proved.threats[0]
+    assert record.proved is not None
+    assert 0 < record.proved <= record.robust
+    assert proved.reason == ""
+
+    def said(**changes: object) -> str:
+        part = first.model_copy(update=changes)
+        boast = proved.model_copy(update={"threats": (part, *proved.threats[1:])})
+        return " ".join(
+            audit(record.model_copy(update={"certificate": boast}).sealed(), scene.honest, folder).discrepancies
+        )
+
+    assert "proved accuracy at inf:0.1 is" in said(proved=0.99)
+    assert "broken a sample inside its proved radius" in said(radii=(1.0,) * 16)
+    alive = [smallest is None or smallest > 0.1 for smallest in record.threats[0].smallest]
+    share = proportion_interval(sum(alive), 16)
+    radii = tuple(0.1 * a for a in alive)
+    boast = said(
+        radii=radii, proved_by=tuple("lines" if a else None for a in alive), proved=share.value, interval=share
+    )
+    assert ("proofs do not succeed again" in boast) == (sum(alive) > round(16 * first.proved))
+    other = proved.model_copy(update={"samples_hash": "0"})
+    assert "other samples" in " ".join(inconsistencies(record.model_copy(update={"certificate": other}).sealed()))
 
 
 def test_missing_or_damaged_inputs_are_named(kept: tuple[EvaluationRecord, Path], scene: Scene) -> None:

@@ -19,6 +19,27 @@ def test_the_first_sentence_is_an_interval():
     )
 
 
+def test_the_certificate_inside_an_evaluation_serves_and_says_what_limits_it():
+    found = cases.evaluation(robust=0.76, baseline=False)
+    proved = cases.certificate(found, proved=0.71)
+
+    def headline(proved):
+        return summary.build([found.model_copy(update={"certificate": proved})])["headline"]
+
+    assert headline(proved) == summary.build([found, proved])["headline"]
+    late = proved.model_copy(update={"untried": 3, "seconds": 60.0})
+    assert headline(late).endswith("3 samples were not tried and count as not proved.")
+    empty = cases.certificate(found, proved=0.0)
+    assert headline(empty).startswith(f"Between 0{THIN}% (proved) and 76{THIN}% (attacked)")
+    assert headline(empty).endswith(
+        "Nothing is proved for this network: the bounds through its layers are too wide at this size."
+    )
+    odd = empty.model_copy(update={"reason": "The layer 2 (MaxPool2d) cannot be bounded."})
+    assert headline(odd).endswith("Nothing is proved for this network: the layer 2 (MaxPool2d) cannot be bounded.")
+    assert "MaxPool2d" in render([found.model_copy(update={"certificate": odd})])
+    assert headline(cases.certificate(found, samples_hash="others")) == headline(None)
+
+
 def test_under_two_threats_a_sample_must_be_proved_under_both():
     second = ThreatModel(2, 0.5)
     found = cases.evaluation(

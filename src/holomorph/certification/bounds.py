@@ -66,12 +66,23 @@ class Bounds:
             For a part that cannot be bounded, and for a network whose outputs are not those of its layers.
         """
         program, unit = Program.trace(model).with_logits(x), unit_roundoff(logits.dtype, x.device)
-        _check_same(program, unit, x[:8], logits[:8])
         rounds = PLANS[method]
         if method == "auto" and _activations(program, x[:1]) > TIGHT:
             rounds = rounds[:1]
         few = method == "branching" or (method == "auto" and x[0].numel() <= _FEW)
-        return cls(program, unit, rounds, Branching(program, unit) if few else None, features)
+        found = cls(program, unit, rounds, Branching(program, unit) if few else None, features)
+        found.check_same(x[:8], logits[:8])
+        return found
+
+    @torch.no_grad()
+    def check_same(self, x: Tensor, logits: Tensor) -> None:
+        """Refuse a network whose outputs are not inside the enclosures of its layers at these very points."""
+        last = enclose(self.program, Region.point(x), self.unit).values[-1]
+        if not bool(((logits >= last.low) & (logits <= last.high)).all()):
+            raise ModelError(
+                "The model's outputs are not those of its layers: a hook or other arithmetic stands between them. "
+                "Write what it does as a layer, or use method='smoothing'."
+            )
 
     def radii(
         self, x: Tensor, y: Tensor, right: Tensor, threat: ThreatModel, steps: int
@@ -115,17 +126,6 @@ class Bounds:
             for i, good in enumerate(PROOFS[proof](found, y).tolist()):
                 names[i] = names[i] or (proof if good else None)
         return names
-
-
-@torch.no_grad()
-def _check_same(program: Program, unit: float, x: Tensor, logits: Tensor) -> None:
-    """Refuse a network whose outputs are not inside the enclosures of its layers at the samples themselves."""
-    last = enclose(program, Region.point(x), unit).values[-1]
-    if not bool(((logits >= last.low) & (logits <= last.high)).all()):
-        raise ModelError(
-            "The model's outputs are not those of its layers: a hook or other arithmetic stands between them. "
-            "Write what it does as a layer, or use method='smoothing'."
-        )
 
 
 @torch.no_grad()

@@ -7,14 +7,14 @@ import math
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from itertools import product
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
-from scipy.stats import binomtest
 from torch import Tensor, nn
 
 from holomorph._utils import progress
@@ -22,7 +22,10 @@ from holomorph._utils.cache import Cache
 from holomorph._utils.devices import has_doubles
 from holomorph._utils.fingerprint import digest, fingerprint
 from holomorph._utils.output import output
+from holomorph._utils.seeding import generator
+from holomorph._utils.statistics import proportion_interval
 from holomorph._utils.versions import versions
+from holomorph.calculus.norms import random_in_ball
 from holomorph.certification.bounds import Bounds
 from holomorph.certification.exact import adapter_for
 from holomorph.certification.smoothing import Smoothed
@@ -31,9 +34,9 @@ from holomorph.contract.classifier import Classifier
 from holomorph.contract.receiving import receive, under_attack
 from holomorph.contract.threats import ThreatsLike
 from holomorph.errors import ConfigError, unknown_name
-from holomorph.records.base import Interval
 from holomorph.records.certificate import CertificateRecord, Smoothing, ThreatCertificate
 from holomorph.threats import ThreatModel
+from holomorph.threats.constraints import into, movable
 from holomorph.threats.features import Features
 
 Method = Literal["auto", "exact", "intervals", "slopes", "lines", "branching", "smoothing"]
@@ -48,6 +51,7 @@ class _Found:
     radii: list[Tensor]
     by: list[list[str | None]]
     smoothing: Smoothing | None = None
+    untried: int = 0
 
 
 @gradients()
@@ -61,6 +65,8 @@ def certify(
     features: Features | None = None,
     n: int | None = None,
     steps: int = 5,
+    seconds: float | None = None,
+    broken: Tensor | None = None,
     batch_size: int = 50,
     sigma: float | None = None,
     draws: int = 10_000,
@@ -99,6 +105,11 @@ def certify(
         Use the first n samples.
     steps:
         How many radii are tried for a sample: eps first, then bisection between 0 and twice eps.
+    seconds:
+        After so long no further batch is begun. Every sample is then tried at eps before any other radius, and the
+        record says how many were not tried.
+    broken:
+        Samples, by ``True``, that an attack has broken under every threat: bounds are not tried on them.
     batch_size:
         Samples at once; with smoothing, noisy copies are 20 times as many.
     sigma, draws, failure:
@@ -153,7 +164,7 @@ def certify(
             smoothed = Smoothed(classifier, wide if sigma is None else sigma, draws, failure, 20 * batch_size, seed)
             found = _smoothed(classifier, x, y, threats, smoothed, parts)
         else:
-            found = _bounded(classifier, x, y, threats, method, steps, batch_size, parts, features)
+            found = _bounded(classifier, x, y, threats, method, steps, batch_size, parts, features, seconds, broken)
         facts: dict[str, Any] = {"model": name, "data": data, "method": method, "seed": seed}
         facts["features"] = None if features is None else features.record()
         record = _record(found, x, y, threats, facts | {"seconds": time.perf_counter() - started})
@@ -165,13 +176,15 @@ def certify(
 
 def _bounded(
     classifier: Classifier, x: Tensor, y: Tensor, threats: Sequence[ThreatModel], method: str, steps: int,
-    batch_size: int, parts: Path | None, features: Features | None,
+    batch_size: int, parts: Path | None, features: Features | None, seconds: float | None,
+    broken: Tensor | None,
 ) -> _Found:  # fmt: skip
     logits = classifier.logits(x)
     model = classifier.model
     predictions = logits.argmax(1)
     check_labels(y, logits.shape[1])
     right = (predictions == y) & logits.isfinite().all(1)
+    right = right if broken is None else right & ~broken.to(right)
     adapter = adapter_for(model) if method in ("auto", "exact") and features is None else None
     if adapter is not None:
         exact = [adapter(model, x, threat).double() * right for threat in threats]
@@ -181,19 +194,27 @@ def _bounded(
     bounds = Bounds.of(model, x, logits, method, features)
     asked = f"{method} {steps} {batch_size} {[t.model_dump() for t in threats]} {features and features.record()}"
     cache = _cache(classifier, x, y, parts, asked)
-    found = _Found(predictions, logits.shape[1], [], [])
-    with progress.bar("certifying", total=len(threats) * len(x)) as bar:
-        for number, threat in enumerate(threats):
-            radii, by = torch.zeros(len(x), dtype=torch.float64, device=x.device), []
-            for start in range(0, len(x), batch_size):
-                rows = slice(start, start + batch_size)
-                batch = bounds, x[rows], y[rows], right[rows], threat, steps
-                radii[rows], names = _batch(cache, f"threat-{number}-{start}", *batch)
-                by += names
-                bar.advance(len(names))
-            found.radii.append(radii)
-            found.by.append(by)
-    return found
+    radii = [torch.zeros(len(x), dtype=torch.float64, device=x.device) for _ in threats]
+    by: list[list[str | None]] = [[None] * len(x) for _ in threats]
+    tried = torch.zeros(len(threats), len(x), dtype=torch.bool)
+    found = _Found(predictions, logits.shape[1], radii, by)
+    depths = (steps,) if seconds is None or steps == 1 else (1, steps)
+    jobs = list(product(depths, range(len(threats)), range(0, len(x), batch_size)))
+    end = math.inf if seconds is None else time.perf_counter() + seconds
+    with progress.bar("certifying", total=len(jobs)) as bar:
+        for depth, number, start in jobs:
+            if time.perf_counter() > end:
+                break
+            rows = slice(start, start + batch_size)
+            batch = bounds, x[rows], y[rows], right[rows], threats[number], depth
+            radii[number][rows], by[number][rows] = _batch(cache, f"threat-{number}-{start}-{depth}", *batch)
+            tried[number, rows] = True
+            bar.advance()
+    for threat in threats:  # a network that has changed meanwhile, or elsewhere, is not the one that was bounded
+        noise = random_in_ball(x[:64], threat.p, threat.radius, generator(0, "certify"))
+        near = x[:64] if features is not None else into(x[:64], x[:64] + movable(noise, threat), threat)
+        bounds.check_same(near, classifier.logits(near))
+    return replace(found, untried=int((right.cpu() & ~tried.all(0)).sum()))
 
 
 def _batch(
@@ -232,19 +253,13 @@ def _cache(classifier: Classifier, x: Tensor, y: Tensor, folder: str | Path | No
     return Cache(Path(folder), fingerprint(settings + classifier.mark(x), x, y))
 
 
-def _proportion(hits: int, total: int) -> Interval:
-    """A share with Wilson's interval."""
-    low, high = binomtest(hits, total).proportion_ci(0.95, method="wilson")
-    return Interval(value=hits / total, low=float(low), high=float(high))
-
-
 def _record(
     found: _Found, x: Tensor, y: Tensor, threats: Sequence[ThreatModel], facts: dict[str, Any]
 ) -> CertificateRecord:
-    clean = _proportion(int((found.predictions.cpu() == y.cpu()).sum()), len(y))
+    clean = proportion_interval(int((found.predictions.cpu() == y.cpu()).sum()), len(y))
     proved = []
     for threat, radii, by in zip(threats, found.radii, found.by, strict=True):
-        share = _proportion(int((radii >= threat.radius).sum()), len(y))
+        share = proportion_interval(int((radii >= threat.radius).sum()), len(y))
         names = tuple(name if radius > 0 else None for name, radius in zip(by, radii.tolist(), strict=True))
         proved.append(ThreatCertificate(threat=threat, proved=share.value, interval=share,
                                         radii=tuple(radii.tolist()), proved_by=names))  # fmt: skip
@@ -257,6 +272,7 @@ def _record(
         clean_interval=clean,
         threats=tuple(proved),
         smoothing=found.smoothing,
+        untried=found.untried,
         labels=tuple(y.tolist()),
         predictions=tuple(found.predictions.tolist()),
         versions=versions("numpy", "scipy"),

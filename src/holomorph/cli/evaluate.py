@@ -56,6 +56,7 @@ def evaluate_command(
         float | None, typer.Option(help="Stop once robust accuracy is above or below this share.")
     ] = None,
     precision: Annotated[float | None, typer.Option(help="Stop once it is known to so many points, such as 2.")] = None,
+    prove: Annotated[float, typer.Option(help="Seconds for proofs (10 at most with --quick); 0: none.", min=0)] = 60.0,
     features: Annotated[
         Path | None, typer.Option(help="npz with eps, low, high of each feature; the threat counts in these eps.")
     ] = None,
@@ -81,7 +82,7 @@ def evaluate_command(
     against = None if against is None else evaluation_file(against)
     named = Named(model, weights, baseline, data, data_dir, box, trust)
     asked = EvaluationRequest(named, threat, features, folder, n, batch_size, seed, quick, thorough, resume, force,
-                              shown=not quiet, decide=decide, precision=precision)  # fmt: skip
+                              shown=not quiet, decide=decide, precision=precision, prove=prove)  # fmt: skip
     found, other = asked.named.find(), EvaluationRecord.load(against) if against else None
     if devices > 1 or accelerator != "cpu":
         from holomorph.evaluation.processes import share
@@ -126,6 +127,7 @@ class EvaluationRequest:
     shown: bool
     decide: float | None = None
     precision: float | None = None
+    prove: float = 60.0
 
 
 def run_evaluation(fabric: Fabric | None, asked: EvaluationRequest, found: LoadedModel | None = None) -> None:
@@ -149,6 +151,7 @@ def run_evaluation(fabric: Fabric | None, asked: EvaluationRequest, found: Loade
             thorough=asked.thorough,
             decide=asked.decide,
             precision=asked.precision,
+            prove=asked.prove,
             baseline=None if found.baseline is None else move(found.baseline),
             features=features,
             seed=asked.seed,

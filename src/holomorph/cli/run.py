@@ -32,6 +32,7 @@ from holomorph.cli.report import report_command
 from holomorph.cli.train import train_command
 from holomorph.records.evaluation import EvaluationRecord
 from holomorph.records.training import TrainRecord
+from holomorph.reporting.certified import verdict_sentence
 from holomorph.rules import DEFAULT
 
 
@@ -45,6 +46,7 @@ def run_command(
     activation: ActivationName = "gelu",
     epochs: Epochs = 0,
     n: Annotated[int, typer.Option("--n", help="Test samples to attack.", min=1)] = 1000,
+    prove: Annotated[float, typer.Option(help="Seconds for proofs; 0: none.", min=0)] = 60.0,
     baseline: WithBaseline = True,
     data_dir: DataDir = None,
     box: BoxOption = None,
@@ -76,7 +78,7 @@ def run_command(
             trust=trust,
             quiet=quiet,
         )
-        evaluate_command(str(out), threat=None, n=n, seed=seed, force=force, resume=resume,
+        evaluate_command(str(out), threat=None, n=n, prove=prove, seed=seed, force=force, resume=resume,
                          trust=trust or is_code(model), quiet=quiet)  # fmt: skip
         report_command([out])
     for line in run_lines(out):
@@ -84,7 +86,7 @@ def run_command(
 
 
 def run_lines(out: Path) -> list[str]:
-    """Four lines on what was found, and where the report lies."""
+    """A few lines on what was found, and where the report lies."""
     training = TrainRecord.load(out / "train.json")
     found = EvaluationRecord.load(out / "evaluation.json")
     baseline = found.baseline
@@ -92,6 +94,7 @@ def run_lines(out: Path) -> list[str]:
     beside = f", undefended baseline {percent(baseline.robust)}" if baseline else ""
     clock = f", {training.measured_cost:.1f} times by wall time" if training.measured_cost else ""
     return [
+        *([verdict_sentence(found, found.certificate)] if found.certificate else []),
         f"Clean accuracy   {percent(found.clean)}"
         + (f", undefended baseline {percent(baseline.clean)}" if baseline else ""),
         f"Robust accuracy  {percent(found.robust)}{beside}, worst of all attacks at {found.threats[0].threat} "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from holomorph._utils.interval import percent
 from holomorph.records.evaluation import EvaluationRecord
+from holomorph.reporting.certified import verdict_sentence
 
 
 def points(difference: float) -> str:
@@ -19,6 +20,8 @@ def evaluation_lines(record: EvaluationRecord, total: int, asked: int) -> list[s
     """What was found, in a few lines."""
     short = asked > total and not record.quick
     lines = [f"There are {total} test samples, not {asked}: all of them were used."] if short else []
+    if record.certificate is not None:
+        lines.append(verdict_sentence(record, record.certificate))
     lines.append(f"Clean accuracy {percent(record.clean)} on {record.samples} samples.")
     for result in record.threats:
         low, high = percent(result.interval.low), percent(result.interval.high)

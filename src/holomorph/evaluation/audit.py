@@ -13,17 +13,21 @@ from torch import Tensor
 from holomorph._utils.fingerprint import digest
 from holomorph._utils.io import read_npz
 from holomorph.calculus.norms import norm
+from holomorph.certification.certify import certify
 from holomorph.contract import Differentiable
 from holomorph.contract.classifier import Classifier
 from holomorph.contract.outputs import are_probabilities
 from holomorph.contract.receiving import under_attack
 from holomorph.contract.snapshot import Snapshot
-from holomorph.errors import DataError
+from holomorph.errors import DataError, HolomorphError
 from holomorph.evaluation.consistency import inconsistencies
 from holomorph.evaluation.inspection import AGREES, Behaviour, gradient_agreement, observe
 from holomorph.evaluation.results import SLACK
 from holomorph.records.evaluation import EvaluationRecord, ThreatResult
 from holomorph.threats.features import Features
+
+#: Samples under each threat that are proved again.
+PROVED_AGAIN = 64
 
 
 @dataclass(frozen=True)
@@ -94,7 +98,7 @@ def audit(record: EvaluationRecord, model: Differentiable, folder: str | Path = 
         found.append("The model's predictions on the clean samples differ from the recorded ones.")
     if (classes := classifier.classes) is not None and classes != record.classes:
         found.append(f"The model has {classes} classes, not {record.classes}.")
-    found += _verdicts(record, behaviour, classifier, x, y)
+    found += _verdicts(record, behaviour, classifier, x, y) + _proofs(record, model, room, x, y)
     return AuditResult(len(y), count, clean, robust, tuple(found))
 
 
@@ -120,6 +124,21 @@ def _verdicts(
         for name, failed in fails.items()
         if failed and said.get(name) in ("pass", "warn")
     ]
+
+
+def _proofs(record: EvaluationRecord, model: Differentiable, room: _Room, x: Tensor, y: Tensor) -> list[str]:
+    """Some of the samples that are said to be proved, proved again at the threat's size."""
+    found = []
+    for part in record.certificate.threats if record.certificate is not None else ():
+        rows = [i for i, radius in enumerate(part.radii) if radius >= part.threat.radius][:PROVED_AGAIN]
+        if rows and len(part.radii) == len(y):
+            try:
+                again = certify(model, x[rows], y[rows], part.threat, features=room.features, steps=1)
+                missing = sum(radius < part.threat.radius for radius in again.threats[0].radii)
+            except HolomorphError:
+                missing = len(rows)
+            found += [f"{part.threat}: {missing} of {len(rows)} proofs do not succeed again."] if missing else []
+    return found
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from holomorph.evaluation.checks import ALL
 from holomorph.evaluation.paired import BASELINE_NAME, versus
 from holomorph.evaluation.results import SLACK
 from holomorph.evaluation.sequential import anytime_interval
+from holomorph.records.certificate import CertificateRecord
 from holomorph.records.evaluation import AccuracyCurve, EvaluationRecord, ThreatResult
 
 
@@ -20,6 +21,7 @@ def inconsistencies(record: EvaluationRecord) -> list[str]:
         return ["The record holds no threat or no sample."]
     found = [] if record.digest == record.sealed().digest else ["The record was changed after it was sealed."]
     found += _lists(record) or [*_numbers(record), *_attacks(record), *_checks(record), *_flags(record)]
+    found += _certificate(record, record.certificate) if record.certificate is not None else []
     if found:
         return found
     if record.baseline is not None:
@@ -133,6 +135,26 @@ def _checks(record: EvaluationRecord) -> list[str]:
         return [f"The record holds {len(record.checks)} checks that are not the {len(known)} of this version."]
     silent = [c.name for c in record.checks if (c.verdict == "not run") != (c.value is None)]
     return [f"The check {name} has a value but was not run, or the reverse." for name in silent]
+
+
+def _certificate(record: EvaluationRecord, proved: CertificateRecord) -> list[str]:
+    """What is said to be proved against the samples, the radii, and what attacks found."""
+    same = ("samples_hash", "samples", "labels", "predictions", "features", "classes", "clean")
+    if any(getattr(record, name) != getattr(proved, name) for name in same):
+        return ["The certificate speaks of other samples or predictions."]
+    if [part.threat for part in proved.threats] != [result.threat for result in record.threats]:
+        return ["The certificate speaks of other threats."]
+    found = []
+    for part, result in zip(proved.threats, record.threats, strict=True):
+        share = proportion_interval(sum(r >= part.threat.radius for r in part.radii), record.samples)
+        found += _interval(f"proved accuracy at {part.threat}", part.proved, part.interval, share)
+        if any((r > 0) != (by is not None) for r, by in zip(part.radii, part.proved_by, strict=True)):
+            found.append(f"{part.threat}: radii and the proofs of them do not fit.")
+        if any(s is not None and s < r for s, r in zip(result.smallest, part.radii, strict=True)):
+            found.append(f"{part.threat}: an attack has broken a sample inside its proved radius.")
+        if proved.reason and any(part.radii):
+            found.append(f"{part.threat}: radii are said to be proved where nothing can be.")
+    return found
 
 
 def _flags(record: EvaluationRecord) -> list[str]:

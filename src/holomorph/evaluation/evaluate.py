@@ -17,6 +17,7 @@ from holomorph.contract import Differentiable, gradients
 from holomorph.contract.receiving import receive, under_attack
 from holomorph.contract.threats import ThreatsLike
 from holomorph.errors import ConfigError
+from holomorph.evaluation import proving
 from holomorph.evaluation.attacking import Task, attack_all, attack_until, quickened
 from holomorph.evaluation.runner import Processes, Runner
 from holomorph.evaluation.sequential import Stopping
@@ -27,6 +28,9 @@ from holomorph.threats.features import Features
 #: What an evaluation leaves in its folder, and where its finished batches lie meanwhile.
 WRITES = ("evaluation", ("evaluation.json", "evaluation.npz"))
 WORK = "evaluation.state"
+
+#: Seconds for proofs in a quick evaluation.
+QUICK_PROOF = 10.0
 
 
 @gradients()
@@ -46,6 +50,7 @@ def evaluate(
     precision: float | None = None,
     batch_size: int = 250,
     checks: bool = True,
+    prove: float = 60.0,
     out: str | Path | None = None,
     resume: bool = False,
     force: bool = False,
@@ -93,6 +98,9 @@ def evaluate(
         ``decide``, or known to ``precision`` points; the interval holds whenever one stops.
     checks:
         Whether to run the evaluator's checks of itself; see docs/evaluation.md.
+    prove:
+        Seconds for proofs by :func:`holomorph.certify`, 10 at most in a quick evaluation; 0 for none. The record holds
+        the certificate, and its report states what is proved beside what is attacked.
     out:
         A folder for ``evaluation.json``, and for the adversarial inputs, ``evaluation.npz``, which
         :func:`holomorph.audit` verifies. Nothing is written without it.
@@ -131,7 +139,8 @@ def evaluate(
     started = time.perf_counter()
     stopping, runner = Stopping(decide, precision), Runner(seed, batch_size, fabric=fabric)
     name = name or type(model).__name__
-    given = receive(model, x, y, threat, n=n, batch_size=batch_size, features=features, first=True).in_units(features)
+    received = receive(model, x, y, threat, n=n, batch_size=batch_size, features=features, first=True)
+    given = received.in_units(features)
     undefended = None if baseline is None else given.likewise(baseline)
     description = Description(name, data, training_cost, source or {}, features, given.dtype, tuple(class_names))
     effort = _effort(quick=quick, thorough=thorough)
@@ -149,6 +158,13 @@ def evaluate(
             other = attack_all(replace(task.part(found.rows), classifier=undefended, baseline=None))
         keep = None if place is None else place.file("evaluation.npz")
         record = to_record(found, other, description, run_checks=checks, keep=keep, started=started, stopped=answer)
+        if prove > 0 and runner.first:
+            seconds = min(prove, QUICK_PROOF) if quick else prove
+            rows = found.rows.to(given.y.device)
+            proved = proving.prove_attacked(
+                received.classifier.model, received.x[rows], received.y[rows], record, features, seconds
+            )
+            record = record.model_copy(update={"certificate": proved}).sealed()
         if place is not None and runner.first:
             record.save(place.file("evaluation.json"))
             place.clear_work()

@@ -56,6 +56,8 @@ class CertificateRecord(Record):
     clean_interval: Interval
     threats: tuple[ThreatCertificate, ...]
     smoothing: Smoothing | None = None
+    untried: int = Field(default=0, description="samples that were not looked at when the time had passed")
+    reason: str = Field(default="", description="why nothing can be proved of this model; empty: proofs were tried")
     features: FeatureRanges | None = Field(default=None, description="in whose eps the threats count")
     labels: tuple[int, ...] = ()
     predictions: tuple[int, ...] = Field(default=(), description="of the clean samples; -1 where smoothing abstained")
@@ -65,3 +67,9 @@ class CertificateRecord(Record):
     command: str = ""
     finished: str = Field(default="", description="UTC, ISO 8601")
     seconds: float = 0.0
+
+    @property
+    def everywhere(self) -> float:
+        """The share of samples that provably withstand every change of every threat."""
+        safe = [[radius >= part.threat.radius for radius in part.radii] for part in self.threats]
+        return sum(map(all, zip(*safe, strict=True))) / self.samples

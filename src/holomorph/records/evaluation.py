@@ -12,6 +12,7 @@ from pydantic import Field
 
 from holomorph._utils.io import read_npz
 from holomorph.records.base import Interval, Part, Record
+from holomorph.records.certificate import CertificateRecord
 from holomorph.threats import ThreatModel
 from holomorph.threats.ranges import FeatureRanges
 
@@ -151,6 +152,7 @@ class EvaluationRecord(Record):
         default=None, description="the undefended baseline under the same attacks"
     )
     differences: tuple[PairedDifference, ...] = Field(default=(), description="against the baseline, or another record")
+    certificate: CertificateRecord | None = Field(default=None, description="what was proved of the same samples")
     adversarial_file: str | None = Field(default=None, description="npz beside the record: inputs, labels, attacks")
     training_cost: float | None = Field(default=None, description="cost of training relative to plain training")
     versions: dict[str, str] = Field(default_factory=dict)
@@ -202,6 +204,11 @@ class EvaluationRecord(Record):
     def failed(self) -> tuple[Check, ...]:
         """The checks that failed: any of them makes the robust accuracy untrustworthy."""
         return tuple(check for check in self.checks if check.verdict == "fail")
+
+    @property
+    def proved(self) -> float | None:
+        """The share of samples that provably withstand every change of every threat; None where no proof was tried."""
+        return None if self.certificate is None else self.certificate.everywhere
 
     def class_name(self, label: int) -> str:
         """The name of a class, or its number where it has none."""

@@ -8,15 +8,53 @@ from holomorph.records.base import Record
 from holomorph.records.certificate import CertificateRecord, ThreatCertificate
 from holomorph.records.evaluation import EvaluationRecord, ThreatResult
 from holomorph.reporting.parts.base import one
+from holomorph.reporting.words import change_withstood, counted, duration, percentage, threat_sentence
 
 
 def matching_certificate(records: Sequence[Record]) -> CertificateRecord | None:
     """The certificate of the very model and samples that were attacked; a smoothed classifier is another model."""
-    found, proved = one(records, EvaluationRecord), one(records, CertificateRecord)
-    if found is None or proved is None or proved.smoothing is not None:
-        return None
-    same = found.samples_hash == proved.samples_hash and found.features == proved.features
-    return proved if same else None
+    found = one(records, EvaluationRecord)
+    given = (one(records, CertificateRecord), found.certificate) if found is not None else ()
+    return next((proved for proved in given if proved is not None and _same(found, proved)), None)
+
+
+def given_certificate(records: Sequence[Record]) -> CertificateRecord | None:
+    """The certificate that was given, or the one inside the evaluation."""
+    found = one(records, EvaluationRecord)
+    return one(records, CertificateRecord) or (found.certificate if found is not None else None)
+
+
+def _same(found: EvaluationRecord | None, proved: CertificateRecord) -> bool:
+    same = found is not None and (found.samples_hash, found.features) == (proved.samples_hash, proved.features)
+    return same and proved.smoothing is None
+
+
+def verdict_sentence(found: EvaluationRecord, proved: CertificateRecord | None) -> str:
+    """The verdict from both sides, where every threat was looked at from both."""
+    parts = [part for result in found.threats if (part := under(proved, result)) is not None]
+    if proved is None or len(parts) < len(found.threats):
+        allowed = ", or ".join(threat_sentence(result.threat) for result in found.threats)
+        samples = f"{counted(found.samples, 'sample')} {'is' if found.samples == 1 else 'are'}"
+        return f"{percentage(found.robust)} of {samples} still classified correctly where {allowed}."
+    safe = [all(part.radii[i] >= part.threat.radius for part in parts) for i in range(found.samples)]
+    changes = " and ".join(change_withstood(result.threat) for result in found.threats)
+    return (
+        f"Between {percentage(sum(safe) / found.samples)} (proved) and {percentage(found.robust)} (attacked) of "
+        f"{counted(found.samples, 'sample')} withstand{'s' if found.samples == 1 else ''} {changes}."
+        f"{_limits(proved, any(safe))}"
+    )
+
+
+def _limits(proved: CertificateRecord, some: bool) -> str:
+    """Why no more is proved, where that is no matter of the network's robustness alone."""
+    if proved.reason:
+        return f" Nothing is proved for this network: {proved.reason[0].lower()}{proved.reason[1:]}"
+    if proved.untried:
+        late = "was not tried and counts" if proved.untried == 1 else "were not tried and count"
+        return f" After {duration(proved.seconds)} {counted(proved.untried, 'sample')} {late} as not proved."
+    return (
+        "" if some else " Nothing is proved for this network: the bounds through its layers are too wide at this size."
+    )
 
 
 def under(proved: CertificateRecord | None, result: ThreatResult) -> ThreatCertificate | None:

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from holomorph.records.base import Interval, Record
-from holomorph.records.certificate import CertificateRecord, ThreatCertificate
+from holomorph.records.certificate import ThreatCertificate
 from holomorph.records.evaluation import EvaluationRecord
-from holomorph.reporting.certified import matching_certificate, refuted
+from holomorph.reporting.certified import given_certificate, matching_certificate, refuted
 from holomorph.reporting.parts.base import Context, one
 from holomorph.reporting.words import threat_name
 
@@ -37,7 +37,8 @@ class _Row(NamedTuple):
 
 def certificate_part(records: Sequence[Record]) -> Context:
     """One row a threat, with the attacked accuracy on the same samples beside it."""
-    found, proved = one(records, EvaluationRecord), one(records, CertificateRecord)
+    found = one(records, EvaluationRecord)
+    proved = given_certificate(records)
     if proved is None:
         return None
     attacked = {r.threat: r for r in found.threats} if found is not None and matching_certificate(records) else {}

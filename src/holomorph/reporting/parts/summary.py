@@ -10,17 +10,15 @@ from holomorph.records.base import Interval, Record
 from holomorph.records.certificate import CertificateRecord
 from holomorph.records.evaluation import EvaluationRecord
 from holomorph.records.training import TrainRecord
-from holomorph.reporting.certified import matching_certificate, under
+from holomorph.reporting.certified import matching_certificate, verdict_sentence
 from holomorph.reporting.one_line import one_line
 from holomorph.reporting.parts.base import Context, one
 from holomorph.reporting.words import (
-    change_withstood,
     counted,
     duration,
     percent_range,
     percentage,
     threat_name,
-    threat_sentence,
     times,
 )
 
@@ -44,7 +42,7 @@ def summary_part(records: Sequence[Record]) -> Context:
 
 
 def _headline(found: EvaluationRecord, proved: CertificateRecord | None) -> str:
-    sentence = _interval(found, proved)
+    sentence = verdict_sentence(found, proved)
     if found.baseline is not None:
         sentence += f" The undefended baseline, attacked in the same way, keeps {percentage(found.baseline.robust)}."
         if found.differences:  # those against the baseline come first, and of these the last is that of all threats
@@ -52,21 +50,6 @@ def _headline(found: EvaluationRecord, proved: CertificateRecord | None) -> str:
             value, low, high = (f"{100 * v:.1f}" for v in (gap.value, gap.low, gap.high))
             sentence += f" The difference is {value} points ({low} to {high}, paired by sample)."
     return sentence
-
-
-def _interval(found: EvaluationRecord, proved: CertificateRecord | None) -> str:
-    """The verdict from both sides, where every threat was looked at from both."""
-    parts = [part for result in found.threats if (part := under(proved, result)) is not None]
-    if len(parts) < len(found.threats):
-        allowed = ", or ".join(threat_sentence(result.threat) for result in found.threats)
-        samples = f"{counted(found.samples, 'sample')} {'is' if found.samples == 1 else 'are'}"
-        return f"{percentage(found.robust)} of {samples} still classified correctly where {allowed}."
-    safe = [all(part.radii[i] >= part.threat.radius for part in parts) for i in range(found.samples)]
-    changes = " and ".join(change_withstood(result.threat) for result in found.threats)
-    return (
-        f"Between {percentage(sum(safe) / found.samples)} (proved) and {percentage(found.robust)} (attacked) of "
-        f"{counted(found.samples, 'sample')} withstand{'s' if found.samples == 1 else ''} {changes}."
-    )
 
 
 def _trained(run: TrainRecord | None) -> str:

@@ -1,0 +1,57 @@
+"""The proved side of an evaluation: what no attack can break, on the very samples that were attacked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from holomorph._utils.statistics import proportion_interval
+from holomorph.certification.certify import certify
+from holomorph.errors import HolomorphError
+from holomorph.records.certificate import CertificateRecord, ThreatCertificate
+from holomorph.records.evaluation import EvaluationRecord
+from holomorph.threats.features import Features
+
+#: Samples at once: few, so that the time is kept.
+BATCH = 16
+
+
+def prove_attacked(
+    model: Any, x: Tensor, y: Tensor, record: EvaluationRecord, features: Features | None, seconds: float
+) -> CertificateRecord:
+    """Certify by ``auto`` for so many seconds; where nothing can be proved, the certificate says why.
+
+    Nothing is proved of a model whose answers depend on more than the input: a proof is about one function.
+    """
+    guards = ("memory", "determinism", "optimisation at inference", "mode")
+    failed = [check.name for check in record.failed if check.name in guards]
+    if failed:
+        return nothing_proved(record, f"One input does not always get the same logits (check: {', '.join(failed)}).")
+    threats = [result.threat for result in record.threats]
+    broken = torch.tensor([[by is not None for by in result.broken_by] for result in record.threats]).all(0)
+    try:
+        return certify(model, x, y, threats, features=features, seconds=seconds, broken=broken, batch_size=BATCH,
+                       seed=record.seed, name=record.model, data=record.data)  # fmt: skip
+    except (HolomorphError, RuntimeError) as error:  # of a network that cannot be bounded, or of its own code
+        return nothing_proved(record, " ".join(str(error).split()))
+
+
+def nothing_proved(record: EvaluationRecord, reason: str) -> CertificateRecord:
+    """The certificate of a model of which nothing can be proved."""
+    n = record.samples
+    parts = tuple(
+        ThreatCertificate(
+            threat=result.threat,
+            proved=0.0,
+            interval=proportion_interval(0, n),
+            radii=(0.0,) * n,
+            proved_by=(None,) * n,
+        )
+        for result in record.threats
+    )
+    shared = {"model", "data", "samples_hash", "samples", "classes", "clean", "clean_interval", "features", "labels",
+              "predictions", "seed", "versions", "device", "command", "finished"}  # fmt: skip
+    facts = {name: getattr(record, name) for name in shared}
+    return CertificateRecord(**facts, method="auto", precision="float32", threats=parts, reason=reason)
