@@ -24,9 +24,9 @@ def test_the_certificate_inside_an_evaluation_serves_and_says_what_limits_it():
     proved = cases.certificate(found, proved=0.71)
 
     def headline(proved):
-        return summary.build([found.model_copy(update={"certificate": proved})])["headline"]
+        return summary.summary_part([found.model_copy(update={"certificate": proved})])["headline"]
 
-    assert headline(proved) == summary.build([found, proved])["headline"]
+    assert headline(proved) == summary.summary_part([found, proved])["headline"]
     late = proved.model_copy(update={"untried": 3, "seconds": 60.0})
     assert headline(late).endswith("3 samples were not tried and count as not proved.")
     empty = cases.certificate(found, proved=0.0)
