@@ -11,7 +11,7 @@ from holomorph.calculus import Ball
 from holomorph.contract.classifier import Classifier
 from holomorph.errors import ConfigError, DataError, ModelError
 from holomorph.explanation.boundary import boundary, curvatures, tangent_share
-from holomorph.explanation.explain import explain
+from holomorph.explanation.explain import EXPLANATION_PARTS, explain
 from holomorph.explanation.harmonicity import harmonicity, weak_residual
 from holomorph.explanation.spikes import spikes, top_tenth
 from holomorph.explanation.validation import survivors, validate_margins
@@ -282,12 +282,22 @@ def test_what_is_refused_and_what_is_left_alone():
     assert all(p.grad is None and p.requires_grad for p in model.parameters())
 
 
-def test_only_the_parts_asked_for_are_measured() -> None:
+@pytest.mark.parametrize("part", EXPLANATION_PARTS)
+def test_a_part_is_measured_alone_repeatably_and_without_traces(part: str) -> None:
     x = torch.rand(20, 3, generator=torch.Generator().manual_seed(0))
-    model, y = nn.Linear(3, 2), torch.arange(20) % 2
-    record = explain(model, x, y, threat=ThreatModel("inf", 0.1), only=["energies"])
-    assert record.energies is not None
-    assert (record.margins, record.harmonicity, record.boundary) == (None, None, None)
+    model, y, before = nn.Linear(3, 2, bias=False), (x[:, 0] < x[:, 1]).long(), x.clone()
+    nn.init.eye_(model.weight)
+    first, again = (explain(model, x, y, threat=ThreatModel("inf", 0.1), steps=5, only=[part]) for _ in range(2))
+    assert {name for name in EXPLANATION_PARTS if getattr(first, name) is not None} == {part}
+    clocks = {"margins": {"agreements"}}.get(part, set())
+    assert getattr(first, part).model_dump(exclude=clocks) == getattr(again, part).model_dump(exclude=clocks)
+    assert torch.equal(x, before)
+    assert model.weight.grad is None
+    assert type(first).model_validate_json(first.model_dump_json()) == first
+
+
+def test_an_unknown_part_is_refused() -> None:
+    x, y, model = torch.rand(20, 3), torch.arange(20) % 2, nn.Linear(3, 2)
     with pytest.raises(ConfigError, match="Did you mean 'energies'"):
         explain(model, x, y, threat=ThreatModel("inf", 0.1), only=["energie"])
 

@@ -9,21 +9,10 @@ from sklearn.datasets import load_wine, make_moons
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from holomorph.errors import ConfigError, DataError, HolomorphWarning
 from holomorph.evaluation.evaluate import evaluate
 from holomorph.sklearn import HolomorphicClassifier, RobustClassifier
-
-
-@parametrize_with_checks(
-    [
-        RobustClassifier(epochs=6, width=16, depth=1, lr=0.03, random_state=0),
-        HolomorphicClassifier("network", epochs=6, width=8, depth=1, lr=0.03, random_state=0),
-    ]
-)
-def test_obeys_every_rule_of_scikit_learn(estimator, check):
-    check(estimator)
 
 
 @pytest.mark.parametrize("rule", ["plain", "dirichlet(weight=0.5)", "pgd(steps=2)"])

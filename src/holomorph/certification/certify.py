@@ -40,6 +40,7 @@ from holomorph.threats.constraints import into, movable
 from holomorph.threats.features import Features
 
 Method = Literal["auto", "exact", "intervals", "slopes", "lines", "branching", "smoothing"]
+METHODS: tuple[Method, ...] = get_args(Method)
 
 
 @dataclass(frozen=True)
@@ -146,8 +147,8 @@ def certify(
     (1.0, 0.5)
     """
     started = time.perf_counter()
-    if method not in get_args(Method):
-        raise unknown_name("method", method, get_args(Method))
+    if method not in METHODS:
+        raise unknown_name("method", method, METHODS)
     at_least_one(steps=steps, batch_size=batch_size)
     name = name or type(model).__name__
     given = receive(model, x, y, threat, n=n, batch_size=batch_size, features=features)

@@ -9,27 +9,41 @@ import typer
 
 from holomorph._utils import progress
 from holomorph._utils.interval import percent
-from holomorph.cli.common import Force, OutFolder, Quiet, Resume, Seed, Trust, check_output, say
+from holomorph.certification.certify import METHODS, certify
+from holomorph.cli.common import (
+    BatchSize,
+    BoxOption,
+    DataDir,
+    DataName,
+    Force,
+    ModelOrRun,
+    OutFolder,
+    Quiet,
+    Resume,
+    RunThreats,
+    Seed,
+    Trust,
+    WeightsFile,
+    check_output,
+    either,
+    say,
+)
 from holomorph.cli.evaluate import find
 from holomorph.records.certificate import CertificateRecord
 from holomorph.threats import ThreatModel
 
 
 def certify_command(
-    model: Annotated[str, typer.Argument(help="A run folder, or package.module:factory.")],
-    threat: Annotated[
-        str | None, typer.Option("--threat", help="NORM:EPS, several with commas; a run has its own by default.")
-    ] = None,
-    method: Annotated[
-        str, typer.Option(help="auto, exact, intervals, slopes, lines, branching or smoothing.")
-    ] = "auto",
-    weights: Annotated[Path | None, typer.Option(help="Weights of a factory's model; they run no code.")] = None,
-    data: Annotated[str, typer.Option("--data", help="digits, fashion-mnist or npz:PATH (a run has its own).")] = "",
-    data_dir: Annotated[Path | None, typer.Option(help="Folder with the IDX files of Fashion-MNIST.")] = None,
-    box: Annotated[tuple[float, float] | None, typer.Option(help="LOW HIGH of the inputs of an npz file.")] = None,
+    model: ModelOrRun,
+    threat: RunThreats = None,
+    method: Annotated[str, typer.Option(help=f"{either(METHODS)}.")] = "auto",
+    weights: WeightsFile = None,
+    data: DataName = "",
+    data_dir: DataDir = None,
+    box: BoxOption = None,
     n: Annotated[int, typer.Option("--n", help="Test samples to certify.", min=1)] = 1000,
     steps: Annotated[int, typer.Option(help="Radii tried for a sample, eps first.", min=1)] = 5,
-    batch_size: Annotated[int, typer.Option(help="Samples at once.", min=1)] = 50,
+    batch_size: BatchSize = 50,
     sigma: Annotated[float | None, typer.Option(help="Standard deviation of the noise of smoothing.")] = None,
     draws: Annotated[int, typer.Option(help="Noisy copies of a sample for smoothing.", min=1)] = 10_000,
     failure: Annotated[float, typer.Option(help="Probability of a wrong radius by smoothing.")] = 0.001,
@@ -41,8 +55,6 @@ def certify_command(
     quiet: Quiet = False,
 ) -> None:
     """Prove, sample by sample, up to which radius no change of the input alters a correct prediction."""
-    from holomorph.certification import certify
-
     folder = out or (Path(model) if Path(model).is_dir() else Path("certificate"))
     check_output(folder)
     found = find(model, weights=weights, data=data, data_dir=data_dir, box=box, trust=trust)

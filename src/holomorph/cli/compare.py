@@ -9,26 +9,42 @@ import typer
 
 from holomorph._utils import progress
 from holomorph._utils.io import write_atomically
-from holomorph.cli.common import Force, Quiet, Resume, Threats, check_output, parse_box, say
+from holomorph.cli.common import (
+    ActivationName,
+    BoxOption,
+    DataDir,
+    DataName,
+    Force,
+    ModelName,
+    Quiet,
+    Resume,
+    Threats,
+    check_output,
+    either,
+    parse_box,
+    say,
+)
+from holomorph.comparison.attacks import ATTACK_NAMES
+from holomorph.rules import RULES
 from holomorph.threats import ThreatModel
 
 
 def compare_command(
-    rules: Annotated[str, typer.Option(help="NAME or NAME(setting=value,...), several with commas.")],
-    data: Annotated[str, typer.Option("--data", help="digits, fashion-mnist or npz:PATH.")] = "digits",
+    rules: Annotated[str, typer.Option(help=f"Some with commas, as --rule of train takes them: {either(RULES)}.")],
+    data: DataName = "digits",
     threat: Threats = "inf:0.1",
     budget: Annotated[str, typer.Option(help="Of each training: 6epochs, 90s, 10m.")] = "6epochs",
     seeds: Annotated[int, typer.Option(help="Trainings of each rule.", min=1)] = 3,
-    split: Annotated[str, typer.Option(help="val: PGD, for tuning; test: the full evaluation.")] = "val",
+    split: Annotated[str, typer.Option(help="; ".join(f"{name}: {how}" for name, how in ATTACK_NAMES.items()))] = "val",
     out: Annotated[Path, typer.Option(help="Folder of the runs and the record.")] = Path("runs/compare"),
-    model: Annotated[str, typer.Option(help="cnn, mlp or package.module:factory.")] = "auto",
-    activation: Annotated[str, typer.Option(help="gelu, silu, softplus, tanh, sin or relu.")] = "gelu",
+    model: ModelName = "auto",
+    activation: ActivationName = "gelu",
     n: Annotated[int, typer.Option(help="Attack the first n samples; 0 for all.", min=0)] = 0,
     batch_size: Annotated[int, typer.Option(help="Samples a step.", min=1)] = 64,
     lr: Annotated[float, typer.Option(help="Peak of the one-cycle schedule.")] = 4e-3,
     ema: Annotated[float, typer.Option(help="Decay of averaged weights; 0 keeps none.")] = 0.0,
-    data_dir: Annotated[Path | None, typer.Option(help="Folder with the IDX files of Fashion-MNIST.")] = None,
-    box: Annotated[tuple[float, float] | None, typer.Option(help="LOW HIGH of the inputs of an npz file.")] = None,
+    data_dir: DataDir = None,
+    box: BoxOption = None,
     force: Force = False,
     resume: Resume = False,
     quiet: Quiet = False,

@@ -13,15 +13,19 @@ from torch import nn
 from holomorph._utils import progress
 from holomorph._utils.io import write_atomically
 from holomorph.cli.common import (
+    BatchSize,
     BoxOption,
     DataDir,
     DataName,
     Force,
+    ModelOrRun,
     OutFolder,
     Quiet,
     Resume,
+    RunThreats,
     Seed,
     Trust,
+    WeightsFile,
     check_output,
     evaluation_file,
     parse_box,
@@ -39,17 +43,15 @@ if TYPE_CHECKING:
 
 
 def evaluate_command(
-    model: Annotated[str, typer.Argument(help="A run folder, or a model as --model of train takes it.")],
-    threat: Annotated[
-        str | None, typer.Option("--threat", help="NORM:EPS, several with commas; a run has its own by default.")
-    ] = None,
-    weights: Annotated[Path | None, typer.Option(help="Weights of a factory's model; they run no code.")] = None,
-    baseline: Annotated[Path | None, typer.Option(help="Weights of an undefended model of the same factory.")] = None,
+    model: ModelOrRun,
+    threat: RunThreats = None,
+    weights: WeightsFile = None,
+    baseline: Annotated[Path | None, typer.Option(help="Weights of an undefended model of the same kind.")] = None,
     data: DataName = "",
     data_dir: DataDir = None,
     box: BoxOption = None,
     n: Annotated[int, typer.Option("--n", help="Test samples to attack.", min=1)] = 1000,
-    batch_size: Annotated[int, typer.Option(help="Samples attacked at once.", min=1)] = 250,
+    batch_size: BatchSize = 250,
     quick: Annotated[bool, typer.Option("--quick", help="An upper bound in about a minute.")] = False,
     thorough: Annotated[bool, typer.Option("--thorough", help="More starts, and the boundary attack.")] = False,
     decide: Annotated[

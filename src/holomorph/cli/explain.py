@@ -9,23 +9,39 @@ import typer
 
 from holomorph._utils import progress
 from holomorph._utils.interval import percent
-from holomorph.cli.common import Force, OutFolder, Quiet, Resume, Seed, Trust, check_output, say
+from holomorph.cli.common import (
+    BoxOption,
+    DataDir,
+    DataName,
+    Force,
+    ModelOrRun,
+    OutFolder,
+    Quiet,
+    Resume,
+    Seed,
+    Trust,
+    WeightsFile,
+    check_output,
+    either,
+    say,
+)
 from holomorph.cli.evaluate import find
+from holomorph.explanation.explain import EXPLANATION_PARTS, explain
 from holomorph.records.explanation import ExplanationRecord
 from holomorph.threats import ThreatModel
 
 
 def explain_command(
-    model: Annotated[str, typer.Argument(help="A run folder, or package.module:factory.")],
+    model: ModelOrRun,
     threat: Annotated[str | None, typer.Option("--threat", help="NORM:EPS; a run has its own by default.")] = None,
-    weights: Annotated[Path | None, typer.Option(help="Weights of a factory's model; they run no code.")] = None,
-    data: Annotated[str, typer.Option("--data", help="digits, fashion-mnist or npz:PATH (a run has its own).")] = "",
-    data_dir: Annotated[Path | None, typer.Option(help="Folder with the IDX files of Fashion-MNIST.")] = None,
-    box: Annotated[tuple[float, float] | None, typer.Option(help="LOW HIGH of the inputs of an npz file.")] = None,
+    weights: WeightsFile = None,
+    data: DataName = "",
+    data_dir: DataDir = None,
+    box: BoxOption = None,
     n: Annotated[int, typer.Option("--n", help="Test samples to look at.", min=1)] = 500,
     steps: Annotated[int, typer.Option(help="Steps of the attacks that the margins are compared with.", min=1)] = 100,
     thorough: Annotated[bool, typer.Option("--thorough", help="Compare with slower attacks as well.")] = False,
-    only: Annotated[str, typer.Option(help="margins, energies, harmonicity, boundary: some, with commas.")] = "",
+    only: Annotated[str, typer.Option(help=f"{either(EXPLANATION_PARTS)}: some, with commas.")] = "",
     out: OutFolder = None,
     force: Force = False,
     resume: Resume = False,
@@ -35,7 +51,6 @@ def explain_command(
 ) -> None:
     """Measure margins, energies, harmonicity and the boundary of a model beside what attacks really do."""
     from holomorph.data import as_input
-    from holomorph.explanation.explain import explain
 
     folder = out or (Path(model) if Path(model).is_dir() else Path("explanation"))
     check_output(folder)

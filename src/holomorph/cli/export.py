@@ -2,35 +2,25 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from holomorph._utils.interval import percent
-from holomorph.cli.common import check_output, say
-
-
-class Target(StrEnum):
-    """What the model is written as."""
-
-    ONNX = "onnx"
-    PT2 = "pt2"
-    SAFETENSORS = "safetensors"
+from holomorph.cli.common import check_output, either, say
+from holomorph.integrations.export import WRITERS, export
 
 
 def export_command(
     run: Annotated[Path, typer.Argument(help="A run folder.")],
-    to: Annotated[Target, typer.Option("--to", help="onnx, pt2 (torch.export) or safetensors (the weights).")],
+    to: Annotated[str, typer.Option("--to", help=f"{either(WRITERS)}.")],
     out: Annotated[Path | None, typer.Option("--out", help="Folder; export in the run's folder by default.")] = None,
 ) -> None:
     """Write a run's model as one file with a model card, and check it on test samples."""
-    from holomorph.integrations.export import export
-
     if out is not None:
         check_output(out)
-    done = export(run, to.value, out)
+    done = export(run, to, out)
     say(f"The model lies at {done.path}, its card at {done.card}")
     say(
         f"Read back: {percent(done.accuracy)} of {done.samples} test samples correct, as by the run's own model; "

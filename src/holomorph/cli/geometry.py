@@ -11,13 +11,13 @@ import typer
 
 from holomorph._utils import progress
 from holomorph._utils.output import output
-from holomorph.cli.common import Force, Quiet, Seed, check_output, say
+from holomorph.cli.common import Force, Quiet, Seed, check_output, either, say
+from holomorph.research.planar import PLANAR_SETS, Planar, planar
 
 if TYPE_CHECKING:
     from torch import nn
 
     from holomorph.records.geometry import PlanarResult
-    from holomorph.research.planar import Planar
     from holomorph.rules.base import Rule
 
 _HOLOMORPHIC, _PLAIN = "holomorphic network", "real network, plain"
@@ -25,7 +25,7 @@ _PGD, _DIRICHLET = "real, PGD", "real, Dirichlet rule"
 
 
 def geometry_command(
-    data: Annotated[str, typer.Option(help="all, or names with commas: moons,circles,blobs,spirals,line.")] = "all",
+    data: Annotated[str, typer.Option(help=f"all, or some with commas: {either(PLANAR_SETS)}.")] = "all",
     out: Annotated[Path, typer.Option(help="Folder for the pictures and geometry.json.")] = Path("geometry"),
     samples: Annotated[int, typer.Option(help="Of each data set.", min=1)] = 200,
     epochs: Annotated[int, typer.Option(help="Of each training.", min=1)] = 40,
@@ -36,7 +36,6 @@ def geometry_command(
 ) -> None:
     """Train a holomorphic network and three real ones on data in the plane; draw them and measure their angles."""
     from holomorph.records.geometry import GeometryRecord
-    from holomorph.research.planar import PLANAR_SETS, planar
 
     check_output(out)
     names = list(PLANAR_SETS) if data == "all" else [name.strip() for name in data.split(",")]

@@ -25,6 +25,7 @@ from holomorph.cli.common import (
     Seed,
     Trust,
     WithBaseline,
+    either,
     say,
 )
 from holomorph.data import Splits, load_data
@@ -33,7 +34,7 @@ from holomorph.records.training import BaselineSummary, TrainRecord
 from holomorph.rules import DEFAULT, Plain
 from holomorph.threats import ThreatModel
 from holomorph.training.folder import RunConfig, RunFolder, check_same, holding, nothing_left_of_a_refusal
-from holomorph.training.settings import Settings
+from holomorph.training.settings import OPTIMIZERS, Settings
 
 #: Epochs that bring the two known data sets to rest; small data needs more passes.
 EPOCHS = {"digits": 40, "fashion-mnist": 6}
@@ -54,7 +55,7 @@ def train_command(
     epochs: Epochs = 0,
     batch_size: Annotated[int, typer.Option(help="Samples a step.")] = 64,
     lr: Annotated[float, typer.Option(help="Peak of the one-cycle schedule.")] = 4e-3,
-    optimizer: Annotated[str, typer.Option(help="adam, adamw or sgd.")] = "adam",
+    optimizer: Annotated[str, typer.Option(help=f"{either(OPTIMIZERS)}.")] = "adam",
     weight_decay: Annotated[float, typer.Option(help="Weight decay.")] = 0.0,
     ema: Annotated[float, typer.Option(help="Decay of averaged weights; 0 keeps none.")] = 0.0,
     guard: Annotated[

@@ -9,7 +9,7 @@ import typer
 
 from holomorph._utils import progress
 from holomorph._utils.interval import percent
-from holomorph.cli.common import Force, Quiet, Resume, Seed, Trust, check_output, say
+from holomorph.cli.common import DataDir, Force, Quiet, Resume, Seed, Trust, check_output, say
 from holomorph.errors import ConfigError
 from holomorph.records.transfer import TransferRecord
 from holomorph.threats import ThreatModel
@@ -21,7 +21,7 @@ def transfer_command(
     n: Annotated[int, typer.Option("--n", help="Test samples.", min=1)] = 200,
     steps: Annotated[int, typer.Option(help="Steps of each attack.", min=1)] = 50,
     out: Annotated[Path, typer.Option(help="Folder for the record.")] = Path("transfer"),
-    data_dir: Annotated[Path | None, typer.Option(help="Folder with the IDX files of Fashion-MNIST.")] = None,
+    data_dir: DataDir = None,
     force: Force = False,
     resume: Resume = False,
     trust: Trust = False,

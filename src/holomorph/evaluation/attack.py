@@ -47,8 +47,8 @@ def attack(
     model, x, y, threat, features, seed, batch_size:
         As in :func:`holomorph.evaluate`.
     name:
-        ``apgd-ce``, ``apgd-dlr``, ``apgd-t``, ``fab-t``, ``square`` (AutoAttack's), ``fmn``, ``ddn``, ``cw``,
-        ``boundary`` (foolbox's), ``pgd`` or ``pgd-numerical`` (ours: these alone know features).
+        One of :data:`holomorph.attacks.registry.REGISTRY`: ``apgd-ce``, ``apgd-dlr``, ``apgd-t``, ``fab-t`` and
+        ``square`` are AutoAttack's, ``fmn``, ``ddn``, ``cw`` and ``boundary`` foolbox's; the others also know features.
 
     Raises
     ------

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from holomorph._utils.output import output
 from holomorph._utils.progress import track
 from holomorph._utils.versions import versions
 from holomorph.contract import at_least_one, check_labels, gradients
+from holomorph.contract.classifier import Classifier
 from holomorph.contract.fused import twice_differentiable
 from holomorph.contract.receiving import receive, suited, under_attack
 from holomorph.contract.threats import ThreatLike
@@ -24,6 +26,36 @@ from holomorph.explanation.harmonicity import harmonicity
 from holomorph.explanation.spikes import spikes
 from holomorph.explanation.validation import validate_margins
 from holomorph.records.explanation import ExplanationRecord
+from holomorph.threats import ThreatModel
+
+
+@dataclass(frozen=True)
+class ExplanationTask:
+    """What every part of an explanation may use: the model with its samples, and how much work to do."""
+
+    classifier: Classifier
+    x: Tensor
+    y: Tensor
+    threat: ThreatModel
+    options: dict[str, Any]
+    reference: Tensor | None
+    steps: int
+    thorough: bool
+    cache: Cache
+
+    @property
+    def given(self) -> tuple[Classifier, Tensor, Tensor, ThreatModel]:
+        """The model, its samples, the threat."""
+        return self.classifier, self.x, self.y, self.threat
+
+
+#: The parts by name, each a field of the record. A new one is a file, a field and a line here.
+EXPLANATION_PARTS: dict[str, Callable[[ExplanationTask], Any]] = {
+    "margins": lambda t: validate_margins(*t.given, steps=t.steps, thorough=t.thorough, cache=t.cache, **t.options),
+    "energies": lambda t: spikes(*t.given, **t.options),
+    "harmonicity": lambda t: harmonicity(*t.given, **t.options),
+    "boundary": lambda t: boundary(*t.given, reference=t.reference, **t.options),
+}
 
 
 @gradients()
@@ -73,7 +105,7 @@ def explain(
     force:
         Replace an earlier explanation in ``out``.
     only:
-        Which of "margins", "energies", "harmonicity" and "boundary" to measure; all of them unless given.
+        Which parts of :data:`EXPLANATION_PARTS` to measure; all of them unless given.
     name, data:
         For the record.
 
@@ -108,22 +140,14 @@ def explain(
     reference = None if reference is None else suited(classifier, reference)
     if len(x) < 12 or len(set(y.tolist())) < 2:
         raise DataError("An explanation needs at least 12 samples of at least two classes.")
-    options: dict[str, Any] = {"batch_size": batch_size, "seed": seed}
+    wanted, options = _chosen(only), {"batch_size": batch_size, "seed": seed}
     settings = f"{threat} {threat.box} {steps} {thorough} {seed} {classifier.mark(x, batch_size)}"
     mark = fingerprint(settings, x, y)
     own = output(out, "explanation", ("explanation.json",), work="explanation.parts", resume=resume, force=force)
     with own as place, under_attack(classifier), twice_differentiable(classifier):
         cache = Cache(None if place is None else place.work_folder, f"{mark} {batch_size}")
         check_labels(y, classifier.logits(x[:2]).shape[1])
-        parts: dict[str, Callable[[], Any]] = {
-            "margins": lambda: validate_margins(
-                classifier, x, y, threat, steps=steps, thorough=thorough, cache=cache, **options
-            ),
-            "energies": lambda: spikes(classifier, x, y, threat, **options),
-            "harmonicity": lambda: harmonicity(classifier, x, y, threat, **options),
-            "boundary": lambda: boundary(classifier, x, y, threat, reference=reference, **options),
-        }
-        wanted = {name: parts[name] for name in _chosen(only, parts)}
+        task = ExplanationTask(classifier, x, y, threat, options, reference, steps, thorough, cache)
         empty = ExplanationRecord(
             model=name,
             data=data,
@@ -134,21 +158,21 @@ def explain(
             clean=float((classifier.predictions(x) == y).float().mean()),
             versions=versions("foolbox", "pyautoattack"),
         )
-        record = _filled(empty, wanted, None if place is None else place.file("explanation.json"), started)
+        record = _filled(empty, wanted, task, None if place is None else place.file("explanation.json"), started)
         if place is not None:
             place.clear_work()
     return record
 
 
-def _chosen(only: Collection[str] | None, parts: Collection[str]) -> list[str]:
+def _chosen(only: Collection[str] | None) -> list[str]:
     for name in only or ():
-        if name not in parts:
-            raise unknown_name("part", name, parts)
-    return [name for name in parts if only is None or name in only]
+        if name not in EXPLANATION_PARTS:
+            raise unknown_name("part", name, EXPLANATION_PARTS)
+    return [name for name in EXPLANATION_PARTS if only is None or name in only]
 
 
 def _filled(
-    record: ExplanationRecord, parts: dict[str, Callable[[], Any]], out: Path | None, started: float
+    record: ExplanationRecord, wanted: Sequence[str], task: ExplanationTask, out: Path | None, started: float
 ) -> ExplanationRecord:
     """Work out the parts that are missing, saving after each."""
     before = 0.0
@@ -160,9 +184,9 @@ def _filled(
                 f"--force (force=True) to replace it."
             )
         record, before = earlier, earlier.seconds
-    todo = [name for name in parts if getattr(record, name) is None]
+    todo = [name for name in wanted if getattr(record, name) is None]
     for part in track(todo, "explaining"):
-        record = record.model_copy(update={part: parts[part]()})
+        record = record.model_copy(update={part: EXPLANATION_PARTS[part](task)})
         record = record.model_copy(update={"seconds": before + time.perf_counter() - started})
         if out is not None:
             record.save(out)

@@ -6,7 +6,6 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -18,9 +17,6 @@ from holomorph.nn.foreign.programs import OnnxModel
 from holomorph.reporting.model_card import model_card
 from holomorph.training.folder import RunFolder
 from holomorph.training.load import load
-
-#: What can be written.
-ExportFormat = Literal["onnx", "pt2", "safetensors"]
 
 #: Logits may differ by the rounding of another order of sums, relative to the largest of them.
 _ROUNDING = 1e-4
@@ -38,7 +34,7 @@ class Exported:
     difference: float
 
 
-def export(folder: str | Path, to: ExportFormat, out: str | Path | None = None) -> Exported:
+def export(folder: str | Path, to: str, out: str | Path | None = None) -> Exported:
     r"""Write the model of a run as one file, read it back, and compare both on test samples.
 
     Parameters
@@ -65,8 +61,8 @@ def export(folder: str | Path, to: ExportFormat, out: str | Path | None = None) 
     MissingExtraError
         If ONNX is asked for and its packages are missing.
     """
-    if to not in get_args(ExportFormat):
-        raise unknown_name("export format", to, get_args(ExportFormat))
+    if to not in WRITERS:
+        raise unknown_name("export format", to, WRITERS)
     run = load(folder)
     splits = RunFolder.open(folder).config.load_data()
     x, y = (part[:_SAMPLES] for part in splits.part("test"))
@@ -74,7 +70,7 @@ def export(folder: str | Path, to: ExportFormat, out: str | Path | None = None) 
     target = Path(out if out is not None else Path(folder) / "export")
     path = target / f"model.{to}"
     try:
-        again = _WRITERS[to](run.model, x, path, Path(folder))
+        again = WRITERS[to](run.model, x, path, Path(folder))
         with torch.no_grad():
             expected, found = run.model(x), again(x)
         difference = float((found - expected).abs().max() / expected.abs().max().clamp_min(1e-12))
@@ -134,7 +130,8 @@ def _program(model: nn.Module, x: Tensor) -> torch.export.ExportedProgram:
         raise ModelError(f"torch cannot trace this model: {reason}. Export to safetensors instead.") from error
 
 
-_WRITERS: dict[str, Callable[[nn.Module, Tensor, Path, Path], Callable[[Tensor], Tensor]]] = {
+#: What can be written, by its ending: each writes a model and reads it back.
+WRITERS: dict[str, Callable[[nn.Module, Tensor, Path, Path], Callable[[Tensor], Tensor]]] = {
     "onnx": _onnx,
     "pt2": _pt2,
     "safetensors": _safetensors,

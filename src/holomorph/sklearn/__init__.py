@@ -4,4 +4,7 @@ from holomorph.sklearn.holomorphic import HolomorphicClassifier
 from holomorph.sklearn.robust import RobustClassifier
 from holomorph.sklearn.scoring import RobustScorer
 
-__all__ = ["HolomorphicClassifier", "RobustClassifier", "RobustScorer"]
+#: Every classifier; what is listed here meets the contract in tests/sklearn.
+CLASSIFIERS = (HolomorphicClassifier, RobustClassifier)
+
+__all__ = ["CLASSIFIERS", "HolomorphicClassifier", "RobustClassifier", "RobustScorer"]

@@ -25,12 +25,17 @@ SOURCES: dict[str, Source] = {
 }
 
 
+def source_names() -> list[str]:
+    """How every source is written, for messages."""
+    return [name + ":PATH" * source.takes_path for name, source in SOURCES.items()]
+
+
 def load_data(name: str, *, data_dir: str | Path | None = None, box: Box | None = None) -> Splits:
     """Load a data set by name.
 
-    ``digits``, ``fashion-mnist``, ``cifar10``, ``cifar100``, ``folder:PATH`` (a folder of images for each class),
-    ``npz:PATH``, ``csv:PATH``, ``parquet:PATH`` or ``hf:PATH`` (saved by the datasets library). Settings follow a
-    question mark: ``csv:people.csv?target=income&missing=median``.
+    A source of :data:`SOURCES`, with its path where it takes one: ``digits``, ``folder:PATH`` (a folder of images for
+    each class), ``hf:PATH`` (saved by the datasets library). Settings follow a question mark:
+    ``csv:people.csv?target=income&missing=median``.
 
     Parameters
     ----------
@@ -57,7 +62,7 @@ def load_data(name: str, *, data_dir: str | Path | None = None, box: Box | None 
         ThreatModel("1", 1.0, box)  # refuses an empty or unbounded box, before a file is opened
     word, colon, rest = name.partition(":")
     if word not in SOURCES:
-        raise unknown_name("data set", word, [key + ":PATH" * source.takes_path for key, source in SOURCES.items()])
+        raise unknown_name("data set", word, source_names())
     path, _, query = rest.partition("?") if colon else ("", "", "")
     asked = DataRequest(name, Path(path) if path else None, Path(data_dir) if data_dir else None, box, _settings(query))
     SOURCES[word].check(asked, word)

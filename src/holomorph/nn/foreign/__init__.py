@@ -47,10 +47,14 @@ def is_code(name: str) -> bool:
     return word.endswith(".pt2") or (":" in word and word.partition(":")[0] not in LIBRARIES)
 
 
-def foreign_names() -> list[str]:
-    """How these models are written, for messages."""
-    return [*(f"{key}:NAME" for key in LIBRARIES if key != "hf"), "hf:PATH", "package.module:factory",
-            *(f"*{ending}" for ending in FILES)]  # fmt: skip
+def foreign_names(*, to_train: bool = False) -> list[str]:
+    """How these models are written, for messages; those that can be trained, or all.
+
+    >>> foreign_names(to_train=True)
+    ['timm:NAME', 'torchvision:NAME', 'hf:PATH', 'package.module:factory', '*.pt2']
+    """
+    files = [f"*{ending}" for ending, kind in FILES.items() if not to_train or getattr(kind, "differentiable", True)]
+    return [*(f"{key}:PATH" if key == "hf" else f"{key}:NAME" for key in LIBRARIES), "package.module:factory", *files]
 
 
 def build_foreign(
