@@ -391,3 +391,36 @@ def test_fit_trains_guards_and_validates_them(kind: str) -> None:
     assert record.history[0].validation_accuracy is not None
     assert "alignment" in record.history[0].measured
     assert torch.equal(x, X)
+
+
+class TakingEight(nn.Module):
+    """A model that takes eight samples at once, neither more nor fewer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(6, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if len(x) != 8:
+            raise ValueError(f"{len(x)} samples, not 8")
+        return self.layer(x)
+
+
+@every_rule
+def test_a_fixed_number_of_samples_is_trained_on(rule: str) -> None:
+    record = fit(
+        TakingEight(),
+        (X, predicted(network())),
+        RULES[rule](),
+        epochs=1,
+        batch_size=8,
+        validation=(X[:9], predicted(network())[:9]),
+    )
+    assert record.history[0].validation_accuracy is not None
+
+
+def test_an_incomplete_batch_is_refused_before_the_first_step() -> None:
+    with pytest.raises(DataError, match="takes 8 samples at once, which do not divide the 20 there are"):
+        fit(TakingEight(), (X[:20], predicted(network())[:20]), "plain", epochs=1, batch_size=8)
+    few = DataLoader(TensorDataset(X[:20], predicted(network())[:20]), 8, drop_last=True)
+    fit(TakingEight(), few, "plain", epochs=1)

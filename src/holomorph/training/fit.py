@@ -18,7 +18,7 @@ from holomorph._utils import progress
 from holomorph._utils.io import write_atomically
 from holomorph._utils.versions import versions
 from holomorph.contract import check_batch, check_samples, gather, gradients
-from holomorph.contract.model import check_model, training_modes
+from holomorph.contract.model import accepted_batch, check_model, training_modes
 from holomorph.contract.threats import ThreatLike
 from holomorph.data import Splits
 from holomorph.errors import ConfigError, ModelError
@@ -30,7 +30,7 @@ from holomorph.training.batches import Training, make_batches, training_classes
 from holomorph.training.devices import one_device
 from holomorph.training.folder import check_same, holding, noted
 from holomorph.training.guard import make_guard
-from holomorph.training.last_batch import batch_size_of, check_last_batch
+from holomorph.training.last_batch import batch_size_of, check_last_batch, check_whole_batches
 from holomorph.training.loop import Loop
 from holomorph.training.pause import Pause, naming_the_lost
 from holomorph.training.settings import MakeOptimizer, MakeScheduler, Settings
@@ -162,7 +162,9 @@ def fit(
     if rule.defends_against is not None:
         check_batch(x, y, box=rule.defends_against.box)
     classes = training_classes(train, batches)
-    check_model(model.to(x.device), x, classes, batch_size=batch_size)
+    size = batch_size_of(train, batch_size)
+    check_model(model.to(x.device), x, classes, batch_size=size)
+    only = check_whole_batches(train, batches.samples, accepted_batch(model, x, size))
     if isinstance(train, Splits) and validation is None:
         validation = train.part("val")
     if isinstance(validation, tuple | list):
@@ -171,7 +173,7 @@ def fit(
     started = datetime.now(UTC).isoformat(timespec="seconds")
     writes = folder is not None and fabric.is_global_zero
     with holding(folder, resume=resume, force=force) if folder is not None and writes else nullcontext():
-        loop = Loop(fabric, model, rule, batches, settings, folder / "checkpoints" if folder else None)
+        loop = Loop(fabric, model, rule, batches, settings, folder / "checkpoints" if folder else None, only)
         watched = validation if isinstance(validation, tuple) else (x, y)
         loop.guard = make_guard(rule, watched, restore=guard, device=fabric.device)
         loop.pause = Pause(fabric, steps=checkpoint_steps, minutes=checkpoint_minutes, listen=folder is not None)

@@ -20,6 +20,26 @@ def batch_size_of(train: Any, batch_size: int) -> int:
     return train.batch_size if isinstance(train, DataLoader) and train.batch_size else batch_size
 
 
+def check_whole_batches(train: Any, samples: int, only: int | None) -> int | None:
+    """Refuse an incomplete last batch where the model takes ``only`` so many samples at once.
+
+    Raises
+    ------
+    DataError
+        With the remedies.
+
+    >>> check_whole_batches(None, 50, 8)
+    Traceback (most recent call last):
+    holomorph.errors.DataError: The model takes 8 samples at once, which do not divide the 50 there are. Give a ...
+    """
+    if only is not None and samples % only and not (isinstance(train, DataLoader) and train.drop_last):
+        raise DataError(
+            f"The model takes {only} samples at once, which do not divide the {samples} there are. "
+            "Give a DataLoader with drop_last=True, or leave some samples out."
+        )
+    return only
+
+
 def check_last_batch(train: Any, batch_size: int, model: nn.Module) -> None:
     """Refuse a loader or a data set whose last batch holds one sample, if a BatchNorm layer would fail on it.
 

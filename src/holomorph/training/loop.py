@@ -17,6 +17,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from holomorph._utils import progress
 from holomorph._utils.seeding import random_states, replaying, seed_for
 from holomorph.contract.compiled import as_written
+from holomorph.contract.model import FixedBatch
 from holomorph.errors import ConfigError, StoppedError
 from holomorph.records.training import Epoch
 from holomorph.rules.base import Rule
@@ -47,10 +48,12 @@ class Loop:
         The same module with the fabric's precision and the exchange of gradients between processes.
     averaged:
         The moving average of the weights, if one is kept.
+    only:
+        The one number of samples that the module takes at once, if it is such.
     history:
         The epochs done.
     batch, step:
-        Batches done in the epoch that is going on, and optimizer steps done in all.
+        Batches done in this epoch, and optimizer steps in all.
     guard:
         What watches the network after each epoch, if the rule has a threat.
     pause:
@@ -63,6 +66,7 @@ class Loop:
     batches: Batches
     settings: Settings
     folder: Path | None = None
+    only: int | None = None
     history: list[Epoch] = field(default_factory=list)
     guard: Guard | None = None
     pause: Pause | None = None
@@ -193,7 +197,8 @@ class Loop:
         return accuracy(self._measured(self.ending), validation, self.settings.batch_size, self.fabric)
 
     def _measured(self, module: nn.Module) -> nn.Module:
-        return Mixed(module, self.fabric) if isinstance(self.model, Mixed) else Measured(module, self.fabric)
+        measured = Mixed(module, self.fabric) if isinstance(self.model, Mixed) else Measured(module, self.fabric)
+        return measured if self.only is None else FixedBatch(measured, self.only)
 
     def state(self) -> State:
         """Everything that the run needs to go on from here; all processes ask together."""
@@ -258,10 +263,9 @@ class Loop:
 
     def mend(self) -> None:
         """After a collapse warn, or go back to the epoch before with twice the weight."""
-        if self.guard is None:
-            return
-        self.guard.remark(self.history)
-        if not self.guard.collapsed(self.history):
+        if self.guard is not None:
+            self.guard.remark(self.history)
+        if self.guard is None or not self.guard.collapsed(self.history):
             return
         if self.guard.react(self.history, self.rule) and self._before is not None:
             self._load(*self._before, "the epoch before")
