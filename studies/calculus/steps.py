@@ -197,7 +197,6 @@ def main() -> None:
     parser.add_argument("--network", choices=list(NETWORKS), help="this network only")
     parser.add_argument("--compile", action="store_true", help="time compiled steps, too (compiling takes minutes)")
     parser.add_argument("--clock", choices=list(CLOCKS), default="wall")
-    parser.add_argument("--jax", default=sys.executable, help="a Python that has jax and folx")
     parser.add_argument("--again", action="store_true", help="measure even what is there")
     parser.add_argument("--out", type=Path, default=OUT)
     options = parser.parse_args()
@@ -221,7 +220,7 @@ def _parts(section: str, options: argparse.Namespace) -> dict[str, Callable[[], 
     if section == "variance":
         return {n: lambda n=n: variance(n) for n in names}
     if section == "laplacian":
-        return {"tanh network": lambda: laplacians(options.rounds, options.jax)}
+        return {"tanh network": lambda: laplacians(options.rounds)}
     return {"megabytes": memory}
 
 

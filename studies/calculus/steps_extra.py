@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import multiprocessing
-import os
 import resource
 import statistics
-import subprocess
-import tempfile
 import time
 from collections.abc import Callable
-from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -40,8 +34,8 @@ def hessian_trace(model: nn.Module, x: Tensor) -> Tensor:
     return H.diagonal(dim1=-2, dim2=-1).sum(-1)
 
 
-def laplacians(rounds: int, jax_python: str) -> dict[str, object]:
-    """Wall seconds, one thread; the jax package folx in a process of its own, ours before and after it."""
+def laplacians(rounds: int) -> dict[str, object]:
+    """Wall seconds, one thread."""
     table: dict[str, object] = {}
     torch.set_num_threads(1)
     for outputs, count in ((1, 16), (10, 4)):
@@ -50,8 +44,6 @@ def laplacians(rounds: int, jax_python: str) -> dict[str, object]:
         with torch.no_grad():
             difference = (forward_laplacian(model, x) - hessian_trace(model, x)).abs().max().item()
             ours, dense = interleaved(rounds, (forward_laplacian, hessian_trace), model, x)
-            beside = beside_folx(rounds, jax_python, model, x)
-            ours += interleaved(rounds, (forward_laplacian,), model, x)[0]
         memory = {
             f.__name__: peak_megabytes(_laplacian_once, f, outputs, count) for f in (forward_laplacian, hessian_trace)
         }
@@ -61,7 +53,6 @@ def laplacians(rounds: int, jax_python: str) -> dict[str, object]:
             "times faster": round(statistics.median(dense) / statistics.median(ours), 2),
             "megabytes": memory,
             "difference": difference,
-            "folx": beside,
         }
     return table
 
@@ -75,34 +66,6 @@ def interleaved(rounds: int, methods: tuple[Callable[..., Tensor], ...], *args: 
             method(*args)
             row.append(time.perf_counter() - start)
     return table
-
-
-def beside_folx(rounds: int, python: str, model: nn.Sequential, x: Tensor) -> object:
-    """The same network and points in folx, compiled by XLA for one thread."""
-    linear = [layer for layer in model if isinstance(layer, nn.Linear)]
-    arrays = {f"w{i}": layer.weight.numpy() for i, layer in enumerate(linear)}
-    arrays |= {f"b{i}": layer.bias.numpy() for i, layer in enumerate(linear)}
-    flags = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "network.npz"
-        np.savez(path, **arrays, x=x.numpy())
-        script = Path(__file__).parent / "folx_laplacian.py"
-        done = subprocess.run(
-            [python, str(script), str(path), str(rounds)],
-            env={**os.environ, "XLA_FLAGS": flags, "OMP_NUM_THREADS": "1"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    if done.returncode == 3:
-        return f"skipped: {done.stderr.strip()} (pip install 'jax[cpu]' folx, then --jax PYTHON)"
-    found = json.loads(done.stdout)
-    theirs = torch.tensor(found["laplacian"])
-    return {
-        "milliseconds": quartiles([1000 * s for s in found["seconds"]]),
-        "seconds of compilation": round(found["compilation"], 1),
-        "difference": (forward_laplacian(model, x) - theirs.reshape(len(x), -1)).abs().max().item(),
-    }
 
 
 def _laplacian_once(function: Callable[[nn.Module, Tensor], Tensor], outputs: int, count: int) -> None:

@@ -269,6 +269,6 @@ def networks(plane: bool) -> dict[str, Method]:
     if plane:
         found["holomorphic network, pairing"] = Method(holomorphic_network("pairing"), trained)
         found["holomorphic network, squared moduli"] = Method(holomorphic_network("pairing", "modulus"), trained)
-    slower = trained if plane else grid(weight=WEIGHTS, lr=(RATE / 3,))  # see ladder.py
+    slower = trained if plane else grid(weight=WEIGHTS, lr=(RATE / 3,))  # at the full rate it can diverge
     found["holomorphic network, complexification"] = Method(holomorphic_network("complexification"), slower)
     return found
