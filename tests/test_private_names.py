@@ -1,11 +1,13 @@
-"""The source uses no private name of a dependency: what has no promise may be gone with the next release."""
+"""No private name of a dependency in the source: what has no promise may be gone. None of the source in the tests."""
 
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
-SOURCE = Path(__file__).parents[1] / "src"
+TESTS = Path(__file__).parent
+SOURCE = TESTS.parent / "src"
 
 #: Named tuples' documented methods begin with an underscore, so that they cannot clash with fields.
 DOCUMENTED = {"_replace", "_asdict", "_fields", "_make"}
@@ -44,4 +46,23 @@ def test_no_private_name_of_a_dependency_is_used() -> None:
                 names = [*(node.module or "").split("."), *(alias.name for alias in node.names)]
                 if any(private(name) for name in names):
                     strangers.append(f"{path}:{node.lineno} {ast.unparse(node)}")
+    assert not strangers, "\n".join(strangers)
+
+
+def test_the_tests_use_no_private_name_of_the_source() -> None:
+    """The package ``_utils`` is tested where it lies; its own private names are not used either."""
+    ours = set().union(*(own_names(tree) for tree in trees().values()))
+    strangers = []
+    for path in sorted([*TESTS.rglob("*.py"), *(TESTS.parent / "studies").rglob("*.py")]):
+        tree = ast.parse(path.read_text())
+        known = ours - own_names(tree)
+        for node in ast.walk(tree):
+            used = set()
+            if isinstance(node, ast.Attribute) and not (isinstance(node.value, ast.Name) and node.value.id == "self"):
+                used = {node.attr} & known
+            elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("holomorph"):
+                used = {alias.name for alias in node.names if private(alias.name)} - {"_utils"}
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str) and "holomorph" in node.value:
+                used = {name for name in re.findall(r"holomorph[\w.]*\.(_[a-z]\w*)", node.value) if name != "_utils"}
+            strangers += [f"{path.relative_to(TESTS.parent)}:{node.lineno} {name}" for name in used]
     assert not strangers, "\n".join(strangers)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from holomorph.cli import BAD_INPUT, DONE, _status
+from holomorph.cli import BAD_INPUT, DONE, exit_status
 from holomorph.data import load_data as load_data
 from holomorph.integrations.export import export
 from holomorph.training.load import load
@@ -14,12 +14,12 @@ from holomorph.training.load import load
 def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "run"
     options = ["--data", "digits", "--model", "mlp", "--rule", "nfgsm", "--epochs", "1", "--no-baseline", "--quiet"]
-    assert _status(["train", *options, "--out", str(folder)]) == DONE
+    assert exit_status(["train", *options, "--out", str(folder)]) == DONE
     return folder
 
 
 def test_weights_are_written_with_a_card(run, capsys):
-    assert _status(["export", str(run), "--to", "safetensors"]) == DONE
+    assert exit_status(["export", str(run), "--to", "safetensors"]) == DONE
     assert "of 64 test samples correct" in capsys.readouterr().err
     card = (run / "export" / "model-card.md").read_text()
     assert card.startswith("# Model card: mlp on digits, trained by nfgsm\n\nThis model has not been attacked yet.")
@@ -42,6 +42,6 @@ def test_programs_take_batches_of_any_size(run, tmp_path):
 
 
 def test_what_cannot_be_exported_is_refused(run, tmp_path, capsys):
-    assert _status(["export", str(tmp_path), "--to", "pt2"]) == BAD_INPUT
-    assert _status(["export", str(run), "--to", "tflite"]) == BAD_INPUT
+    assert exit_status(["export", str(tmp_path), "--to", "pt2"]) == BAD_INPUT
+    assert exit_status(["export", str(run), "--to", "tflite"]) == BAD_INPUT
     assert "tflite" in capsys.readouterr().err

@@ -4,14 +4,14 @@ import json
 
 import pytest
 
-from holomorph.cli import _status
+from holomorph.cli import exit_status
 from holomorph.records.geometry import GeometryRecord
 
 
 def test_the_gallery_is_drawn_and_measured(tmp_path, capsys):
     out = tmp_path / "gallery"
     arguments = ["geometry", "--data", "line", "--samples", "40", "--epochs", "6", "--out", str(out), "--quiet"]
-    assert _status(arguments) == 0
+    assert exit_status(arguments) == 0
     record = GeometryRecord.load(out / "geometry.json")
     (line,) = record.results
     assert next(model.name for model in line.models) == "holomorphic network"
@@ -24,5 +24,5 @@ def test_the_gallery_is_drawn_and_measured(tmp_path, capsys):
 
 
 def test_an_unknown_data_set_is_refused_in_one_sentence(tmp_path, capsys):
-    assert _status(["geometry", "--data", "moon", "--out", str(tmp_path / "g"), "--quiet"]) == 2
+    assert exit_status(["geometry", "--data", "moon", "--out", str(tmp_path / "g"), "--quiet"]) == 2
     assert "Did you mean 'moons'" in capsys.readouterr().err

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from holomorph.cli import _status
+from holomorph.cli import exit_status
 from holomorph.errors import ConfigError
 from holomorph.records.training import TrainRecord
 from holomorph.rules import Plain
@@ -31,7 +31,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def test_train_writes_a_run_with_a_baseline_of_the_same_start(folder, capsys):
-    assert _status(arguments(folder)) == 0
+    assert exit_status(arguments(folder)) == 0
     heard = capsys.readouterr().err
     assert "The inputs' box is taken from the data: [" in heard
     assert "of the validation samples predicted correctly, " in heard
@@ -49,18 +49,18 @@ def test_train_writes_a_run_with_a_baseline_of_the_same_start(folder, capsys):
 
 
 def test_no_baseline(folder):
-    assert _status(arguments(folder, "--no-baseline")) == 0
+    assert exit_status(arguments(folder, "--no-baseline")) == 0
     assert not RunFolder.open(folder / "run").has_baseline
     assert TrainRecord.load(folder / "run" / "train.json").measured_cost is None
 
 
 def test_the_same_seed_gives_the_same_weights_and_force_replaces(folder):
-    assert _status(arguments(folder, "--no-baseline")) == 0
+    assert exit_status(arguments(folder, "--no-baseline")) == 0
     first = (folder / "run" / "model.safetensors").read_bytes()
-    assert _status(arguments(folder, "--no-baseline")) == 2
-    assert _status(arguments(folder, "--no-baseline", "--force")) == 0
+    assert exit_status(arguments(folder, "--no-baseline")) == 2
+    assert exit_status(arguments(folder, "--no-baseline", "--force")) == 0
     assert (folder / "run" / "model.safetensors").read_bytes() == first
-    assert _status(arguments(folder, "--no-baseline", "--force", "--seed", "1")) == 0
+    assert exit_status(arguments(folder, "--no-baseline", "--force", "--seed", "1")) == 0
     assert (folder / "run" / "model.safetensors").read_bytes() != first
 
 
@@ -86,7 +86,7 @@ def test_the_same_seed_gives_the_same_weights_and_force_replaces(folder):
     ],
 )
 def test_bad_input_is_one_sentence_and_nothing_is_written(folder, capsys, more, message):
-    assert _status(arguments(folder, *more)) == 2
+    assert exit_status(arguments(folder, *more)) == 2
     heard = [line for line in capsys.readouterr().err.splitlines() if "box is taken from" not in line]
     assert len(heard) == 1
     assert message in heard[0]
@@ -94,42 +94,42 @@ def test_bad_input_is_one_sentence_and_nothing_is_written(folder, capsys, more, 
 
 
 def test_bad_input_does_not_destroy_an_earlier_run(folder):
-    assert _status(arguments(folder, "--no-baseline")) == 0
+    assert exit_status(arguments(folder, "--no-baseline")) == 0
     before = (folder / "run" / "model.safetensors").read_bytes()
-    assert _status(arguments(folder, "--force", "--rule", "nonsense")) == 2
-    assert _status(arguments(folder, "--force", "--lr", "-1")) == 2
+    assert exit_status(arguments(folder, "--force", "--rule", "nonsense")) == 2
+    assert exit_status(arguments(folder, "--force", "--lr", "-1")) == 2
     assert (folder / "run" / "model.safetensors").read_bytes() == before
 
 
 def test_a_users_own_model(folder, capsys):
     (folder / "mine.py").write_text("from torch import nn\ndef make(shape, classes):\n    return nn.Linear(2, 2)\n"
                                     "def wrong():\n    return 3\n")  # fmt: skip
-    assert _status(arguments(folder, "--model", "mine:make", "--no-baseline")) == 0
+    assert exit_status(arguments(folder, "--model", "mine:make", "--no-baseline")) == 0
     with pytest.raises(ConfigError, match="If you know it, give --model mine:make, or --trust"):
         RunFolder.open(folder / "run").load_model()
     assert isinstance(RunFolder.open(folder / "run").load_model(trusted="mine:make"), nn.Linear)
-    assert _status(arguments(folder, "--model", "mine:wrong", "--force")) == 2
+    assert exit_status(arguments(folder, "--model", "mine:wrong", "--force")) == 2
     assert "returned int, not a torch.nn.Module" in capsys.readouterr().err
 
 
 def test_a_run_that_is_not_there_or_not_finished(folder, capsys):
-    assert _status(["evaluate", "nowhere", "--data", "digits"]) == 2
-    assert _status(arguments(folder, "--no-baseline")) == 0
+    assert exit_status(["evaluate", "nowhere", "--data", "digits"]) == 2
+    assert exit_status(arguments(folder, "--no-baseline")) == 0
     (folder / "run" / "model.safetensors").unlink()
-    assert _status(["evaluate", str(folder / "run"), "--quiet"]) == 2
+    assert exit_status(["evaluate", str(folder / "run"), "--quiet"]) == 2
     assert "the training was not finished" in capsys.readouterr().err
 
 
 def test_our_own_mistakes_exit_with_1_and_ask_for_a_report(folder, capsys, monkeypatch):
     monkeypatch.setattr("holomorph.cli.train.EPOCHS", None)
     asked = ["train", "--data", f"npz:{folder / 'data.npz'}", "--threat", "inf:0.05", "--out", str(folder / "run")]
-    assert _status(asked) == 1
+    assert exit_status(asked) == 1
     assert "this is a mistake of ours" in capsys.readouterr().err
 
 
 def test_interrupting_leaves_a_checkpoint_that_resumes_to_the_same_weights(folder):
     whole = arguments(folder, "--no-baseline", "--batch-size", "8")
-    assert _status(whole) == 0
+    assert exit_status(whole) == 0
     expected = (folder / "run" / "model.safetensors").read_bytes()
     code = (
         "import os, signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it\n"
@@ -141,7 +141,7 @@ def test_interrupting_leaves_a_checkpoint_that_resumes_to_the_same_weights(folde
     assert stopped.returncode == 128 + signal.SIGINT
     assert "with --resume goes on from there" in stopped.stderr
     assert not (folder / "run" / "model.safetensors").exists()
-    assert _status([*whole, "--resume"]) == 0
+    assert exit_status([*whole, "--resume"]) == 0
     assert (folder / "run" / "model.safetensors").read_bytes() == expected
     assert json.loads((folder / "run" / "config.json").read_text())["kind"] == "run"
 
@@ -162,9 +162,9 @@ def contents(folder):
     ],
 )
 def test_resuming_with_other_settings_is_refused_and_changes_nothing(folder, capsys, more, difference):
-    assert _status(arguments(folder, "--no-baseline")) == 0
+    assert exit_status(arguments(folder, "--no-baseline")) == 0
     before = contents(folder / "run")
-    assert _status(arguments(folder, "--no-baseline", "--resume", *more)) == 2
+    assert exit_status(arguments(folder, "--no-baseline", "--resume", *more)) == 2
     heard = capsys.readouterr().err
     assert f"was started with {difference}" in heard
     assert "Resume with the same settings, or give --force to start anew." in heard
@@ -172,13 +172,13 @@ def test_resuming_with_other_settings_is_refused_and_changes_nothing(folder, cap
 
 
 def test_resuming_takes_everything_from_the_run(folder, capsys):
-    assert _status(arguments(folder)) == 0
+    assert exit_status(arguments(folder)) == 0
     weights = (folder / "run" / "baseline.safetensors").read_bytes()
     (folder / "run" / "baseline.safetensors").unlink()
-    assert _status(["train", "--resume", "--out", str(folder / "run"), "--quiet"]) == 0
+    assert exit_status(["train", "--resume", "--out", str(folder / "run"), "--quiet"]) == 0
     assert (folder / "run" / "baseline.safetensors").read_bytes() == weights
-    assert _status(["train", "--resume", "--out", str(folder / "data.npz"), "--quiet"]) == 2
-    assert _status(["train", "--resume", "--out", str(folder), "--quiet"]) == 2
+    assert exit_status(["train", "--resume", "--out", str(folder / "data.npz"), "--quiet"]) == 2
+    assert exit_status(["train", "--resume", "--out", str(folder), "--quiet"]) == 2
     assert "is no run of holomorph and will not be replaced" in capsys.readouterr().err
 
 

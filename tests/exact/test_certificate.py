@@ -149,9 +149,10 @@ def test_moving_to_the_sample_certifies_more_than_the_centre_does_where_samples_
     codes = make_codes("one-hot", 3)
     h = FockKernel(0.0, 1e-2, 0.3, relative=True).fit(x, codes.real[y])
     both = h.certified_radius(x, codes)
-    w = h._fitted(x)
-    scores, gradients, _ = through_codes(h(x), h.derivative(x) * h.unit, codes, Complexification())
-    centre = certified_radius(h._norms, torch.linalg.vector_norm(w, dim=1), scores, gradients) * h.unit
+    w = (x - h.centre) / h.unit
+    scores, gradients, combine = through_codes(h(x), h.derivative(x) * h.unit, codes, Complexification())
+    norms = degree_norms(h.points, combine(h.coefficients), 0.0)
+    centre = certified_radius(norms, torch.linalg.vector_norm(w, dim=1), scores, gradients) * h.unit
     assert bool((both >= centre).all())
     assert float(both.median()) > 1.5 * float(centre.median())
 

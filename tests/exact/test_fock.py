@@ -188,7 +188,7 @@ def test_the_size_is_the_largest_value_of_a_function_of_norm_one():
     h = FockKernel(0.7, 1e-2).fit(z, targets(z))
     assert bool((h(z).abs() / h.norm() <= h.size(z)[:, None]).all())
     own = FockKernel(0.7, 1e-2).fit(z, targets(z))
-    own.points, own.coefficients = own._normalise(z[:1]), torch.ones(1, 1, dtype=torch.complex128)
+    own.points, own.coefficients = (z[:1] - own.centre) / own.unit, torch.ones(1, 1, dtype=torch.complex128)
     own.bias = torch.zeros(1, dtype=torch.float64)
     torch.testing.assert_close((own(z[:1]).abs() / own.norm())[:, 0], own.size(z[:1]))  # k_z itself attains it
 

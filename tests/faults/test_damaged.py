@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from holomorph.cli import BAD_INPUT, _status
+from holomorph.cli import BAD_INPUT, exit_status
 
 pytestmark = pytest.mark.slow
 
@@ -147,7 +147,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
         arrays = {f"x_{part}": X.numpy() for part in ("train", "val", "test")}
         np.savez("d.npz", **arrays, **{f"y_{part}": Y.numpy() for part in ("train", "val", "test")})
         for command in (TRAIN, EVALUATE, COMPARE, EXPLAIN, CERTIFY):
-            assert _status(list(command)) == 0, command
+            assert exit_status(list(command)) == 0, command
     return folder
 
 
@@ -163,7 +163,7 @@ def test_a_damaged_file_is_named_in_one_sentence_or_not_needed(
         damage(folder / name)
         capsys.readouterr()
         with chdir(folder):
-            status = _status(list(command))
+            status = exit_status(list(command))
         said = capsys.readouterr().err
         assert status in (0, BAD_INPUT), (kind, command, said)
         sentences = [line for line in said.splitlines() if line.startswith("holomorph:") and "warning" not in line]

@@ -18,7 +18,7 @@ from torch import nn
 
 import holomorph as hm
 from holomorph._utils.io import write_atomically
-from holomorph.cli import BAD_INPUT, INTERRUPTED, _status
+from holomorph.cli import BAD_INPUT, INTERRUPTED, exit_status
 from holomorph.cli.faults import catch_signals
 from holomorph.errors import ConfigError, StorageError
 from holomorph.training.loop import Loop
@@ -122,10 +122,10 @@ def test_the_umask_is_respected(tmp_path: Path) -> None:
 def test_a_page_of_the_users_is_no_report(tmp_path: Path) -> None:
     fit(tmp_path / "run")
     (tmp_path / "run" / "report.html").write_text("<p>mine</p>")
-    assert _status(["report", str(tmp_path / "run")]) == BAD_INPUT
+    assert exit_status(["report", str(tmp_path / "run")]) == BAD_INPUT
     assert (tmp_path / "run" / "report.html").read_text() == "<p>mine</p>"
     (tmp_path / "run" / "report.html").unlink()
-    assert [_status(["report", str(tmp_path / "run")]) for _ in range(2)] == [0, 0], "ours is written anew"
+    assert [exit_status(["report", str(tmp_path / "run")]) for _ in range(2)] == [0, 0], "ours is written anew"
 
 
 @pytest.mark.parametrize(("measure", "kind"), [(fit, "run"), (evaluate, "evaluation"), (explain, "explanation")])
@@ -155,16 +155,16 @@ def test_a_runs_code_is_not_imported_unasked(
     arrays = {f"x_{part}": X.numpy() for part in ("train", "val", "test")}
     np.savez("d.npz", **arrays, **{f"y_{part}": Y.numpy() for part in ("train", "val", "test")})
     options = ["--data", "npz:d.npz", "--box", "0", "1", "--epochs", "1", "--rule", "plain", "--no-baseline", "--quiet"]
-    assert _status(["train", *options, "--model", "mlp", "--out", "run"]) == 0
+    assert exit_status(["train", *options, "--model", "mlp", "--out", "run"]) == 0
     config = Path("run/config.json")
     config.write_text(config.read_text().replace('"mlp"', '"evil_model:make"'))
     save_file({"weight": torch.zeros(2, 2), "bias": torch.zeros(2)}, "run/model.safetensors")
     for command in ("evaluate", "explain", "certify"):
-        assert _status([command, "run", "--n", "12", "--quiet"]) == BAD_INPUT
+        assert exit_status([command, "run", "--n", "12", "--quiet"]) == BAD_INPUT
         assert "If you know it, give --model evil_model:make, or --trust" in capsys.readouterr().err
-    assert _status(["transfer", "run", "run"]) == BAD_INPUT
+    assert exit_status(["transfer", "run", "run"]) == BAD_INPUT
     assert not Path("ran").exists()
-    assert _status(["certify", "run", "--n", "2", "--steps", "1", "--trust", "--quiet"]) == 0
+    assert exit_status(["certify", "run", "--n", "2", "--steps", "1", "--trust", "--quiet"]) == 0
     assert Path("ran").exists()
 
 
@@ -199,7 +199,7 @@ def test_a_request_to_end_is_answered_as_ctrl_c_is(
 
     monkeypatch.setattr(Loop, "run_epoch", asked_to_end)
     try:
-        assert _status(["train", "--epochs", "1", "--quiet", "--out", str(tmp_path / "run")]) == INTERRUPTED
+        assert exit_status(["train", "--epochs", "1", "--quiet", "--out", str(tmp_path / "run")]) == INTERRUPTED
     finally:
         for known, handler in before.items():
             signal.signal(known, handler)
@@ -225,7 +225,7 @@ def test_a_users_code_is_the_users_to_mend(
     monkeypatch.syspath_prepend(tmp_path)
     source, words = CODE[kind]
     Path(f"{kind}_model.py").write_text(source)
-    assert _status(["train", "--model", f"{kind}_model:make", "--quiet", "--out", "run"]) == BAD_INPUT
+    assert exit_status(["train", "--model", f"{kind}_model:make", "--quiet", "--out", "run"]) == BAD_INPUT
     said = capsys.readouterr().err
     assert words in " ".join(said.split())
     assert "mistake of ours" not in said
@@ -242,11 +242,11 @@ def test_a_training_that_failed_at_once_stands_in_nobodys_way(
     )
     Path("broken_model.py").write_text(source + "    def forward(self, x):\n        raise ValueError('broken')\n")
     command = ["train", "--epochs", "1", "--quiet", "--rule", "plain", "--no-baseline", "--out", "run"]
-    assert _status([*command, "--model", "broken_model:Broken"]) == BAD_INPUT
+    assert exit_status([*command, "--model", "broken_model:Broken"]) == BAD_INPUT
     assert "broken" in capsys.readouterr().err
-    assert _status([*command, "--model", "mlp"]) == 0
+    assert exit_status([*command, "--model", "mlp"]) == 0
 
 
 def test_without_a_command_help_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
-    assert _status([]) == 0
+    assert exit_status([]) == 0
     assert "Usage" in capsys.readouterr().out

@@ -195,11 +195,11 @@ def test_where_the_network_follows_the_radius_is_whole_at_once():
 def test_the_radius_of_now_is_kept_in_a_checkpoint():
     model, (x, y) = network(norm=False).eval(), batch()
     first, second = FiniteEnergy(THREATS[0], ramp=0.5), FiniteEnergy(THREATS[0], ramp=0.5)
-    first._pace.now, first._pace.at, first._pace.follows = 0.2, 0.01, True
+    first.pace.now, first.pace.at, first.pace.follows = 0.2, 0.01, True
     second.load_state_dict(stored(first))
     assert torch.equal(at(first, 0.02)(model, x, y), at(second, 0.02)(model, x, y))
-    assert first._pace == second._pace
-    assert first._pace.at == 0.02
+    assert first.pace == second.pace
+    assert first.pace.at == 0.02
 
 
 @pytest.mark.parametrize("threat", THREATS, ids=str)

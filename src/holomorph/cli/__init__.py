@@ -66,10 +66,11 @@ def main(arguments: list[str] | None = None) -> None:
     """Run a command and exit: 0 done, 2 bad input, 1 our fault, 3 a failed check under ``--strict``."""
     keep_memory()
     catch_signals()
-    sys.exit(_status(sys.argv[1:] if arguments is None else arguments))
+    sys.exit(exit_status(sys.argv[1:] if arguments is None else arguments))
 
 
-def _status(arguments: list[str]) -> int:
+def exit_status(arguments: list[str]) -> int:
+    """Run a command; the status to end with. Errors are said, not raised."""
     warnings.showwarning = _show_warning
     warnings.simplefilter("always", HolomorphWarning)
     try:

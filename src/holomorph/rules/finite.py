@@ -130,7 +130,7 @@ class FiniteEnergy(Rule):
         large = self.threat.norm == "inf" and self.threat.radius > _LARGE * (high - low)
         self.segments = (3 if large else 2) if self.segments is None else self.segments
         self.late = (1.0 if large else 0.5) if self.late is None else self.late
-        self._pace = Pace()
+        self.pace = Pace()
         self.require_positive("segments")
         self.require_not_negative("weight")
         if self.observable not in ("loss", "logits"):
@@ -147,16 +147,16 @@ class FiniteEnergy(Rule):
 
     def state_dict(self) -> dict[str, Any]:
         """Return the generator's state and the radius of now."""
-        return {**super().state_dict(), "pace": dataclasses.asdict(self._pace)}
+        return {**super().state_dict(), "pace": dataclasses.asdict(self.pace)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what :meth:`state_dict` returned."""
         super().load_state_dict(state)
-        self._pace = Pace(**state.get("pace", {}))
+        self.pace = Pace(**state.get("pace", {}))
 
     def loss(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
         """Risk at the drawn points plus the weighted rise along the path from there."""
-        share = self._pace.share(self.progress, self.ramp, x)
+        share = self.pace.share(self.progress, self.ramp, x)
         threat = scaled(self.threat, share)
         measure = self.measure or Ball(threat, scale=self._scale(x))
         near = measure.draw(x, self.generator, y, self.sample_loss(model, y)).detach().requires_grad_()
@@ -176,7 +176,7 @@ class FiniteEnergy(Rule):
         far = (model if self._cancels else passes.again)(end)
         there = self.risk(far, y)
         if self.progress < self.ramp:
-            self._pace.follow(there.detach().mean(), y, far.shape[1])
+            self.pace.follow(there.detach().mean(), y, far.shape[1])
         self.measured = _seen(here.detach(), there.detach(), gradient, end - near) | {"radius": torch.as_tensor(share)}
         if self._cancels:
             return there.mean()

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from holomorph.cli import BAD_INPUT, DONE, _status
+from holomorph.cli import BAD_INPUT, DONE, exit_status
 from holomorph.contract import Guest
 from holomorph.data import Splits, load_data
 from holomorph.errors import CheckpointError, ConfigError, DataError, MissingExtraError
@@ -77,7 +77,7 @@ def test_the_absence_of_a_library_is_one_sentence(library, extra, monkeypatch, t
     wanted = rf"needs the package {library}\. Install it with: pip install 'holomorph\[{extra}\]'"
     with pytest.raises(MissingExtraError, match=wanted):
         build_classifier(f"{library}:resnet18", SHAPE, 2)
-    assert _status(["evaluate", f"{library}:resnet18", "--data", "digits", "--out", str(tmp_path)]) == BAD_INPUT
+    assert exit_status(["evaluate", f"{library}:resnet18", "--data", "digits", "--out", str(tmp_path)]) == BAD_INPUT
     assert f"holomorph[{extra}]" in capsys.readouterr().err
 
 
@@ -113,7 +113,7 @@ def test_what_has_no_gradients_is_not_trained(tmp_path, capsys, monkeypatch):
     graph = helper.make_graph([helper.make_node("Identity", ["x"], ["y"])], "same", value[:1], value[1:])
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), tmp_path / "a.onnx")
     monkeypatch.chdir(tmp_path)
-    assert _status(["train", "--data", "digits", "--model", "a.onnx", "--out", "run"]) == BAD_INPUT
+    assert exit_status(["train", "--data", "digits", "--model", "a.onnx", "--out", "run"]) == BAD_INPUT
     assert "a.onnx gives no gradients and cannot be trained" in capsys.readouterr().err
 
 
@@ -142,7 +142,7 @@ def test_class_names_go_from_the_folder_into_the_record_and_the_report(tmp_path,
     monkeypatch.chdir(tmp_path)
     data = images(tmp_path / "pets", count=20)
     options = ["--threat", "inf:0.05", "--n", "8", "--epochs", "2", "--no-baseline", "--quiet", "--out", "run"]
-    assert _status(["run", "--data", data, "--model", "cnn", *options]) == DONE
+    assert exit_status(["run", "--data", data, "--model", "cnn", *options]) == DONE
     assert EvaluationRecord.load(tmp_path / "run" / "evaluation.json").class_names == ("cat", "dog")
     page = (tmp_path / "run" / "report.html").read_text()
     assert ">cat" in page
@@ -179,7 +179,7 @@ def test_timm_with_weights_of_a_wrapper_is_evaluated_from_an_empty_folder(tmp_pa
     torch.testing.assert_close(again.eval()(IMAGES), model(IMAGES))
     data = images(tmp_path / "pets")
     options = ["--threat", "inf:8/255", "--quick", "--n", "4", "--quiet"]
-    assert _status(["evaluate", "timm:resnet10t", "--weights", "w.pt", "--data", data, *options]) == DONE
+    assert exit_status(["evaluate", "timm:resnet10t", "--weights", "w.pt", "--data", data, *options]) == DONE
     assert EvaluationRecord.load(tmp_path / "evaluation" / "evaluation.json").class_names == ("cat", "dog")
     assert build_classifier("timm:resnet10t?activation=gelu", SHAPE, 2)(IMAGES).shape == (2, 2)
     with pytest.raises(ConfigError, match="timm:resnet1800 cannot be made"):
