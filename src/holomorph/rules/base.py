@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -94,6 +94,12 @@ class Rule(ABC):
         ModelError
             For outputs that are no logits.
         """
+        if torch.compiler.is_compiling():  # of a step compiled whole the compiler can follow the model, not its attack
+            untraced = torch.compiler.disable(self._on_batch)  # type: ignore[no-untyped-call]
+            return cast(Tensor, untraced(model, x, y))
+        return self._on_batch(model, x, y)
+
+    def _on_batch(self, model: Differentiable, x: Tensor, y: Tensor) -> Tensor:
         if isinstance(model, Guest):  # a rule inside a rule
             self._draw_on(x.device)
             return self._differentiable_loss(model, x, y)
