@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from copy import deepcopy
@@ -103,6 +104,47 @@ def test_rounding_is_forgiven_and_nothing_more(
 def test_a_boastful_record_is_found_out(kept: tuple[EvaluationRecord, Path], scene: Scene) -> None:
     boast = kept[0].model_copy(update={"robust": 0.99})
     assert any("robust accuracy" in line for line in audit(boast, scene.honest, kept[1]).discrepancies)
+
+
+SEEN = {
+    "a finer curve": lambda r: r["threats"][0]["curve"]["eps"].__setitem__(1, 1e-3),
+    "an accuracy of the curve": lambda r: r["threats"][0]["curve"]["accuracy"].__setitem__(3, 1.0),
+    "a class": lambda r: r["per_class"][1].update(robust=1.0, clean=1.0, samples=9),
+    "more tries": lambda r: r["attacks"][1].update(tried=16),
+    "an attack left out": lambda r: r["attacks"].pop(),
+    "an attack twice": lambda r: r["attacks"].append({**r["attacks"][-1], "name": "apgd-ce", "broken": 0}),
+    "more steps": lambda r: r["attacks"][0]["settings"].update(steps=1000),
+    "another seed": lambda r: r.update(seed=5),
+    "a full evaluation": lambda r: r.update(quick=False, upper_bound=False, upper_bound_reason=""),
+    "another reason": lambda r: r.update(upper_bound_reason="None."),
+    "thorough": lambda r: r.update(thorough=True),
+    "no baseline": lambda r: r.update(baseline=None, differences=[]),
+    "a better baseline": lambda r: r["checks"][21].update(value=0.123),
+    "a better gradient": lambda r: r["checks"][23].update(value=0.5),
+    "no checks": lambda r: r.update(checks=[]),
+    "a nearer example": lambda r: r["gallery"][0].update(distance=1e-3),
+    "an interval": lambda r: r["certificate"]["clean_interval"].update(low=0.99),
+    "a greater radius": lambda r: r["certificate"]["threats"][0]["radii"].__setitem__(
+        slice(None), [1.01 * radius for radius in r["certificate"]["threats"][0]["radii"]]),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def checked(scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> tuple[EvaluationRecord, Path]:
+    folder = tmp_path_factory.mktemp("checked")
+    record = evaluate(scene.honest, scene.x[:16], scene.y[:16], THREAT, quick=True, baseline=scene.baseline, out=folder)
+    return record, folder
+
+
+@pytest.mark.parametrize("what", ["nothing", *SEEN])
+def test_a_record_sealed_anew_after_tampering_is_found_out(
+    what: str, checked: tuple[EvaluationRecord, Path], scene: Scene
+) -> None:
+    content = json.loads(checked[0].model_dump_json())
+    SEEN.get(what, lambda r: None)(content)
+    record = EvaluationRecord.model_validate_json(json.dumps(content)).sealed()
+    found = inconsistencies(record) or audit(record, scene.honest, checked[1]).discrepancies
+    assert bool(found) is (what in SEEN), found
 
 
 def test_a_certificate_is_proved_again_and_must_fit_the_attacks(

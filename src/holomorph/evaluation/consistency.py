@@ -5,14 +5,21 @@ from __future__ import annotations
 import math
 from collections import Counter
 
+import torch
+
 from holomorph._utils.interval import Interval
 from holomorph._utils.statistics import proportion_interval
+from holomorph.attacks.base import Effort, Situation
+from holomorph.attacks.registry import plan
 from holomorph.evaluation.checks import ALL
+from holomorph.evaluation.curves import accuracy_curve
 from holomorph.evaluation.paired import BASELINE_NAME, versus
+from holomorph.evaluation.plan import quick_samples
 from holomorph.evaluation.results import SLACK
 from holomorph.evaluation.sequential import anytime_interval
+from holomorph.evaluation.summary import bound_reason
 from holomorph.records.certificate import CertificateRecord
-from holomorph.records.evaluation import AccuracyCurve, EvaluationRecord, ThreatResult
+from holomorph.records.evaluation import AccuracyCurve, AttackResult, EvaluationRecord, ThreatResult
 
 
 def inconsistencies(record: EvaluationRecord) -> list[str]:
@@ -86,8 +93,9 @@ def _fits(curve: AccuracyCurve, result: ThreatResult) -> bool:
     """Whether the curve is the share of samples beyond each eps, up to the rounding of the distances."""
     distances = [math.inf if d is None else d for d in result.smallest]
     n, eps = len(distances), curve.eps
-    whole = (curve.norm, curve.samples, len(curve.accuracy)) == (result.threat.norm, n, len(eps))
-    if not whole or list(eps) != sorted(eps) or result.threat.radius not in eps or eps[0] != 0:
+    grid = accuracy_curve(torch.tensor(distances, dtype=torch.float64), result.threat, ()).eps
+    whole = (curve.norm, curve.samples, len(curve.accuracy), len(grid)) == (result.threat.norm, n, len(eps), len(eps))
+    if not whole or not all(math.isclose(a, b, rel_tol=1e-6, abs_tol=1e-12) for a, b in zip(eps, grid, strict=True)):
         return False
     for radius, accuracy in zip(eps, curve.accuracy, strict=True):
         beyond = [sum(d > radius * (1 + slack) for d in distances) / n for slack in (3 * SLACK, -SLACK)]
@@ -113,18 +121,46 @@ def _attacks(record: EvaluationRecord) -> list[str]:
         left = record.samples - wrong
         for attack in mine:
             said[attack.name] += attack.broken
-            left -= attack.broken
-            whole = not record.stopped
-            if attack.broken > attack.tried or (whole and abs(attack.accuracy - left / record.samples) > 1e-9):
+            before, left = left, left - attack.broken
+            off = attack.tried != before or abs(attack.accuracy - left / record.samples) > 1e-9
+            if attack.broken > attack.tried or (off and not record.stopped):
                 found.append(f"{result.threat}: what {attack.name} broke and what it left do not fit.")
         found += [
             f"{result.threat}: {name} is said to have broken {count} samples, not {broke[name]}."
             for name, count in said.items()
             if count != broke[name]
         ]
-        if not mine:
-            found.append(f"{result.threat}: no attack is recorded.")
+        found += [f"{result.threat}: {text}" for text in _planned(record, result, mine)]
     return found
+
+
+def _planned(record: EvaluationRecord, result: ThreatResult, mine: list[AttackResult]) -> list[str]:
+    """What does not fit the attacks, and their settings, that such an evaluation plans."""
+    runs = Counter((a.name, a.round, "limit" in a.settings) for a in mine)
+    found = [f"{name} is recorded more than once." for (name, _, _), times in runs.items() if times > 1]
+    found += [f"{a.name} has another seed than the record." for a in mine if a.settings.get("seed") != record.seed]
+    if record.features is not None or record.stopped:
+        return found
+    effort: Effort = "quick" if record.quick else "thorough" if record.thorough else "full"
+    drawn = any(a.settings.get("draws") for a in mine)
+    here = Situation(result.threat, record.classes, gradients=_white(record), randomised=drawn, effort=effort,
+                     samples=quick_samples(len(record.threats)))  # fmt: skip
+    for attack in plan(here):
+        same = [a.settings for a in mine if a.name == attack.name and a.round == 0]
+        if not same:
+            found.append(f"{attack.name} is planned and was not run.")
+        if any(set(s) - {"seed", "limit"} != set(attack.settings()) - {"limit"} for s in same):
+            found.append(f"{attack.name} has settings that it does not know.")
+        for name, value in attack.settings().items():
+            kept = [s[name] for s in same if name in s]
+            number = isinstance(value, int) and record.quick  # a slow model leaves time for a share of the steps
+            if kept and not any(k == value or (number and k is not None and k < value) for k in kept):
+                found.append(f"{attack.name} is planned with {name} {value}, not {kept[0]}.")
+    return found
+
+
+def _white(record: EvaluationRecord) -> bool:
+    return any(attack.access == "white box" for attack in record.attacks)
 
 
 def _checks(record: EvaluationRecord) -> list[str]:
@@ -133,13 +169,21 @@ def _checks(record: EvaluationRecord) -> list[str]:
     known = [(check.number, check.name, check.guards, check.source) for check in ALL]
     if [(c.number, c.name, c.guards, c.source) for c in record.checks] != known:
         return [f"The record holds {len(record.checks)} checks that are not the {len(known)} of this version."]
+    shares = [
+        sum(by is None for by in result.broken_by) / max(1, sum(by != "clean" for by in result.broken_by))
+        for result in (record.baseline.threats if record.baseline else ())
+    ]
+    weak = next(check for check in record.checks if check.name == "undefended baseline")
+    if not any(math.isclose(weak.value, s) for s in shares) if weak.value is not None else any(shares):
+        return ["The check undefended baseline does not fit the baseline."]
     silent = [c.name for c in record.checks if (c.verdict == "not run") != (c.value is None)]
     return [f"The check {name} has a value but was not run, or the reverse." for name in silent]
 
 
 def _certificate(record: EvaluationRecord, proved: CertificateRecord) -> list[str]:
     """What is said to be proved against the samples, the radii, and what attacks found."""
-    same = ("samples_hash", "samples", "labels", "predictions", "features", "classes", "clean")
+    same = ("samples_hash", "samples", "labels", "predictions", "features", "classes", "clean",
+            "clean_interval")  # fmt: skip
     if any(getattr(record, name) != getattr(proved, name) for name in same):
         return ["The certificate speaks of other samples or predictions."]
     if [part.threat for part in proved.threats] != [result.threat for result in record.threats]:
@@ -152,15 +196,25 @@ def _certificate(record: EvaluationRecord, proved: CertificateRecord) -> list[st
             found.append(f"{part.threat}: radii and the proofs of them do not fit.")
         if any(s is not None and s < r for s, r in zip(result.smallest, part.radii, strict=True)):
             found.append(f"{part.threat}: an attack has broken a sample inside its proved radius.")
+        if proved.untried > sum(r == 0 for r in part.radii):
+            found.append(f"{part.threat}: more samples are said to be untried than are not proved.")
         if proved.reason and any(part.radii):
             found.append(f"{part.threat}: radii are said to be proved where nothing can be.")
     return found
 
 
 def _flags(record: EvaluationRecord) -> list[str]:
+    reason = bound_reason(record.samples, gradients=_white(record), features=record.features is not None,
+                          quick=record.quick)  # fmt: skip
     found = []
-    full = any(a.package.startswith("pyautoattack") and a.access == "white box" for a in record.attacks)
-    bound = record.quick or record.features is not None or not full
-    if bound != record.upper_bound or record.upper_bound != bool(record.upper_bound_reason):
+    if (record.upper_bound, record.upper_bound_reason) != (bool(reason), reason):
         found.append("Whether the robust accuracy is an upper bound does not fit the attacks.")
+    if record.quick and record.thorough:
+        found.append("The evaluation is said to be quick and thorough.")
+    first = record.threats[0]
+    for e in record.gallery:
+        i = e.index % record.samples
+        known = (i, record.labels[i], record.predictions[i], first.smallest[i])
+        if known != (e.index, e.label, e.prediction, e.distance):
+            found.append(f"The example of sample {e.index} is not what was found.")
     return found

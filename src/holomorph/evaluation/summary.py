@@ -104,7 +104,9 @@ def _bare(found: Outcome, description: Description) -> EvaluationRecord:
     total = len(found.y)
     right = int((found.predictions == found.y).sum())
     robust = int(found.robust.sum())
-    reason = _bound_reason(found)
+    features = any(isinstance(results.threat, FeatureThreat) for results in found.per_threat)
+    gradients = found.inspection.differentiable
+    reason = bound_reason(len(found.y), gradients=gradients, features=features, quick=found.quick)
     return EvaluationRecord(
         model=description.name,
         model_source=description.source,
@@ -136,14 +138,13 @@ def _bare(found: Outcome, description: Description) -> EvaluationRecord:
     )
 
 
-def _bound_reason(found: Outcome) -> str:
-    if not found.inspection.differentiable:
+def bound_reason(samples: int, *, gradients: bool, features: bool, quick: bool) -> str:
+    """Why not even the standard attacks were run in full; empty where they were."""
+    if not gradients:
         return "The model gives no gradients: black-box attacks and numerical gradients only."
-    if any(isinstance(results.threat, FeatureThreat) for results in found.per_threat) and not found.quick:
+    if features and not quick:
         return "Each feature has an eps and a box of its own: our own attacks only, AutoAttack cannot serve."
-    if found.quick:
-        return f"A quick evaluation: cheap attacks on {len(found.y)} samples."
-    return ""
+    return f"A quick evaluation: cheap attacks on {samples} samples." if quick else ""
 
 
 def _threat(results: Results) -> ThreatResult:
