@@ -16,7 +16,7 @@ from holomorph.contract.receiving import under_attack
 from holomorph.errors import ConfigError
 from holomorph.evaluation.results import Results
 from holomorph.threats import ThreatModel
-from holomorph.threats.constraints import FeatureThreat
+from holomorph.threats.features import Features
 from holomorph.threats.grid import grid_of
 
 X = (255 * (0.2 + 0.6 * torch.rand(6, 1, 6, 6, generator=torch.Generator().manual_seed(0)))).round() / 255
@@ -84,8 +84,7 @@ def test_black_box_attacks_never_ask_for_a_gradient(name: str) -> None:
 def test_what_knows_features_leaves_frozen_ones_alone(name: str) -> None:
     free = torch.ones(1, 6, 6, dtype=torch.bool)
     free[0, 0] = False
-    walls = torch.zeros(1, 6, 6), torch.ones(1, 6, 6)
-    threat = FeatureThreat.within(ThreatModel("inf", 0.3), *walls, free)
+    threat = Features(free.float(), torch.zeros(1, 6, 6), torch.ones(1, 6, 6)).threat("inf:0.3")
     here = Situation(threat, 5, source=Classifier(linear), grid=grid_of(X))
     if not REGISTRY[name].make(here).needs.features:
         with pytest.raises(ConfigError, match=f"{name} (knows one eps|knows no)"):

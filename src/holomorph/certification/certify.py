@@ -152,7 +152,7 @@ def certify(
     at_least_one(steps=steps, batch_size=batch_size)
     name = name or type(model).__name__
     given = receive(model, x, y, threat, n=n, batch_size=batch_size, features=features)
-    classifier, x, y, threats = given.classifier, given.x, given.y, given.threats
+    classifier, x, y, threats, features = given.classifier, given.x, given.y, given.threats, given.asked
     if method != "smoothing" and not has_doubles(x.device) and isinstance(classifier.model, nn.Module):
         classifier, x, y = Classifier(copy.deepcopy(classifier.model).cpu()), x.cpu(), y.cpu()  # bounds count digits
     if features is not None and method in ("smoothing", "exact"):

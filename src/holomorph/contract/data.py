@@ -138,6 +138,21 @@ def gather(data: Any, y: Any = None, *, n: int | None = None) -> tuple[Tensor, T
     return plain(x[:n]), as_long(plain(labels[:n]))
 
 
+def class_names(data: Any, model: Any = None) -> tuple[str, ...]:
+    """Names of the classes, where a data set (``names``, ``classes``) or a fitted estimator (``classes_``) has them.
+
+    >>> from sklearn.tree import DecisionTreeClassifier
+    >>> class_names(None, DecisionTreeClassifier().fit([[0.0], [1.0]], ["no", "yes"]))
+    ('no', 'yes')
+    """
+    while hasattr(data, "dataset"):  # a loader, or a part of a data set
+        data = data.dataset
+    for found in (getattr(model, "classes_", None), getattr(data, "names", None), getattr(data, "classes", None)):
+        if isinstance(found, Sequence | np.ndarray) and len(found):
+            return tuple(str(name) for name in found)
+    return ()
+
+
 def as_tensor(values: Any, what: str) -> Tensor:
     """A tensor of the values, of arrays, frames and lists one that shares or copies their storage.
 

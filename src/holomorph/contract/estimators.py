@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from holomorph.contract.model import Differentiable
-from holomorph.errors import DataError, ModelError
+from holomorph.errors import ConfigError, DataError, ModelError
+from holomorph.threats import ThreatModel
+from holomorph.threats.constraints import FeatureThreat
 
 #: Added to probabilities before their logarithm is taken: trees give zeros.
 _LEAST = 1e-12
@@ -42,12 +45,36 @@ def taken_apart(estimator: Any, x: Any, y: Any) -> tuple[Differentiable, Any, An
     classes = getattr(estimator, "classes_", None)
     if classes is None:
         raise ModelError(f"{type(estimator).__name__} is not fitted, or no classifier. Call fit first.")
-    if y is None and isinstance(x, tuple | list) and len(x) == 2:
-        x, y = x
     if y is not None:
         y = _indices(np.asarray(y), np.asarray(classes))
     network = getattr(estimator, "model_", None)
     return (network if isinstance(network, nn.Module) else BlackBox(estimator)), x, y
+
+
+def trained_for(estimator: Any, x: Any) -> tuple[Any, Any, ThreatModel]:
+    """A fitted estimator, what it takes and the threat it was trained for; of a pipeline its last step, in its units.
+
+    Samples held out may lie outside the range of the training samples; the walls are then moved out to them.
+
+    Raises
+    ------
+    ConfigError
+        For an estimator that was trained for no threat.
+    """
+    last = estimator
+    if hasattr(estimator, "steps"):
+        last, x = estimator[-1], estimator[:-1].transform(x)
+    threat = getattr(last, "threat_", None)
+    if not isinstance(threat, ThreatModel):
+        raise ConfigError(f"{type(last).__name__} was trained for no threat. Give one, for instance 'inf:0.1'.")
+    rows = torch.as_tensor(np.asarray(x.toarray() if hasattr(x, "toarray") else x, dtype=np.float64))
+    if isinstance(threat, FeatureThreat):
+        features, (least, most) = threat.features, torch.aminmax(rows, dim=0)
+        features = replace(features, low=features.low.minimum(least), high=features.high.maximum(most))
+        return last, rows, features.threat(threat)
+    low, high = threat.box
+    box = min(low, float(rows.min())), max(high, float(rows.max()))
+    return last, rows, threat.model_copy(update={"box": box})
 
 
 class BlackBox:

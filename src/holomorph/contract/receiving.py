@@ -16,15 +16,16 @@ from torch import Tensor, nn
 from holomorph._utils.seeding import random_states, replaying
 from holomorph.contract.classifier import Classifier
 from holomorph.contract.compiled import eagerly
-from holomorph.contract.data import check_samples, gather
-from holomorph.contract.estimators import is_estimator, taken_apart
+from holomorph.contract.data import check_samples, class_names, gather
+from holomorph.contract.estimators import is_estimator, taken_apart, trained_for
 from holomorph.contract.labels import check_form
 from holomorph.contract.model import Differentiable, FixedBatch, accepted_batch, gradients, precision
 from holomorph.contract.snapshot import Snapshot
 from holomorph.contract.threats import ThreatsLike, as_threats
 from holomorph.contract.units import InUnits
-from holomorph.errors import HolomorphWarning
+from holomorph.errors import ConfigError, HolomorphWarning
 from holomorph.threats import ThreatModel
+from holomorph.threats.constraints import FeatureThreat
 from holomorph.threats.features import Features
 from holomorph.threats.grid import Grid, grid_of, grid_of_columns
 
@@ -33,7 +34,8 @@ from holomorph.threats.grid import Grid, grid_of, grid_of_columns
 class Received:
     """A classifier, the samples and labels on its device and in its precision, and the threats.
 
-    With ``features`` samples and threats are in the units of the features; ``dtype`` is what the model takes.
+    ``asked`` are the features whose eps differ; once :meth:`in_units` has made them ``features``, samples and threats
+    are in their units. ``dtype`` is what the model takes, ``names`` are those of the classes.
     """
 
     classifier: Classifier
@@ -41,10 +43,13 @@ class Received:
     y: Tensor
     threats: list[ThreatModel]
     dtype: torch.dtype
+    asked: Features | None = None
+    names: tuple[str, ...] = ()
     features: Features | None = None
 
-    def in_units(self, features: Features | None) -> Received:
+    def in_units(self) -> Received:
         """The same in the units of the features, if there are any."""
+        features = self.asked
         if features is None:
             return self
         threats: list[ThreatModel] = [features.threat(t) for t in self.threats]
@@ -55,6 +60,20 @@ class Received:
         """Another model of the same samples."""
         first = first or Snapshot(model)
         return Classifier(model if self.features is None else InUnits(model, self.features, self.dtype), first=first)
+
+    def alike(self) -> Received:
+        """Itself, for a measurement that knows one eps for all features.
+
+        Raises
+        ------
+        ConfigError
+            For a per-feature threat.
+        """
+        if self.asked is not None:
+            raise ConfigError(
+                "A threat feature by feature serves rules, fit, evaluate, attack and certify. Give one eps."
+            )
+        return self
 
     @property
     def grid(self) -> Grid | None:
@@ -83,7 +102,8 @@ def receive(
     x, y:
         See :func:`~holomorph.contract.data.gather`. Labels are class indices; those of an estimator are its own.
     threats:
-        See :func:`~holomorph.contract.threats.as_threats`; a text has the box of a data set in parts.
+        See :func:`~holomorph.contract.threats.as_threats`; a text has the box of a data set in parts. A per-feature
+        threat brings its features. Without any an estimator of this package has the one it was trained for.
     n:
         The first n samples only.
     batch_size:
@@ -102,8 +122,13 @@ def receive(
     >>> received.x.dtype, received.y, len(received.threats)
     (torch.float32, tensor([1]), 1)
     """
-    found = as_threats(threats, getattr(x, "box", (0.0, 1.0)))
-    before = Snapshot(model) if first else None
+    before, names = Snapshot(model) if first else None, class_names(x, model)
+    if is_estimator(model):
+        if y is None and isinstance(x, tuple | list) and len(x) == 2:
+            x, y = x
+        if not threats:
+            model, x, threats = trained_for(model, x)
+    found, features = _apart(as_threats(threats, getattr(x, "box", (0.0, 1.0))), features)
     if is_estimator(model):
         model, x, y = taken_apart(model, x, y)
     samples, labels = gather(x, y, n=n)
@@ -117,7 +142,16 @@ def receive(
     samples, labels = suited(model, samples), suited(model, labels)
     only = accepted_batch(model, samples, batch_size)
     classifier = Classifier(model if only is None else FixedBatch(model, only), first=before)
-    return Received(classifier, samples, labels, found, samples.dtype)
+    return Received(classifier, samples, labels, found, samples.dtype, features, names)
+
+
+def _apart(threats: list[ThreatModel], features: Features | None) -> tuple[list[ThreatModel], Features | None]:
+    """Per-feature threats as the threats and the features that they were made of."""
+    own = [threat.features for threat in threats if isinstance(threat, FeatureThreat)]
+    if own and any(other is not own[0] for other in (*own, *([] if features is None else [features]))):
+        raise ConfigError("The threats count in the units of different features. Make all of them from the same.")
+    plain = [threat.plain() if isinstance(threat, FeatureThreat) else threat for threat in threats]
+    return plain, own[0] if own else features
 
 
 def suited(model: Differentiable, values: Tensor) -> Tensor:

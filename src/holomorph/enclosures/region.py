@@ -81,6 +81,11 @@ class Region:
         x = x.detach().double()
         return cls(x, x, x, math.inf, torch.zeros(len(x), dtype=x.dtype, device=x.device))
 
+    def to(self, dtype: torch.dtype) -> Region:
+        """The same in another precision, for training, where nothing is proved."""
+        low, high, unit = self.low.to(dtype), self.high.to(dtype), None if self.unit is None else self.unit.to(dtype)
+        return Region(self.centre.to(dtype), low, high, self.p, self.radius.to(dtype), unit)
+
     def rows(self, chosen: Tensor) -> Region:
         """Those of some samples, by number or by mask."""
         return Region(self.centre[chosen], self.low[chosen], self.high[chosen], self.p, self.radius[chosen], self.unit)

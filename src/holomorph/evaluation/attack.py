@@ -34,7 +34,7 @@ def attack(
     x: Any,
     y: Any = None,
     *,
-    threat: ThreatLike,
+    threat: ThreatLike | tuple[()] = (),
     name: str = "pgd-margin",
     features: Features | None = None,
     seed: int = 0,
@@ -68,7 +68,7 @@ def attack(
     (tensor([True]), True)
     """
     runner = Runner(seed, batch_size)
-    given = receive(model, x, y, threat, batch_size=batch_size, features=features).in_units(features)
+    given = receive(model, x, y, threat, batch_size=batch_size, features=features).in_units()
     classifier, x, y, (asked,) = given.classifier, given.x, given.y, given.threats
     with under_attack(classifier):
         logits = classifier.logits(x)
@@ -79,5 +79,5 @@ def attack(
         if len(rows):
             proposals = runner.propose(chosen, asked, classifier, x[rows], y[rows])
             results.submit(chosen.name, chosen.needs.access, rows, proposals)
-    nearest = results.nearest if features is None else features.decode(results.nearest)
+    nearest = results.nearest if given.features is None else given.features.decode(results.nearest)
     return Adversarial(nearest, ~results.robust, results.smallest)

@@ -16,6 +16,7 @@ from holomorph.attacks.base import Effort
 from holomorph.contract import Differentiable, gradients
 from holomorph.contract.receiving import receive, under_attack
 from holomorph.contract.threats import ThreatsLike
+from holomorph.data import Splits
 from holomorph.errors import ConfigError
 from holomorph.evaluation import proving
 from holomorph.evaluation.attacking import Task, attack_all, attack_until, quickened
@@ -77,7 +78,8 @@ def evaluate(
         ``Dataset``, a ``DataLoader`` or ``Splits``, of which the test part is taken.
     threat:
         One threat or several, objects or texts such as ``"inf:8/255,2:0.5"``; with several,
-        ``robust`` is the accuracy under their union.
+        ``robust`` is the accuracy under their union. Left out for an estimator of this package, or a pipeline that ends
+        with one: then it is what the estimator was trained for, in the units of what reaches it.
     quick:
         An upper bound in about a minute, checks included: cheap attacks on at most 95 samples, fewer under several
         threats or where the model is slow; the record says that it is one.
@@ -88,7 +90,7 @@ def evaluate(
         record also holds the paired differences to it.
     features:
         Eps and range of each feature, frozen ones among them; the threats then count in these eps, and our own
-        attacks are run, since the packages know one eps and one box for all.
+        attacks are run, since the packages know one eps and one box for all. ``features.threat("inf:1")`` brings them.
     seed, batch_size:
         As in AutoAttack's own script: the same values give the same numbers.
     n:
@@ -114,7 +116,7 @@ def evaluate(
         For the record: what was evaluated, on what, the cost of training relative to plain training, and how an
         audit loads the model again.
     class_names:
-        Of the classes in the order of their labels, for the report.
+        Of the classes in the order of their labels, for the report; those of the data set or estimator unless given.
 
     Raises
     ------
@@ -140,9 +142,10 @@ def evaluate(
     stopping, runner = Stopping(decide, precision), Runner(seed, batch_size, fabric=fabric)
     name = name or type(model).__name__
     received = receive(model, x, y, threat, n=n, batch_size=batch_size, features=features, first=True)
-    given = received.in_units(features)
+    given, features = received.in_units(), received.asked
     undefended = None if baseline is None else given.likewise(baseline)
-    description = Description(name, data, training_cost, source or {}, features, given.dtype, tuple(class_names))
+    names, data = tuple(class_names) or given.names, data or (x.name if isinstance(x, Splits) else "")
+    description = Description(name, data, training_cost, source or {}, given.features, given.dtype, names)
     effort = _effort(quick=quick, thorough=thorough)
     own = output(out, *WRITES, work=WORK, resume=resume, force=force, holds=runner.first)
     with own as place, under_attack(given.classifier), under_attack(undefended or given.classifier):

@@ -6,7 +6,7 @@ import io
 import math
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -71,17 +71,8 @@ def to_record(
     record = _bare(found, description)
     other = None
     if baseline is not None:
-        other = _bare(
-            baseline,
-            Description(
-                f"undefended baseline of {description.name}",
-                description.data,
-                1.0,
-                {},
-                description.features,
-                description.dtype,
-            ),
-        )
+        name = f"undefended baseline of {description.name}"
+        other = _bare(baseline, replace(description, name=name, training_cost=1.0, source={}))
     if keep is not None and found.runner.first:
         save_adversarial(found, description, keep)
     interval = anytime_interval(int(found.robust.sum()), len(found.y)) if stopped else record.robust_interval

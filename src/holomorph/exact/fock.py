@@ -13,7 +13,7 @@ from holomorph.exact.certificate import DegreeNorms, certified_radius, degree_no
 from holomorph.exact.kernel import fock_kernel
 from holomorph.exact.margin import squared_hinge
 from holomorph.exact.recentred import recentred_radius
-from holomorph.exact.solve import orthonormal, solve_kernel
+from holomorph.exact.solve import counted, orthonormal, solve_kernel
 from holomorph.nn.embedding import Complexification, Embedding, Pairing
 
 _log = logging.getLogger("holomorph")
@@ -104,16 +104,18 @@ class FockKernel(nn.Module):
         self.coefficients: Tensor
         self.bias: Tensor
         self._norms: DegreeNorms | None = None
+        self._counts = torch.empty(0)  # of the samples of the fit
         self._read_out = torch.empty(0)  # the codes that the norms are for
 
-    def fit(self, z: Tensor, targets: Tensor) -> FockKernel:
-        """Fit to samples (N, m), real or complex, and target codes (N, outputs)."""
+    def fit(self, z: Tensor, targets: Tensor, weights: Tensor | None = None) -> FockKernel:
+        """Fit to samples (N, m), real or complex, and target codes (N, outputs); ``weights`` (N,) count the samples."""
         if z.ndim != 2 or targets.ndim != 2 or len(z) != len(targets) or len(z) == 0:
             raise DataError(
                 f"Give samples (N, m) and targets (N, outputs), not {tuple(z.shape)}, {tuple(targets.shape)}."
             )
-        self.centre = z.mean(0)
-        rms = torch.linalg.vector_norm(z - self.centre, dim=1).square().mean().sqrt()
+        z, targets, self._counts = counted(z, targets, weights)
+        self.centre = (self._counts[:, None] * z).mean(0)
+        rms = (self._counts * torch.linalg.vector_norm(z - self.centre, dim=1).square()).mean().sqrt()
         self.unit = self.scale * torch.where(rms > 0, rms, torch.ones_like(rms))
         w = self._normalise(z)
         self._norms = None
@@ -212,7 +214,7 @@ class FockKernel(nn.Module):
 
     def _fit_squared(self, w: Tensor, targets: Tensor) -> None:
         gram = self._risk_gram(w, w)
-        gram.diagonal().add_(len(w) * self.ridge)
+        gram.diagonal().add_(len(w) * self.ridge / self._counts)
         self._keep(w, solve_kernel(gram, targets))
 
     def _fit_landmarks(self, w: Tensor, targets: Tensor, landmarks: int) -> None:
@@ -242,19 +244,24 @@ class FockKernel(nn.Module):
         for start in range(0, len(w), 4096):
             cross = self._risk_gram(points, w[start : start + 4096])
             cross = cross if basis is None else basis.mH @ cross
-            normal += cross @ cross.mH
-            right += cross.to(right.dtype) @ targets[start : start + 4096].to(right.dtype)
+            counts = self._counts[start : start + 4096]
+            normal += (counts * cross) @ cross.mH
+            right += (counts * cross).to(right.dtype) @ targets[start : start + 4096].to(right.dtype)
         return normal, right
 
     def _fit_hinge(self, w: Tensor, targets: Tensor) -> None:
         if targets.is_complex() and bool((targets.imag != 0).any()):
             raise ConfigError("The hinge loss needs real codes. Use one-hot or +-1 codes, or the squared loss.")
         gram = self._risk_gram(w, w).real  # of Re h, whose minimiser has real coefficients
-        signs = torch.where(targets.real > targets.real.mean(0), 1.0, -1.0).to(gram.dtype)
+        level = (self._counts[:, None] * targets.real).mean(0)
+        signs = torch.where(targets.real > level, 1.0, -1.0).to(gram.dtype)
         if self.loss == "hinge":
             columns, bias = self._machines(gram, signs)
         else:
-            columns, bias = squared_hinge(gram, signs, self.ridge), torch.zeros(signs.shape[1], dtype=gram.dtype)
+            columns, bias = (
+                squared_hinge(gram, signs, self.ridge, weights=self._counts),
+                torch.zeros(signs.shape[1], dtype=gram.dtype),
+            )
         used = columns.abs().sum(1) > 0
         self._keep(w[used], columns[used], bias)
 
@@ -263,7 +270,8 @@ class FockKernel(nn.Module):
 
         columns, bias = torch.zeros_like(signs), []
         for j, sign in enumerate(signs.mT):
-            machine = SVC(kernel="precomputed", C=1 / (2 * len(gram) * self.ridge)).fit(gram.numpy(), sign.numpy())
+            machine = SVC(kernel="precomputed", C=1 / (2 * len(gram) * self.ridge))
+            machine.fit(gram.numpy(), sign.numpy(), sample_weight=self._counts.numpy())
             columns[torch.as_tensor(machine.support_, dtype=torch.long), j] = torch.as_tensor(machine.dual_coef_[0])
             bias.append(float(machine.intercept_[0]))
         return columns, torch.tensor(bias, dtype=gram.dtype)

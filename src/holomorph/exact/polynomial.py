@@ -12,6 +12,7 @@ from holomorph.errors import ConfigError, DataError, DomainError
 from holomorph.exact.certificate import DegreeNorms, certified_radius, through_codes
 from holomorph.exact.monomials import Monomials, count_monomials
 from holomorph.exact.recentred import recentred_radius
+from holomorph.exact.solve import counted
 from holomorph.nn.embedding import Complexification, Embedding
 
 _BLOCK = 2048
@@ -98,20 +99,21 @@ class PolynomialHolomorphic(nn.Module):
         self.coefficients: Tensor
         self.basis: Monomials | None = None
 
-    def fit(self, x: Tensor, targets: Tensor) -> PolynomialHolomorphic:
-        """Fit to real samples (N, n) and target codes (N, outputs), real or complex."""
+    def fit(self, x: Tensor, targets: Tensor, weights: Tensor | None = None) -> PolynomialHolomorphic:
+        """Fit to real samples (N, n) and codes (N, outputs), real or complex; ``weights`` (N,) count the samples."""
         if x.ndim != 2 or targets.ndim != 2 or len(x) != len(targets) or len(x) == 0:
             raise DataError(
                 f"Give samples (N, n) and targets (N, outputs), not {tuple(x.shape)}, {tuple(targets.shape)}."
             )
+        x, targets, counts = counted(x, targets, weights)
         z = self._embed(x)
         self._check_size(z, targets.shape[1])
-        self.centre = z.mean(0)
-        rms = torch.linalg.vector_norm(z - self.centre, dim=1).square().mean().sqrt()
+        self.centre = (counts[:, None] * z).mean(0)
+        rms = (counts * torch.linalg.vector_norm(z - self.centre, dim=1).square()).mean().sqrt()
         self.unit = self.scale * torch.where(rms > 0, rms, torch.ones_like(rms))
         self.basis = Monomials(z.shape[1], self.degree)
         weight = self.weight / float(self.unit) ** 2  # the energy is one in the units of x
-        problem = _Problem(self.basis, self._normalise(z), self._drawn(x), targets, weight, self.ridge)
+        problem = _Problem(self.basis, self._normalise(z), self._drawn(x), targets, weight, self.ridge, counts)
         self.coefficients = problem.factor() if len(self.basis) <= self.direct_features else problem.iterate()
         return self
 
@@ -194,26 +196,27 @@ class _Problem:
     """The normal equations of one fit."""
 
     def __init__(
-        self, basis: Monomials, z: Tensor, drawn: Tensor, targets: Tensor, weight: float, ridge: float
+        self, basis: Monomials, z: Tensor, drawn: Tensor, targets: Tensor, weight: float, ridge: float, counts: Tensor
     ) -> None:
         self.basis, self.z, self.drawn, self.weight, self.ridge = basis, z, drawn, weight, ridge
+        self.counts, self.drawn_counts = counts[:, None], counts.repeat(len(drawn) // len(z))[:, None]
         self.dtype = torch.promote_types(z.dtype, targets.dtype)
         self.right = torch.zeros(len(basis), targets.shape[1], dtype=self.dtype)
-        for block, wanted in zip(torch.split(z, _BLOCK), torch.split(targets, _BLOCK), strict=True):
+        for block, wanted in zip(torch.split(z, _BLOCK), torch.split(self.counts * targets, _BLOCK), strict=True):
             self.right += basis(block).mH.to(self.dtype) @ wanted.to(self.dtype) / len(z)
 
-    def _gram(self, z: Tensor) -> Tensor:
+    def _gram(self, z: Tensor, counts: Tensor) -> Tensor:
         gram = torch.zeros(len(self.basis), len(self.basis), dtype=z.dtype)
-        for block in torch.split(z, _BLOCK):
+        for block, times in zip(torch.split(z, _BLOCK), torch.split(counts, _BLOCK), strict=True):
             features = self.basis(block)
-            gram.addmm_(features.mH, features)
+            gram.addmm_(features.mH, times * features)
         return gram / len(z)
 
     def factor(self) -> Tensor:
         """Solve by Cholesky."""
-        matrix = self._gram(self.z)
+        matrix = self._gram(self.z, self.counts)
         if self.weight > 0:
-            matrix += self.weight * self.basis.energy_gram(self._gram(self.drawn))
+            matrix += self.weight * self.basis.energy_gram(self._gram(self.drawn, self.drawn_counts))
         matrix.diagonal().add_(self.ridge)
         factor, failed = torch.linalg.cholesky_ex(matrix)
         if failed:
@@ -223,15 +226,16 @@ class _Problem:
     def apply(self, a: Tensor) -> Tensor:
         """Multiply coefficients (D, outputs) by the matrix, without forming it."""
         result = self.ridge * a
-        for block in torch.split(self.z, _BLOCK):
+        for block, times in zip(torch.split(self.z, _BLOCK), torch.split(self.counts, _BLOCK), strict=True):
             features = self.basis(block).to(a.dtype)
-            result += features.mH @ (features @ a) / len(self.z)
+            result += features.mH @ (times * (features @ a)) / len(self.z)
         lower = len(self.basis) - self.basis.sizes[-1]
-        for block in torch.split(self.drawn, _BLOCK) if self.weight > 0 else ():
+        drawn = zip(torch.split(self.drawn, _BLOCK), torch.split(self.drawn_counts, _BLOCK), strict=True)
+        for block, times in drawn if self.weight > 0 else ():
             features = self.basis(block)[:, :lower].to(a.dtype)  # derivatives have a degree less
             for j in range(self.basis.coordinates):
                 derivative = features @ self.basis.differentiate(a, j)[:lower]
-                lifted = self.basis.adjoint(features.mH @ derivative, j)
+                lifted = self.basis.adjoint(features.mH @ (times * derivative), j)
                 result += self.weight / len(self.drawn) * lifted
         return result
 

@@ -8,6 +8,18 @@ from torch import Tensor
 from holomorph.errors import DomainError
 
 
+def counted(z: Tensor, targets: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+    """Samples and targets without those of weight 0, and the weights of the rest with mean 1; 1 unless given.
+
+    >>> counted(torch.zeros(3, 1), torch.zeros(3, 1), torch.tensor([0.0, 1.0, 3.0]))[2]
+    tensor([0.5000, 1.5000])
+    """
+    if weights is None:
+        return z, targets, torch.ones(len(z), dtype=z.real.dtype)
+    kept = weights > 0
+    return z[kept], targets[kept], (weights[kept] / weights[kept].mean()).to(z.real.dtype)
+
+
 def solve_kernel(matrix: Tensor, right: Tensor) -> Tensor:
     """Solve a positive definite system (N, N), real or complex, for right sides (N, outputs).
 

@@ -135,7 +135,7 @@ def explain(
     started = time.perf_counter()
     at_least_one(steps=steps, batch_size=batch_size)
     name = name or type(model).__name__
-    given = receive(model, x, y, threat, batch_size=batch_size)
+    given = receive(model, x, y, threat, batch_size=batch_size).alike()
     classifier, x, y, (threat,) = given.classifier, given.x, given.y, given.threats
     reference = None if reference is None else suited(classifier, reference)
     if len(x) < 12 or len(set(y.tolist())) < 2:

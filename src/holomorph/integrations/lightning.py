@@ -7,7 +7,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from holomorph.contract.classifier import Classifier
+from holomorph.contract.model import Guest
 from holomorph.contract.receiving import under_attack
+from holomorph.contract.units import within
 from holomorph.rules import PGD, Rule
 
 
@@ -89,6 +91,7 @@ def robust_accuracy(model: nn.Module, x: Tensor, y: Tensor, rule: Rule, steps: i
         found = {"accuracy": float(right.float().mean())}
         threat = rule.defends_against
         if threat is not None and steps > 0:
-            moved = PGD(threat, steps=steps).perturbed(classifier, x.clone(), y.clone())
-            found["robust"] = float((right & (classifier.predictions(moved) == y)).float().mean())
+            inside, start = within(classifier, x, threat)
+            moved = PGD(threat, steps=steps).perturbed(Guest(inside), start.clone(), y.clone())
+            found["robust"] = float((right & (Classifier(inside).predictions(moved) == y)).float().mean())
     return found

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from holomorph.records.base import Part, Record
 from holomorph.threats import ThreatModel
+from holomorph.threats.ranges import FeatureRanges
 
 
 class Epoch(Part):
@@ -48,6 +49,8 @@ class TrainRecord(Record):
     rule: str
     rule_settings: dict[str, Any]
     threat: ThreatModel | None = None
+    features: FeatureRanges | None = Field(default=None, description="in whose units the threat counts")
+    class_names: tuple[str, ...] = Field(default=(), description="of the classes in their order; empty: their numbers")
     seed: int
     epochs: int
     batch_size: int

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple, cast
@@ -14,13 +14,19 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from holomorph.calculus.measures import SampleLoss
+from holomorph.calculus.observables import observable
 from holomorph.contract import as_threat, at_least_one
 from holomorph.contract.fused import twice_differentiable
 from holomorph.contract.model import Differentiable, Guest, evaluating, gradients
 from holomorph.contract.settings import check_seed
+from holomorph.contract.units import within
 from holomorph.contract.watch import Watch
 from holomorph.errors import ConfigError
 from holomorph.threats import ThreatModel
+from holomorph.threats.constraints import FeatureThreat, box_of
+
+#: Logits (batch, classes) and labels to the risk of each sample, (batch,).
+RiskFunction = Callable[[Tensor, Tensor], Tensor]
 
 
 class Cost(NamedTuple):
@@ -53,6 +59,8 @@ class Rule(ABC):
         Seeds the rule's own generator, so that the same seed draws the same points.
     label_smoothing:
         The share of each label that is spread evenly over all classes, in [0, 1).
+    risk_function:
+        Your own risk instead of the cross-entropy: logits (batch, classes) and labels to one number a sample, (batch,).
     progress:
         The share of training that is done, in [0, 1]. A training loop may set it; schedules read it.
     measured:
@@ -65,8 +73,10 @@ class Rule(ABC):
     name: ClassVar[str]
     second_order: ClassVar[bool] = False  # whether the rule differentiates a gradient
     doubled: ClassVar[str] = "weight"  # the setting that :meth:`strengthen` doubles, where a rule has it
+    takes_risk: ClassVar[bool] = True  # whether the rule minimises a risk that may be another than the cross-entropy
     seed: int = 0
     label_smoothing: float = 0.0
+    risk_function: RiskFunction | None = field(default=None, repr=False)
     progress: float = field(default=1.0, init=False, repr=False)
     measured: dict[str, Tensor] = field(default_factory=dict, init=False, repr=False)
     doublings: int = field(default=0, init=False, repr=False)
@@ -80,6 +90,11 @@ class Rule(ABC):
             vars(self)["threat"] = as_threat(threat)
         if not 0 <= self.label_smoothing < 1:
             raise ConfigError(f"label_smoothing is {self.label_smoothing}; give a share in [0, 1).")
+        if self.risk_function is not None:
+            if not callable(self.risk_function):
+                raise ConfigError(f"risk_function is {self.risk_function!r}; give a function of logits and labels.")
+            if not self.takes_risk:
+                raise ConfigError(f"The rule {self.name!r} rests on its own risk. Leave risk_function out.")
 
     def __call__(self, model: Differentiable, x: Tensor, y: Tensor) -> Tensor:
         """Return the scalar to minimise on one batch.
@@ -103,10 +118,12 @@ class Rule(ABC):
         if isinstance(model, Guest):  # a rule inside a rule
             self._draw_on(x.device)
             return self._differentiable_loss(model, x, y)
-        wanted = torch.is_grad_enabled()
-        box = None if self.defends_against is None else self.defends_against.box
+        wanted, threat = torch.is_grad_enabled(), self.defends_against
         with gradients():
-            guest, x, y = self._watch.look(model, x, y, box)
+            guest, x, y = self._watch.look(model, x, y, box_of(threat))
+            if isinstance(threat, FeatureThreat):
+                inside, x = within(guest, x, threat)
+                guest = Guest(inside, highest=guest.highest)
             self._draw_on(x.device)
             loss = self._differentiable_loss(guest, x, y)
         return loss if wanted else loss.detach()
@@ -120,8 +137,18 @@ class Rule(ABC):
         self._watch.settle()
 
     def risk(self, logits: Tensor, y: Tensor) -> Tensor:
-        """Cross-entropy of each sample, with this rule's label smoothing; shape (batch,)."""
+        """Cross-entropy of each sample, with this rule's label smoothing, or the user's own risk; shape (batch,)."""
+        if self.risk_function is not None:
+            found = self.risk_function(logits, y)
+            if found.shape != logits.shape[:1]:
+                shapes = f"{tuple(found.shape)} for {len(logits)} samples"
+                raise ConfigError(f"risk_function returns the shape {shapes}. Return one number a sample, no mean.")
+            return found
         return cross_entropy(logits, y, reduction="none", label_smoothing=self.label_smoothing)
+
+    def observed(self, name: str) -> Callable[[Tensor, Tensor], Tensor]:
+        """Return the observable of this name; the loss is the user's own risk where there is one."""
+        return self.risk if name == "loss" and self.risk_function is not None else observable(name)
 
     def sample_loss(self, model: nn.Module, y: Tensor) -> SampleLoss:
         """Return the risk as a function of the points, on the network in evaluation mode: what a measure climbs."""
@@ -216,6 +243,8 @@ def _plain(value: Any) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
         return {"type": type(value).__name__, **fields}
+    if callable(value) and hasattr(value, "__qualname__"):
+        return f"{value.__module__}.{value.__qualname__}"
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     return str(value)

@@ -7,10 +7,11 @@ from dataclasses import KW_ONLY, dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, one_hot
+from torch.nn.functional import one_hot
 
 from holomorph.contract import Differentiable
 from holomorph.contract.model import evaluating, own
+from holomorph.contract.units import InUnits
 from holomorph.enclosures.program import Program
 from holomorph.enclosures.region import Region
 from holomorph.enclosures.slopes import slopes
@@ -93,9 +94,16 @@ class Certified(Rule):
         """The loss when every margin falls as far as it can; (batch,)."""
         mixed = torch.amp.is_autocast_available(x.device.type)
         with evaluating(model), torch.autocast(x.device.type, enabled=False) if mixed else nullcontext():
-            program = Program.trace(_inner(model), _precision(model, x)).with_logits(x)
+            net, features = _inner(model), None
+            if isinstance(net, InUnits):  # the network itself, and the region in the features' own units
+                features, net = net.features, _inner(net.model)
+                x = features.decode(x).to(x.dtype)
+            program = Program.trace(net, _precision(model, x)).with_logits(x)
             radius = torch.full((len(x),), threat.radius, device=x.device)
-            region = Region.around(x, threat, radius, program.dtype)
+            if features is None:
+                region = Region.around(x, threat, radius, program.dtype)
+            else:
+                region = Region.within(x, threat, radius, features).to(program.dtype)
             found = enclose(program, region, 0.0)
             logits = program.run(region.centre)
             own = one_hot(y, logits.shape[1]).to(logits)
@@ -103,7 +111,7 @@ class Certified(Rule):
             steepest = slopes(found, own[None] - classes[:, None])
         fall = region.fall(steepest.low, steepest.high).mT
         margins = logits.gather(1, y[:, None]) - logits
-        return cross_entropy(fall - margins, y, reduction="none", label_smoothing=self.label_smoothing)
+        return self.risk(fall - margins, y)
 
     @property
     def cost(self) -> Cost:

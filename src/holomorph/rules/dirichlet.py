@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from holomorph._utils.seeding import normal
 from holomorph.calculus.measures import Ball, Measure, Samples
 from holomorph.calculus.norms import dual_direction, dual_gain
-from holomorph.calculus.observables import SCALAR, observable
+from holomorph.calculus.observables import SCALAR
 from holomorph.calculus.risk_gradient import gradient_of_risk
 from holomorph.contract.model import evaluating, own
 from holomorph.errors import ConfigError, HolomorphWarning, known_name, unknown_name
@@ -94,7 +94,7 @@ class Dirichlet(Rule):
         super().__post_init__()
         self.measure = self.measure or Ball(self.threat)
         self._one_place = self.risk_at == "measure" or isinstance(self.measure, Samples)  # then one forward serves both
-        self._observe = observable(self.observable)
+        self._observe = self.observed(self.observable)
         self._allowed = "auto"  # what the model allows: known once it was called
         self._probed: int | None = None  # which model that was
         self._columns = 1  # outputs to differentiate: known once the model was called

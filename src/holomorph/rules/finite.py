@@ -133,6 +133,10 @@ class FiniteEnergy(Rule):
         self.pace = Pace()
         self.require_positive("segments")
         self.require_not_negative("weight")
+        if self.observable == "logits" and self.risk_function is not None:
+            raise ConfigError(
+                "The bound by the logits is one of the cross-entropy. Leave risk_function or observable out."
+            )
         if self.observable not in ("loss", "logits"):
             raise unknown_name("observable of the rule 'finite'", self.observable, ("loss", "logits"))
         for name, share in (("kept", self.kept), ("late", self.late), ("ramp", self.ramp)):

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from holomorph.calculus.measures import Ball, Measure
 from holomorph.calculus.norms import dual_direction
-from holomorph.calculus.observables import SCALAR, observable
+from holomorph.calculus.observables import SCALAR
 from holomorph.errors import ConfigError
 from holomorph.rules.base import Cost, Rule
 from holomorph.rules.passes import Passes
@@ -71,7 +71,7 @@ class Harmonic(Rule):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.measure = self.measure or Ball(self.threat)
-        self._observe = observable(self.observable)
+        self._observe = self.observed(self.observable)
         if self.observable not in SCALAR:
             raise ConfigError(f"The harmonic rule follows one number a sample, not {self.observable!r}. Use loss.")
         if not (self.weight >= 0 and self.curvature >= 0):

@@ -78,7 +78,7 @@ class Holomorphic(Rule):
         drawn = self.measure.draw(x, self.generator, y, self.sample_loss(model, y)).detach()
         z = net.embed(drawn).detach().requires_grad_()
         h = net.hypothesis(z)
-        if self.risk_of == "codes":
+        if self.risk_of == "codes" and self.risk_function is None:
             risk = (h - net.codes.to(h.dtype)[class_indices(y)]).abs().square().sum(1).mean()
         else:
             risk = self.risk(net.readout(h), y).mean()
@@ -129,6 +129,7 @@ class MaximumMargin(Rule):
     """
 
     name = "maximum-margin"
+    takes_risk = False
     second_order = True
 
     threat: ThreatModel

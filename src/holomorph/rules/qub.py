@@ -37,6 +37,7 @@ class QUB(NFGSM):
     """
 
     name = "qub"
+    takes_risk = False  # the bound is one of the cross-entropy
 
     def loss(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
         """The bound between the samples and the perturbed points."""

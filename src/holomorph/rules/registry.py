@@ -89,8 +89,10 @@ def build_rule(name: str, threat: ThreatModel, **settings: Any) -> Rule:
     return rule(**arguments)
 
 
-def as_rule(rule: Rule | str, threat: ThreatLike | None = None, *, box: tuple[float, float] = (0.0, 1.0)) -> Rule:
-    """Read a rule as it is given: an object, or a text with the threat that it is for.
+def as_rule(
+    rule: Rule | str, threat: ThreatLike | None = None, *, box: tuple[float, float] = (0.0, 1.0), **defaults: Any
+) -> Rule:
+    """Read a rule as it is given: an object, or a text with the threat that it is for and :func:`parse`'s defaults.
 
     Raises
     ------
@@ -101,14 +103,16 @@ def as_rule(rule: Rule | str, threat: ThreatLike | None = None, *, box: tuple[fl
     '8/255'
     """
     if isinstance(rule, Rule):
+        if given := next((key for key, value in defaults.items() if value is not None), None):
+            raise ConfigError(f"{given} is a setting of the rule. Give it where the rule is made: {given}=...")
         return rule
     if not isinstance(rule, str):
         raise ConfigError(f"A rule is an object such as Plain() or a text such as 'finite', not {type(rule).__name__}.")
     if threat is None:
         if rule.strip() == Plain.name:
-            return Plain()
+            return Plain(**defaults)
         raise ConfigError(f"The rule {rule!r} needs a threat. Give threat='inf:8/255', or a rule as an object.")
-    return parse(rule, as_threat(threat, box))
+    return parse(rule, as_threat(threat, box), **defaults)
 
 
 def parse(text: str, threat: ThreatModel, **defaults: Any) -> Rule:

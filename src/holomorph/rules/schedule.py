@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
-from pydantic import PrivateAttr
 from torch import Tensor
 
 from holomorph.contract.labels import are_soft
@@ -41,24 +39,8 @@ def scaled(threat: ThreatModel, share: float | Tensor) -> ThreatModel:
     tensor(0.7500)
     """
     if isinstance(share, Tensor):
-        return _Scaled.of(threat, threat.radius * share.clamp_min(1e-6))
-    return threat if share == 1 else ThreatModel(threat.norm, threat.radius * max(share, 1e-6), threat.box)
-
-
-class _Scaled(ThreatModel):
-    """A threat whose radius is a scalar on a device."""
-
-    _radius: Tensor | None = PrivateAttr(default=None)
-
-    @classmethod
-    def of(cls, threat: ThreatModel, radius: Tensor) -> _Scaled:
-        made = cls(norm=threat.norm, eps=threat.eps, box=threat.box)
-        made._radius = radius
-        return made
-
-    @property
-    def radius(self) -> Any:
-        return super().radius if self._radius is None else self._radius
+        return threat.with_radius(threat.radius * share.clamp_min(1e-6))
+    return threat if share == 1 else threat.model_copy(update={"eps": threat.radius * max(share, 1e-6)})
 
 
 @dataclass

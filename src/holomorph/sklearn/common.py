@@ -13,10 +13,12 @@ from sklearn.utils.validation import check_is_fitted, check_random_state, valida
 from torch import Tensor, nn
 
 from holomorph.contract import as_threat
+from holomorph.errors import DataError
 from holomorph.records.training import TrainRecord
 from holomorph.rules.base import Rule
 from holomorph.threats import ThreatModel
 from holomorph.training.fit import fit
+from holomorph.training.weights import weights_of
 
 
 class TorchClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn is untyped
@@ -24,6 +26,7 @@ class TorchClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
 
     model_: nn.Module
     classes_: np.ndarray
+    class_weight: Any
     random_state: Any
 
     def predict(self, X: Any) -> np.ndarray:
@@ -50,6 +53,16 @@ class TorchClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
         seed = int(check_random_state(self.random_state).randint(2**31))
         return torch.tensor(X), torch.tensor(labels), seed
 
+    def _check_weights(self, labels: Tensor, sample_weight: Any) -> Tensor | None:
+        """The weight of each sample times that of its class, which the user knows by its own label."""
+        given = self.class_weight
+        if isinstance(given, dict):
+            given = {k: given.get(label, 1.0) for k, label in enumerate(self.classes_.tolist())}
+        try:
+            return weights_of(labels, sample_weight, given)
+        except DataError as error:
+            raise ValueError(str(error)) from None  # which scikit-learn asks for
+
     def _check_inputs(self, X: Any) -> Tensor:
         check_is_fitted(self)
         return torch.tensor(validate_data(self, X, dtype=np.float64, reset=False))
@@ -61,10 +74,12 @@ class TorchClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
 
 
 def train_in_double(
-    model: nn.Module, x: Tensor, labels: Tensor, rule: Rule, *, epochs: int, batch_size: int, lr: float, seed: int
-) -> TrainRecord:
+    model: nn.Module, x: Tensor, labels: Tensor, rule: Rule, *, epochs: int, batch_size: int, lr: float, seed: int,
+    weights: Tensor | None,
+) -> TrainRecord:  # fmt: skip
     """Train in float64; the model ends in evaluation mode on the CPU."""
-    record = fit(model.double(), (x, labels), rule, epochs=epochs, batch_size=min(batch_size, len(x)), lr=lr, seed=seed)
+    record = fit(model.double(), (x, labels), rule, epochs=epochs, batch_size=min(batch_size, len(x)), lr=lr, seed=seed,
+                 sample_weight=weights)  # fmt: skip
     model.cpu().eval()
     return record
 

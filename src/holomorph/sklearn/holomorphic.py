@@ -22,6 +22,7 @@ from holomorph.nn.classifiers import Normalise
 from holomorph.nn.embedding import embedding as make_embedding
 from holomorph.nn.networks import HolomorphicMLP
 from holomorph.nn.readout import CodeReadout, make_codes
+from holomorph.rules.base import RiskFunction
 from holomorph.rules.holomorphic import Holomorphic
 from holomorph.sklearn.common import TorchClassifier, learned_threat, train_in_double
 
@@ -66,6 +67,10 @@ class HolomorphicClassifier(TorchClassifier):
     width, depth, activation, epochs, batch_size, lr :
         Size, activation and training of the network, whose risk is the cross-entropy of the distances to the codes
         and whose energy is taken in units of ``eps`` (0.1 if None).
+    class_weight : dict, "balanced" or None
+        How much each label counts; samples have weights of their own in :meth:`fit`.
+    risk_function : callable or None
+        Of the network: logits and labels 0..K-1 to the risk of each sample; None: the cross-entropy.
     random_state : int, RandomState or None
         Seeds the points drawn, landmarks and initial weights.
 
@@ -110,6 +115,8 @@ class HolomorphicClassifier(TorchClassifier):
         epochs: int = 100,
         batch_size: int = 32,
         lr: float = 2e-2,
+        class_weight: Any = None,
+        risk_function: RiskFunction | None = None,
         random_state: Any = None,
     ) -> None:
         self.solver = solver
@@ -129,23 +136,30 @@ class HolomorphicClassifier(TorchClassifier):
         self.epochs = epochs
         self.batch_size = batch_size
         self.lr = lr
+        self.class_weight = class_weight
+        self.risk_function = risk_function
         self.random_state = random_state
 
     @gradients()
-    def fit(self, X: Any, y: Any) -> HolomorphicClassifier:
-        """Fit to features (samples, n) and labels (samples,)."""
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> HolomorphicClassifier:
+        """Fit to features (samples, n) and labels (samples,), each sample counting as its weight says."""
         if self.solver not in SOLVERS:
             raise unknown_name("solver", self.solver, SOLVERS)
         x, labels, seed = self._check_training(X, y)
+        weights = self._check_weights(labels, sample_weight)
         name = self.codes if self.codes != "auto" else "signs" if len(self.classes_) == 2 else "one-hot"
         codes = make_codes(name, len(self.classes_))
         if self.solver == "network":
-            self.model_ = self._fit_network(x, labels, name, seed)
+            self.model_ = self._fit_network(x, labels, name, seed, weights)
+        elif self.risk_function is None:
+            self.model_ = self._fit_exact(x, labels, codes, seed, weights)
         else:
-            self.model_ = self._fit_exact(x, labels, codes, seed)
+            raise ConfigError("An exact solver has its own risk: see loss. Use solver='network' for a risk_function.")
         return self
 
-    def _fit_exact(self, x: Tensor, labels: Tensor, codes: Tensor, seed: int) -> ExactClassifier:
+    def _fit_exact(
+        self, x: Tensor, labels: Tensor, codes: Tensor, seed: int, weights: Tensor | None
+    ) -> ExactClassifier:
         embedding = make_embedding(self.embedding)
         real = bool((codes.imag == 0).all())
         targets = (codes.real if real else codes)[labels]
@@ -161,18 +175,18 @@ class HolomorphicClassifier(TorchClassifier):
                 seed=seed,
             )
             model = ExactClassifier(solver, embedding, codes)
-            solver.fit(model.embed(x), targets)
+            solver.fit(model.embed(x), targets, weights)
         else:
             measure = Samples() if self.eps is None else Ball(learned_threat(x, 2, self.eps, None), clip=False)
             solver = PolynomialHolomorphic(
                 self.degree, self.weight, self.ridge, embedding, measure, scale=self.scale, seed=seed
             )
-            solver.fit(x, targets)
+            solver.fit(x, targets, weights)
             model = ExactClassifier(solver, embedding, codes)
-        model.sharpness.fill_(_sharpness(model, x, labels))
+        model.sharpness.fill_(_sharpness(model, x, labels, weights))
         return model
 
-    def _fit_network(self, x: Tensor, labels: Tensor, codes: Any, seed: int) -> nn.Module:
+    def _fit_network(self, x: Tensor, labels: Tensor, codes: Any, seed: int, weights: Tensor | None) -> nn.Module:
         """Cross-entropy of the distances to the codes plus the energy, on features brought to unit size."""
         centre = x.mean(0)
         size = float((x - centre).square().mean().sqrt()) or 1.0
@@ -188,13 +202,13 @@ class HolomorphicClassifier(TorchClassifier):
                 readout=CodeReadout(len(self.classes_), codes),
             )
         threat = learned_threat((x - centre) / size, 2, (self.eps or 0.1) / size, None)
-        rule = Holomorphic(threat, weight=self.weight, risk_of="logits", seed=seed_for(seed, "rule"))
+        rule = Holomorphic(threat, weight=self.weight, risk_of="logits", seed=seed_for(seed, "rule"),
+                           risk_function=self.risk_function)  # fmt: skip
         if self.eps is None:
             rule.measure = Samples()
         inputs = (x - centre) / size
-        train_in_double(
-            network, inputs, labels, rule, epochs=self.epochs, batch_size=self.batch_size, lr=self.lr, seed=seed
-        )
+        train_in_double(network, inputs, labels, rule, epochs=self.epochs, batch_size=self.batch_size, lr=self.lr,
+                        seed=seed, weights=weights)  # fmt: skip
         return nn.Sequential(Normalise(centre.tolist(), size, dtype=torch.float64), network).double().eval()
 
     def certified_radius(self, X: Any, norm: float | str = 2) -> np.ndarray:
@@ -219,13 +233,14 @@ class HolomorphicClassifier(TorchClassifier):
         return torch.cat([self.model_.certified_radius(part, p=p) for part in torch.split(x, 1024)]).numpy()
 
 
-def _sharpness(model: ExactClassifier, x: Tensor, labels: Tensor) -> float:
+def _sharpness(model: ExactClassifier, x: Tensor, labels: Tensor, weights: Tensor | None) -> float:
     """The factor of the logits that gives the training labels the greatest likelihood, between 0.1 and 100."""
     with torch.no_grad():
         logits = torch.cat([model(part) for part in torch.split(x, 1024)]).numpy()
     rows = np.arange(len(logits))
+    counts = np.full(len(logits), 1 / len(logits)) if weights is None else (weights / weights.sum()).numpy()
 
     def loss(log_factor: float) -> float:
-        return -float(log_softmax(math.exp(log_factor) * logits, axis=1)[rows, labels.numpy()].mean())
+        return -float(log_softmax(math.exp(log_factor) * logits, axis=1)[rows, labels.numpy()] @ counts)
 
     return math.exp(minimize_scalar(loss, bounds=(math.log(0.1), math.log(100.0)), method="bounded").x)

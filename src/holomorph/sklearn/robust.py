@@ -12,6 +12,7 @@ from holomorph.contract import check_batch, gradients
 from holomorph.errors import unknown_name
 from holomorph.nn.classifiers import MLP, Normalise
 from holomorph.rules import parse
+from holomorph.rules.base import RiskFunction
 from holomorph.sklearn.common import TorchClassifier, learned_threat, train_in_double
 from holomorph.threats import ThreatModel
 from holomorph.threats.features import Features
@@ -36,10 +37,17 @@ class RobustClassifier(TorchClassifier):
         Their norm.
     box : tuple or None
         Range of the features (low, high), in their own units; None learns it from the training data.
+    features : Features or None
+        What an attacker may do to each feature that reaches this estimator, instead of unit and box; ``eps`` counts in
+        its eps. See :class:`holomorph.threats.features.Features`.
     width, depth, activation :
         Of the network; its first layer standardises each feature.
     epochs, batch_size, lr :
         Of the training.
+    class_weight : dict, "balanced" or None
+        How much each label counts; samples have weights of their own in :meth:`fit`.
+    risk_function : callable or None
+        Logits and labels 0..K-1 to the risk of each sample; None: the cross-entropy.
     random_state : int, RandomState or None
         Seeds weights, batches and perturbations.
 
@@ -50,10 +58,8 @@ class RobustClassifier(TorchClassifier):
     model_ : torch.nn.Module
         Inputs to logits; what attacks and ``holomorph.evaluate`` take.
     threat_ : ThreatModel
-        Norm, radius and box that were used, in standard deviations unless ``eps_unit`` is ``"feature"``.
-    features_ : Features or None
-        The unit and range of each feature where they differ: ``holomorph.evaluate(clf, X, y, clf.threat_,
-        features=clf.features_)`` attacks in the units of the training.
+        What the network was trained for, in standard deviations unless ``eps_unit`` is ``"feature"``.
+        ``holomorph.evaluate(clf, X, y)`` attacks within it.
     record_ : TrainRecord
         Loss, time and settings of the training.
 
@@ -75,12 +81,15 @@ class RobustClassifier(TorchClassifier):
         eps_unit: Literal["spread", "feature"] = "spread",
         norm: str | float = "inf",
         box: tuple[float, float] | None = None,
+        features: Features | None = None,
         width: int = 64,
         depth: int = 2,
         activation: str = "gelu",
         epochs: int = 100,
         batch_size: int = 32,
         lr: float = 1e-2,
+        class_weight: Any = None,
+        risk_function: RiskFunction | None = None,
         random_state: Any = None,
     ) -> None:
         self.rule = rule
@@ -88,38 +97,46 @@ class RobustClassifier(TorchClassifier):
         self.eps_unit = eps_unit
         self.norm = norm
         self.box = box
+        self.features = features
         self.width = width
         self.depth = depth
         self.activation = activation
         self.epochs = epochs
         self.batch_size = batch_size
         self.lr = lr
+        self.class_weight = class_weight
+        self.risk_function = risk_function
         self.random_state = random_state
 
     @gradients()
-    def fit(self, X: Any, y: Any) -> RobustClassifier:
-        """Fit to features (samples, n) and labels (samples,)."""
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> RobustClassifier:
+        """Fit to features (samples, n) and labels (samples,), each sample counting as its weight says."""
         if self.eps_unit not in UNITS:
             raise unknown_name("unit of eps", self.eps_unit, UNITS)
         x, labels, seed = self._check_training(X, y)
+        weights = self._check_weights(labels, sample_weight)
         check_batch(x, labels, box=self.box)
         first, network = _standardising(x), self._network(x, seed)
-        self.features_: Features | None = None
-        inputs, box = x, self.box
-        trained: nn.Module = nn.Sequential(first, network)
-        if self.eps_unit == "spread":
-            inputs = first(x)
-            low, high = (x.amin(0), x.amax(0)) if box is None else (torch.full_like(x[0], bound) for bound in box)
-            self.features_ = Features(first.std, low, high)
-            walls = first(torch.stack([low, high]))
-            box, trained = (float(walls.min()), float(walls.max())), network
-        self.threat_: ThreatModel = learned_threat(inputs, self.norm, self.eps, box)
-        rule = parse(self.rule, self.threat_, seed=seed_for(seed, "rule"))
-        self.record_ = train_in_double(
-            trained, inputs, labels, rule, epochs=self.epochs, batch_size=self.batch_size, lr=self.lr, seed=seed
-        )
-        self.model_ = nn.Sequential(first, network).eval()
+        self.threat_: ThreatModel = self._threat(x, first.std)
+        rule = parse(self.rule, self.threat_, seed=seed_for(seed, "rule"), risk_function=self.risk_function)
+        self.model_ = nn.Sequential(first, network)
+        self.record_ = train_in_double(self.model_, x, labels, rule, epochs=self.epochs, batch_size=self.batch_size,
+                                       lr=self.lr, seed=seed, weights=weights)  # fmt: skip
         return self
+
+    def _threat(self, x: Tensor, spread: Tensor) -> ThreatModel:
+        """The threat in the units asked for; a feature that is constant in the training data is frozen."""
+        features = self.features
+        if features is None and self.eps_unit == "spread" and bool((x != x[0]).any()):
+            low, high = (x.amin(0), x.amax(0)) if self.box is None else (x.new_full(x[0].shape, b) for b in self.box)
+            narrow = (low < high) & (high - low < self.eps * spread)
+            low, high = (
+                torch.where(narrow, w, v) for v, w in ((low, low - self.eps * spread), (high, high + self.eps * spread))
+            )
+            features = Features(torch.where(low < high, spread, 0.0), low, high)
+        if features is None:
+            return learned_threat(x, self.norm, self.eps, self.box)
+        return features.threat(ThreatModel(self.norm, self.eps, features.hull))
 
     def _network(self, x: Tensor, seed: int) -> nn.Module:
         with torch.random.fork_rng():

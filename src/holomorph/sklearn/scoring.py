@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
-import numpy as np
-import torch
-
-from holomorph.contract.threats import ThreatLike, as_threat
-from holomorph.errors import ModelError
+from holomorph.contract.threats import ThreatLike
 from holomorph.evaluation.attack import attack
-from holomorph.threats import ThreatModel
 
 
 class RobustScorer:
@@ -48,25 +42,10 @@ class RobustScorer:
 
         Raises
         ------
-        ModelError
+        ConfigError
             Without a threat, for an estimator that was trained for none.
         """
-        last = estimator
-        if self.threat is None and hasattr(estimator, "steps"):  # a pipeline: the threat is in the units of its end
-            last, X = estimator[-1], estimator[:-1].transform(X)
-        given = self.threat if self.threat is not None else getattr(last, "threat_", None)
-        if given is None:
-            raise ModelError(f"{type(last).__name__} was trained for no threat. Give one: RobustScorer('inf:0.1').")
-        threat = as_threat(given)
-        features = getattr(last, "features_", None) if self.threat is None else None
-        X = np.asarray(X, dtype=np.float64)
-        if features is not None:  # samples held out may lie outside the range of the training samples
-            least, most = (torch.from_numpy(bound) for bound in (X.min(0), X.max(0)))
-            features = replace(features, low=features.low.minimum(least), high=features.high.maximum(most))
-        elif self.threat is None:
-            low, high = threat.box
-            threat = ThreatModel(threat.norm, threat.eps, (min(low, float(X.min())), max(high, float(X.max()))))
-        found = attack(last, X, y, threat=threat, name=self.attack, features=features)
+        found = attack(estimator, X, y, threat=self.threat or (), name=self.attack)
         return float((~found.broken).cpu().double().mean())
 
     def __repr__(self) -> str:

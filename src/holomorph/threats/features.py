@@ -177,16 +177,15 @@ class Features:
         near = exact & ((x - x.round()).abs() < 1e-9 * (1 + x.abs()))
         return torch.where(near, x + (x.round() - x).detach(), x)
 
-    def threat(self, threat: ThreatModel) -> FeatureThreat:
-        """The threat in units, between the features' walls."""
-        walls = torch.zeros_like(self.low), (self.high - self.low) / self.unit, self.free
-        one_sided = None if self.direction is None else self.rows.direction.reshape(self.eps.shape)
-        if not self.constrained:
-            return FeatureThreat.within(threat, *walls, direction=one_sided)
-        p = threat.p
-        return FeatureThreat.within(
-            threat, *walls, direction=one_sided, settle=lambda x0, x, r: self.settle(x0, x, p, r)
-        )
+    def threat(self, threat: ThreatModel | str = "inf:1") -> FeatureThreat:
+        """The threat in units, between the features' walls: what rules, ``fit`` and every measurement take.
+
+        >>> features = Features(torch.tensor([0.5, 0.0]), torch.tensor([0.0, 10.0]), torch.tensor([2.0, 100.0]))
+        >>> features.threat("2:1").box
+        (0.0, 4.0)
+        """
+        found = ThreatModel.parse(threat, self.hull) if isinstance(threat, str) else threat
+        return FeatureThreat.of(found, self)
 
     def check(self, x: Tensor) -> None:
         """Refuse samples of another shape, or outside their ranges."""

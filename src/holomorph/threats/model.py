@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, PrivateAttr, ValidationError, field_validator, model_validator
 
 from holomorph._utils.validation import first_sentence
 from holomorph.errors import ConfigError
@@ -58,6 +58,7 @@ class ThreatModel(BaseModel):
     norm: Literal["inf", "2", "1"]
     eps: float | str
     box: tuple[float, float] = (0.0, 1.0)
+    _radius: Any = PrivateAttr(default=None)
 
     def __init__(self, norm: str | float, eps: float | str, box: tuple[float, float] = (0.0, 1.0)) -> None:
         try:
@@ -97,9 +98,15 @@ class ThreatModel(BaseModel):
         return self
 
     @property
-    def radius(self) -> float:
+    def radius(self) -> Any:
         """eps as a number."""
-        return _number(self.eps)
+        return _number(self.eps) if self._radius is None else self._radius
+
+    def with_radius(self, radius: Any) -> Self:
+        """The same threat with another radius, which may be a scalar on a device."""
+        made = self.model_copy()
+        made._radius = radius
+        return made
 
     @property
     def p(self) -> float:

@@ -22,6 +22,7 @@ from holomorph.data import Splits, as_input
 from holomorph.data.augmentation import Augment
 from holomorph.errors import DataError
 from holomorph.training.loaders import LoaderBatches
+from holomorph.training.weights import ClassWeight, drawn, weights_of
 
 #: What ``fit`` takes: tensors (x, y), splits (their training part), a data set, or a loader.
 Training = tuple[Tensor, Tensor] | Splits | Dataset[Any] | DataLoader[Any]
@@ -56,7 +57,8 @@ class Batches(Protocol):
 class TensorBatches:
     """Shuffled slices of tensors in memory; process r of w takes every w-th sample of each batch.
 
-    Images of uint8 stay so; a batch of them is augmented, if asked, and becomes floating point in the box.
+    Images of uint8 stay so; a batch of them is augmented, if asked, and becomes floating point in the box. With weights
+    an epoch draws samples as often as theirs asks.
     """
 
     x: Tensor
@@ -66,6 +68,7 @@ class TensorBatches:
     fabric: Fabric
     box: tuple[float, float] = (0.0, 1.0)
     augment: Augment | None = None
+    weights: Tensor | None = None
 
     @property
     def samples(self) -> int:
@@ -88,7 +91,11 @@ class TensorBatches:
     def epoch(self, number: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the batches of an epoch from the one with the index ``start`` on, on the fabric's device."""
         rank, world = self.fabric.global_rank, self.fabric.world_size
-        order = torch.randperm(len(self.x), generator=generator(self.seed, f"shuffle/{number}"))
+        shuffled = generator(self.seed, f"shuffle/{number}")
+        if self.weights is None:
+            order = torch.randperm(len(self.x), generator=shuffled)
+        else:
+            order = drawn(self.weights, shuffled)
         for place, indices in enumerate(self._parts(to_device(order, self.x.device))):
             share = indices[rank : len(indices) - len(indices) % world : world]
             if place >= start and len(share):
@@ -106,7 +113,7 @@ class TensorBatches:
     def digest(self) -> str:
         """Return the SHA-256 of samples and labels."""
         found = hashlib.sha256(str(tuple(self.x.shape)).encode())
-        for part in (self.x, self.y):
+        for part in (self.x, self.y, *([] if self.weights is None else [self.weights])):
             found.update(part.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
         return found.hexdigest()
 
@@ -119,6 +126,8 @@ def make_batches(
     *,
     augment: bool = True,
     steps: int | None = None,
+    sample_weight: Any = None,
+    class_weight: ClassWeight | None = None,
 ) -> Batches:
     """Bring whatever the user has into one form, checked; ``steps`` make an epoch of a stream without a length.
 
@@ -150,6 +159,9 @@ def make_batches(
     if isinstance(batches, TensorBatches):
         check_labels(batches.y, soft=True)
         batches.y = as_long(batches.y)
+        batches.weights = weights_of(batches.y, sample_weight, class_weight)
+    elif sample_weight is not None or class_weight is not None:
+        raise DataError("Weights need the samples in memory. Give a loader torch's WeightedRandomSampler instead.")
     return batches
 
 

@@ -18,23 +18,27 @@ from holomorph._utils import progress
 from holomorph._utils.io import write_atomically
 from holomorph._utils.versions import versions
 from holomorph.contract import check_batch, check_samples, gather, gradients
+from holomorph.contract.data import class_names
 from holomorph.contract.model import accepted_batch, check_model, training_modes
 from holomorph.contract.threats import ThreatLike
 from holomorph.data import Splits
 from holomorph.errors import ConfigError, ModelError
-from holomorph.records.training import Epoch, TrainRecord
+from holomorph.records.training import TrainRecord
 from holomorph.rules import Rule, as_rule
-from holomorph.threats import ThreatModel
+from holomorph.rules.base import RiskFunction
+from holomorph.threats.constraints import FeatureThreat, box_of
 from holomorph.training import checkpoint
 from holomorph.training.batches import Training, make_batches, training_classes
 from holomorph.training.devices import one_device
 from holomorph.training.folder import check_same, holding, noted
 from holomorph.training.guard import make_guard
 from holomorph.training.last_batch import batch_size_of, check_last_batch, check_whole_batches
+from holomorph.training.logs import loggers_of, write
 from holomorph.training.loop import Loop
 from holomorph.training.pause import Pause, naming_the_lost
 from holomorph.training.settings import MakeOptimizer, MakeScheduler, Settings
 from holomorph.training.validation import Validation
+from holomorph.training.weights import ClassWeight
 
 
 @gradients()
@@ -57,6 +61,9 @@ def fit(
     clip: float | None = None,
     guard: bool = True,
     augment: bool = True,
+    sample_weight: Any = None,
+    class_weight: ClassWeight | None = None,
+    risk_function: RiskFunction | None = None,
     seed: int = 0,
     steps_per_epoch: int | None = None,
     checkpoint_steps: int | None = None,
@@ -115,6 +122,11 @@ def fit(
     augment:
         Whether the batches of ``Splits`` are changed as the data set asks: crops and mirror images of ``cifar10`` and
         of folders. Your own loader changes its batches itself.
+    sample_weight, class_weight:
+        How much each sample counts, and each class: a number a class, or ``"balanced"``. They are drawn so much more
+        often, which serves every rule; a loader draws its own samples.
+    risk_function:
+        Your own risk for a rule as text, see :class:`~holomorph.rules.base.Rule`.
     steps_per_epoch:
         Batches that count as an epoch, for a stream that does not know its length.
     checkpoint_steps, checkpoint_minutes:
@@ -155,12 +167,13 @@ def fit(
         raise ModelError(f"fit trains a torch.nn.Module, not {type(model).__name__}. Give the module.")
     folder = Path(out) if out is not None else None
     fabric = fabric or one_device(device)
-    rule = as_rule(rule, threat, box=train.box if isinstance(train, Splits) else (0.0, 1.0))
-    batches = make_batches(train, batch_size, seed, fabric, augment=augment, steps=steps_per_epoch)
+    box = train.box if isinstance(train, Splits) else (0.0, 1.0)
+    rule = as_rule(rule, threat, box=box, risk_function=risk_function)
+    batches = make_batches(train, batch_size, seed, fabric, augment=augment, steps=steps_per_epoch,
+                           sample_weight=sample_weight, class_weight=class_weight)  # fmt: skip
     check_last_batch(train, batch_size, model)
     x, y = batches.first()
-    if rule.defends_against is not None:
-        check_batch(x, y, box=rule.defends_against.box)
+    check_batch(x, y, box=box_of(rule.defends_against))
     classes = training_classes(train, batches)
     size = batch_size_of(train, batch_size)
     check_model(model.to(x.device), x, classes, batch_size=size)
@@ -196,7 +209,7 @@ def run_loop(loop: Loop, validation: Validation | None, folder: Path | None) -> 
             loop.restore(newest)
         elif not loop.history:
             loop.save()
-    loggers = _loggers(folder, loop.history) if folder is not None and loop.fabric.is_global_zero else []
+    loggers = loggers_of(folder, loop.history) if folder is not None and loop.fabric.is_global_zero else []
     epochs = loop.settings.epochs
     with progress.bar(f"training, {loop.rule.name}", total=epochs * len(loop.batches)) as bar:
         bar.advance(len(loop.history) * len(loop.batches) + loop.batch)
@@ -205,7 +218,7 @@ def run_loop(loop: Loop, validation: Validation | None, folder: Path | None) -> 
             loop.mend()
             loop.save()
             for logger in loggers:
-                _log(logger, epoch)
+                write(logger, epoch)
     for logger in loggers:
         logger.finalize("success")
 
@@ -245,29 +258,8 @@ def _layers(module: nn.Module) -> str:
     return hashlib.sha256("\n".join(names).encode()).hexdigest()
 
 
-def _loggers(folder: Path, history: list[Epoch]) -> list[Any]:
-    """TensorBoard and CSV logs; the CSV file is written anew, with the epochs that a resumed run has behind it."""
-    from lightning_fabric.loggers.csv_logs import CSVLogger
-    from lightning_fabric.loggers.tensorboard import TensorBoardLogger
-
-    (folder / "logs" / "metrics.csv").unlink(missing_ok=True)
-    table = CSVLogger(folder, name="logs", version="")
-    for epoch in history:
-        _log(table, epoch)
-    return [TensorBoardLogger(folder.parent, name=folder.name, version=""), table]
-
-
-def _log(logger: Any, epoch: Epoch) -> None:
-    shown = {"loss": epoch.loss, "lr": epoch.lr, "seconds": epoch.seconds, **epoch.measured}
-    for name in ("validation_accuracy", "robust_accuracy"):
-        if (value := getattr(epoch, name)) is not None:
-            shown[name] = value
-    logger.log_metrics(shown, epoch.number)
-    logger.save()
-
-
 def _record(loop: Loop, train: Training, started: str, kept: int) -> TrainRecord:
-    s, module, threat = loop.settings, loop.module, getattr(loop.rule, "threat", None)
+    s, module, threat = loop.settings, loop.module, loop.rule.defends_against
     return TrainRecord(
         model=f"{type(module).__module__}.{type(module).__qualname__}",
         parameters=sum(p.numel() for p in module.parameters()),
@@ -275,7 +267,9 @@ def _record(loop: Loop, train: Training, started: str, kept: int) -> TrainRecord
         samples=loop.batches.samples,
         rule=loop.rule.name,
         rule_settings=loop.rule.settings(),
-        threat=threat if isinstance(threat, ThreatModel) else None,
+        threat=threat.plain() if isinstance(threat, FeatureThreat) else threat,
+        features=threat.features.record() if isinstance(threat, FeatureThreat) else None,
+        class_names=class_names(train),
         seed=s.seed,
         epochs=s.epochs,
         batch_size=batch_size_of(train, s.batch_size),

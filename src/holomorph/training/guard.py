@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +15,8 @@ from holomorph.calculus.norms import norm, random_in_ball
 from holomorph.calculus.observables import loss
 from holomorph.calculus.risk_gradient import alignment, gradient_of_risk
 from holomorph.contract.classifier import margin
-from holomorph.contract.model import Guest, evaluating
+from holomorph.contract.model import Differentiable, Guest, evaluating
+from holomorph.contract.units import within
 from holomorph.errors import HolomorphWarning
 from holomorph.records.training import Epoch
 from holomorph.rules import Rule
@@ -57,7 +58,7 @@ class Guard:
     y: Tensor
     restore: bool = True
 
-    def measure(self, model: nn.Module) -> dict[str, float]:
+    def measure(self, model: Differentiable) -> dict[str, float]:
         r"""Return what is logged each epoch, on the network in evaluation mode.
 
         ``alignment``: the mean cosine above, u uniform in the ball and always the same; samples without a
@@ -72,8 +73,10 @@ class Guard:
         >>> round(Guard(ThreatModel("inf", 0.1), x, y).measure(linear)["alignment"], 4)
         1.0
         """
+        model, x = within(model, self.x, self.threat)
+        here = replace(self, x=x)
         with evaluating(Guest(model)) as guest:
-            return self._slopes(guest) | self._attacked(guest)
+            return here._slopes(guest) | here._attacked(guest)
 
     def _slopes(self, model: nn.Module) -> dict[str, float]:
         threat = self.threat

@@ -175,7 +175,7 @@ def _received(
     found = {}
     for name, model in models.items():
         try:
-            found[name] = receive(model, x, y, given, batch_size=batch_size)
+            found[name] = receive(model, x, y, given, batch_size=batch_size).alike()
         except ModelError as error:
             raise ModelError(f"{name!r}: {error}") from error
     first = next(iter(found.values()))
