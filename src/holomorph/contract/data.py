@@ -138,11 +138,11 @@ def gather(data: Any, y: Any = None, *, n: int | None = None) -> tuple[Tensor, T
     return plain(x[:n]), as_long(plain(labels[:n]))
 
 
-def class_names(data: Any, model: Any = None) -> tuple[str, ...]:
+def names_of_classes(data: Any, model: Any = None) -> tuple[str, ...]:
     """Names of the classes, where a data set (``names``, ``classes``) or a fitted estimator (``classes_``) has them.
 
     >>> from sklearn.tree import DecisionTreeClassifier
-    >>> class_names(None, DecisionTreeClassifier().fit([[0.0], [1.0]], ["no", "yes"]))
+    >>> names_of_classes(None, DecisionTreeClassifier().fit([[0.0], [1.0]], ["no", "yes"]))
     ('no', 'yes')
     """
     while hasattr(data, "dataset"):  # a loader, or a part of a data set

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from holomorph._utils.seeding import random_states, replaying
 from holomorph.contract.classifier import Classifier
 from holomorph.contract.compiled import eagerly
-from holomorph.contract.data import check_samples, class_names, gather
+from holomorph.contract.data import check_samples, gather, names_of_classes
 from holomorph.contract.estimators import is_estimator, taken_apart, trained_for
 from holomorph.contract.labels import check_form
 from holomorph.contract.model import Differentiable, FixedBatch, accepted_batch, gradients, precision
@@ -122,7 +122,7 @@ def receive(
     >>> received.x.dtype, received.y, len(received.threats)
     (torch.float32, tensor([1]), 1)
     """
-    before, names = Snapshot(model) if first else None, class_names(x, model)
+    before, names = Snapshot(model) if first else None, names_of_classes(x, model)
     if is_estimator(model):
         if y is None and isinstance(x, tuple | list) and len(x) == 2:
             x, y = x

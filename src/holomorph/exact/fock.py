@@ -13,7 +13,7 @@ from holomorph.exact.certificate import DegreeNorms, certified_radius, degree_no
 from holomorph.exact.kernel import fock_kernel
 from holomorph.exact.margin import squared_hinge
 from holomorph.exact.recentred import recentred_radius
-from holomorph.exact.solve import counted, orthonormal, solve_kernel
+from holomorph.exact.solve import orthonormal, solve_kernel, weighed
 from holomorph.nn.embedding import Complexification, Embedding, Pairing
 
 _log = logging.getLogger("holomorph")
@@ -113,7 +113,7 @@ class FockKernel(nn.Module):
             raise DataError(
                 f"Give samples (N, m) and targets (N, outputs), not {tuple(z.shape)}, {tuple(targets.shape)}."
             )
-        z, targets, self._counts = counted(z, targets, weights)
+        z, targets, self._counts = weighed(z, targets, weights)
         self.centre = (self._counts[:, None] * z).mean(0)
         rms = (self._counts * torch.linalg.vector_norm(z - self.centre, dim=1).square()).mean().sqrt()
         self.unit = self.scale * torch.where(rms > 0, rms, torch.ones_like(rms))

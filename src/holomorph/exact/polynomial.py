@@ -12,7 +12,7 @@ from holomorph.errors import ConfigError, DataError, DomainError
 from holomorph.exact.certificate import DegreeNorms, certified_radius, through_codes
 from holomorph.exact.monomials import Monomials, count_monomials
 from holomorph.exact.recentred import recentred_radius
-from holomorph.exact.solve import counted
+from holomorph.exact.solve import weighed
 from holomorph.nn.embedding import Complexification, Embedding
 
 _BLOCK = 2048
@@ -105,7 +105,7 @@ class PolynomialHolomorphic(nn.Module):
             raise DataError(
                 f"Give samples (N, n) and targets (N, outputs), not {tuple(x.shape)}, {tuple(targets.shape)}."
             )
-        x, targets, counts = counted(x, targets, weights)
+        x, targets, counts = weighed(x, targets, weights)
         z = self._embed(x)
         self._check_size(z, targets.shape[1])
         self.centre = (counts[:, None] * z).mean(0)

@@ -8,10 +8,10 @@ from torch import Tensor
 from holomorph.errors import DomainError
 
 
-def counted(z: Tensor, targets: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+def weighed(z: Tensor, targets: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
     """Samples and targets without those of weight 0, and the weights of the rest with mean 1; 1 unless given.
 
-    >>> counted(torch.zeros(3, 1), torch.zeros(3, 1), torch.tensor([0.0, 1.0, 3.0]))[2]
+    >>> weighed(torch.zeros(3, 1), torch.zeros(3, 1), torch.tensor([0.0, 1.0, 3.0]))[2]
     tensor([0.5000, 1.5000])
     """
     if weights is None:

@@ -18,7 +18,7 @@ from holomorph._utils import progress
 from holomorph._utils.io import write_atomically
 from holomorph._utils.versions import versions
 from holomorph.contract import check_batch, check_samples, gather, gradients
-from holomorph.contract.data import class_names
+from holomorph.contract.data import names_of_classes
 from holomorph.contract.model import accepted_batch, check_model, training_modes
 from holomorph.contract.threats import ThreatLike
 from holomorph.data import Splits
@@ -269,7 +269,7 @@ def _record(loop: Loop, train: Training, started: str, kept: int) -> TrainRecord
         rule_settings=loop.rule.settings(),
         threat=threat.plain() if isinstance(threat, FeatureThreat) else threat,
         features=threat.features.record() if isinstance(threat, FeatureThreat) else None,
-        class_names=class_names(train),
+        class_names=names_of_classes(train),
         seed=s.seed,
         epochs=s.epochs,
         batch_size=batch_size_of(train, s.batch_size),
