@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import signal
+import subprocess
+import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -250,3 +252,13 @@ def test_a_training_that_failed_at_once_stands_in_nobodys_way(
 def test_without_a_command_help_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
     assert exit_status([]) == 0
     assert "Usage" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("shell", "status"), [("| head -1 >/dev/null; exit ${PIPESTATUS[0]}", INTERRUPTED), ("2>&- >&-", 0)]
+)
+def test_a_reader_that_has_gone_is_no_fault(shell: str, status: int) -> None:
+    command = f"{sys.executable} -m holomorph evaluate --help {shell}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert done.returncode == status
+    assert "mistake of ours" not in done.stderr

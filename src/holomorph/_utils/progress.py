@@ -148,7 +148,7 @@ def _switched_off() -> bool:
 
 def _watched() -> bool:
     """Whether a library call outside of any command shows bars."""
-    return os.environ.get(SETTING) == "on" or sys.stderr.isatty()
+    return os.environ.get(SETTING) == "on" or (sys.stderr is not None and sys.stderr.isatty())
 
 
 @contextmanager

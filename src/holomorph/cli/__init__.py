@@ -25,7 +25,7 @@ from holomorph.cli import (
 )
 from holomorph.cli.allocator import keep_memory
 from holomorph.cli.common import say, sentence
-from holomorph.cli.faults import catch_signals, users_fault
+from holomorph.cli.faults import catch_signals, open_streams, reader_has_gone, users_fault
 from holomorph.errors import HolomorphError, HolomorphWarning, StoppedError
 
 app = typer.Typer(
@@ -66,6 +66,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Run a command and exit: 0 done, 2 bad input, 1 our fault, 3 a failed check under ``--strict``."""
     keep_memory()
     catch_signals()
+    open_streams()
     sys.exit(exit_status(sys.argv[1:] if arguments is None else arguments))
 
 
@@ -101,6 +102,8 @@ def _unexpected(error: BaseException) -> int:
     """Sort out what the user can mend from what is our fault."""
     import traceback
 
+    if reader_has_gone(error):
+        return INTERRUPTED
     if complaint := users_fault(error):
         say(f"holomorph: {complaint}")
         return BAD_INPUT

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import errno
+import os
 import signal
+import sys
 import sysconfig
 import traceback
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
@@ -57,3 +60,21 @@ def catch_signals() -> None:
     for name in ("SIGTERM", "SIGHUP"):
         if hasattr(signal, name):  # Windows has no SIGHUP
             signal.signal(getattr(signal, name), interrupt)
+
+
+def open_streams() -> None:
+    """Write to nowhere where a standard stream was closed before the start: nobody wants to read it."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 - open as long as the process is
+
+
+def reader_has_gone(error: BaseException) -> bool:
+    """Whether a pipe that was printed to is closed, as by ``| head``; what is left to print then goes nowhere."""
+    found: BaseException | None = error
+    while found is not None and not isinstance(found, BrokenPipeError):
+        found = found.__cause__ or found.__context__
+    if found is not None:
+        with suppress(OSError, ValueError, AttributeError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return found is not None
