@@ -9,6 +9,7 @@ import typer
 from torch import nn
 
 from holomorph._utils.interval import percent
+from holomorph._utils.words import counted
 from holomorph.cli.common import Trust, evaluation_file, say
 from holomorph.errors import ConfigError
 from holomorph.records.evaluation import EvaluationRecord
@@ -26,8 +27,8 @@ def audit_command(
     saved = EvaluationRecord.load(path)
     result = audit(saved, _model(saved, path, weights, trust=trust), path.parent)
     say(
-        f"{result.adversarial} adversarial inputs verified: clean accuracy {percent(result.clean)}, robust "
-        f"accuracy {percent(result.robust)} on {result.samples} samples."
+        f"{counted(result.adversarial, 'adversarial input')} verified: clean accuracy {percent(result.clean)}, robust "
+        f"accuracy {percent(result.robust)} on {counted(result.samples, 'sample')}."
     )
     for line in result.discrepancies:
         say(line)

@@ -9,6 +9,7 @@ import typer
 
 from holomorph._utils import progress
 from holomorph._utils.interval import percent
+from holomorph._utils.words import counted
 from holomorph.certification.certify import METHODS, certify
 from holomorph.cli.common import (
     BatchSize,
@@ -86,13 +87,14 @@ def certify_command(
 
 def certificate_lines(record: CertificateRecord) -> list[str]:
     """What was proved, in a few lines."""
-    lines = [f"Clean accuracy {percent(record.clean)} on {record.samples} samples."]
+    lines = [f"Clean accuracy {percent(record.clean)} on {counted(record.samples, 'sample')}."]
     for part in record.threats:
         low, high = percent(part.interval.low), percent(part.interval.high)
         lines.append(f"Proved at {part.threat}: {percent(part.proved)} ({low} to {high}).")
     if record.smoothing is not None:
         lines.append(
             f"This is about the classifier under noise of {record.smoothing.sigma:g}. It abstains on "
-            f"{record.smoothing.abstained} samples; a radius is wrong with probability {record.smoothing.failure:g}."
+            f"{counted(record.smoothing.abstained, 'sample')}; a radius is wrong with probability "
+            f"{record.smoothing.failure:g}."
         )
     return lines

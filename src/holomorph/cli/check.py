@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from holomorph._utils.interval import percent
+from holomorph._utils.words import counted
 from holomorph.cli.common import evaluation_file, say
 from holomorph.errors import ConfigError
 from holomorph.records.evaluation import EvaluationRecord
@@ -45,4 +46,5 @@ def check_command(
         say(problem)
     if problems:
         raise typer.Exit(GATE_FAILED)
-    say(f"Passed: {percent(found.robust)} robust and {percent(found.clean)} clean on {found.samples} samples.")
+    samples = counted(found.samples, "sample")
+    say(f"Passed: {percent(found.robust)} robust and {percent(found.clean)} clean on {samples}.")

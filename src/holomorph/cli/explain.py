@@ -9,6 +9,7 @@ import typer
 
 from holomorph._utils import progress
 from holomorph._utils.interval import percent
+from holomorph._utils.words import counted
 from holomorph.cli.common import (
     BoxOption,
     DataDir,
@@ -79,7 +80,7 @@ def explain_command(
 
 def explanation_lines(record: ExplanationRecord) -> list[str]:
     """What was found, in a few lines."""
-    lines = [f"Clean accuracy {percent(record.clean)} on {record.samples} samples."]
+    lines = [f"Clean accuracy {percent(record.clean)} on {counted(record.samples, 'sample')}."]
     if record.margins is not None:
         lines += [
             f"Margins, {a.estimate}: rank correlation {a.spearman.value:.3f} with the attacks, curve within "

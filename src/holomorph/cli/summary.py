@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from holomorph._utils.interval import percent
+from holomorph._utils.words import counted
 from holomorph.records.evaluation import EvaluationRecord
 from holomorph.reporting.certified import verdict_sentence
 
@@ -22,7 +23,7 @@ def evaluation_lines(record: EvaluationRecord, total: int, asked: int) -> list[s
     lines = [f"There are {total} test samples, not {asked}: all of them were used."] if short else []
     if record.certificate is not None:
         lines.append(verdict_sentence(record, record.certificate))
-    lines.append(f"Clean accuracy {percent(record.clean)} on {record.samples} samples.")
+    lines.append(f"Clean accuracy {percent(record.clean)} on {counted(record.samples, 'sample')}.")
     for result in record.threats:
         low, high = percent(result.interval.low), percent(result.interval.high)
         lines.append(f"Robust accuracy at {result.threat}: {percent(result.robust)} ({low} to {high}).")

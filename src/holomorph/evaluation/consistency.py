@@ -9,6 +9,7 @@ import torch
 
 from holomorph._utils.interval import Interval
 from holomorph._utils.statistics import proportion_interval
+from holomorph._utils.words import counted
 from holomorph.attacks.base import Effort, Situation
 from holomorph.attacks.registry import plan
 from holomorph.evaluation.checks import ALL
@@ -50,7 +51,9 @@ def _lists(record: EvaluationRecord) -> list[str]:
     for result in record.threats:
         lengths |= {f"attacks at {result.threat}": len(result.broken_by)}
         lengths |= {f"distances at {result.threat}": len(result.smallest)}
-    found += [f"There are {length} {what} for {n} samples." for what, length in lengths.items() if length != n]
+    found += [
+        f"There are {length} {what} for {counted(n, 'sample')}." for what, length in lengths.items() if length != n
+    ]
     return found
 
 
@@ -126,7 +129,7 @@ def _attacks(record: EvaluationRecord) -> list[str]:
             if attack.broken > attack.tried or (off and not record.stopped):
                 found.append(f"{result.threat}: what {attack.name} broke and what it left do not fit.")
         found += [
-            f"{result.threat}: {name} is said to have broken {count} samples, not {broke[name]}."
+            f"{result.threat}: {name} is said to have broken {counted(count, 'sample')}, not {broke[name]}."
             for name, count in said.items()
             if count != broke[name]
         ]
@@ -204,7 +207,7 @@ def _certificate(record: EvaluationRecord, proved: CertificateRecord) -> list[st
 
 
 def _flags(record: EvaluationRecord) -> list[str]:
-    reason = bound_reason(record.samples, gradients=_white(record), features=record.features is not None,
+    reason = bound_reason(gradients=_white(record), features=record.features is not None,
                           quick=record.quick)  # fmt: skip
     found = []
     if (record.upper_bound, record.upper_bound_reason) != (bool(reason), reason):

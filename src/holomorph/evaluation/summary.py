@@ -26,7 +26,7 @@ from holomorph.evaluation.paired import BASELINE_NAME, versus
 from holomorph.evaluation.plan import quick_samples
 from holomorph.evaluation.results import Outcome, Results
 from holomorph.evaluation.sequential import anytime_interval
-from holomorph.records.evaluation import Check, ClassResult, EvaluationRecord, Example, ThreatResult
+from holomorph.records.evaluation import QUICK_LOOK, Check, ClassResult, EvaluationRecord, Example, ThreatResult
 from holomorph.threats.constraints import FeatureThreat
 from holomorph.threats.features import Features
 
@@ -97,7 +97,7 @@ def _bare(found: Outcome, description: Description) -> EvaluationRecord:
     robust = int(found.robust.sum())
     features = any(isinstance(results.threat, FeatureThreat) for results in found.per_threat)
     gradients = found.inspection.differentiable
-    reason = bound_reason(len(found.y), gradients=gradients, features=features, quick=found.quick)
+    reason = bound_reason(gradients=gradients, features=features, quick=found.quick)
     return EvaluationRecord(
         model=description.name,
         model_source=description.source,
@@ -129,13 +129,13 @@ def _bare(found: Outcome, description: Description) -> EvaluationRecord:
     )
 
 
-def bound_reason(samples: int, *, gradients: bool, features: bool, quick: bool) -> str:
+def bound_reason(*, gradients: bool, features: bool, quick: bool) -> str:
     """Why not even the standard attacks were run in full; empty where they were."""
     if not gradients:
         return "The model gives no gradients: black-box attacks and numerical gradients only."
     if features and not quick:
         return "Each feature has an eps and a box of its own: our own attacks only, AutoAttack cannot serve."
-    return f"A quick evaluation: cheap attacks on {samples} samples." if quick else ""
+    return QUICK_LOOK if quick else ""
 
 
 def _threat(results: Results) -> ThreatResult:

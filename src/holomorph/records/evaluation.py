@@ -19,6 +19,9 @@ from holomorph.threats.ranges import FeatureRanges
 #: What a check can say. "not run" always comes with its reason.
 Verdict = Literal["pass", "warn", "fail", "not run"]
 
+#: Why the value of a quick evaluation is an upper bound.
+QUICK_LOOK = "A quick look: fewer and weaker attacks than a full evaluation."
+
 
 class AttackResult(Part):
     """One attack under one threat: on how many samples it was tried and how many it broke."""

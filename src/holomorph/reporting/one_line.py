@@ -9,7 +9,7 @@ from holomorph.records.evaluation import EvaluationRecord
 from holomorph.records.training import TrainRecord
 from holomorph.reporting.certified import matching_certificate, under
 from holomorph.reporting.parts.base import one
-from holomorph.reporting.words import counted, percent_range, percentage
+from holomorph.reporting.words import counted, model_name, percent_range, percentage
 
 
 def one_line(records: Sequence[Record]) -> str:
@@ -20,7 +20,7 @@ def one_line(records: Sequence[Record]) -> str:
     run, found = one(records, TrainRecord), one(records, EvaluationRecord)
     if found is None:
         return ""
-    name = f"{run.model} trained by {run.rule}" if run is not None else found.model
+    name = f"{model_name(run.model)} trained by {run.rule}" if run is not None else found.model
     parts = [f"clean {_accuracy(found.clean_interval)}"]
     proved = matching_certificate(records)
     for result in found.threats:

@@ -169,7 +169,8 @@ def class_bars(names: Sequence[str], clean: Sequence[float], robust: Sequence[fl
         _percent_axis(axes)
         plot.figure.legend(loc="outside upper right", ncols=2)
         worst = int(np.argmin(robust))
-        said = f"The weakest class is {names[worst]}: {percentage(robust[worst])} robust."
+        weakest = "Every class" if min(robust) == max(robust) else f"The weakest class, {names[worst]},"
+        said = f"{weakest} has a robust accuracy of {percentage(robust[worst])}."
         return plot.picture(f"Clean and robust accuracy of each class. {said}", said)
 
 
@@ -181,12 +182,13 @@ def curve_end(curves: Sequence[AccuracyCurve], threats: Sequence[ThreatModel]) -
 
 def _size_axis(axes: Axes, threats: Sequence[ThreatModel], norm: str) -> None:
     """Name the axis and its ticks in the unit in which the threat was asked for."""
-    from matplotlib.ticker import FuncFormatter
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     asked = [str(threat.eps).partition("/")[2] for threat in threats]
     name = f"size of the perturbation, {norm_name(norm)}"
     if asked and asked[0] and len(set(asked)) == 1:
         unit = float(asked[0])
+        axes.set_xticks(MaxNLocator(6).tick_values(0, axes.get_xlim()[1] * unit)[:-1] / unit)
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value * unit:.3g}"))
         name += f", in units of 1/{asked[0]}"
     axes.set_xlabel(name)

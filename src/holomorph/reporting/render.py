@@ -17,7 +17,7 @@ from holomorph.records.training import TrainRecord
 from holomorph.reporting import words
 from holomorph.reporting.parts import PARTS
 from holomorph.reporting.parts.base import one
-from holomorph.reporting.words import counted
+from holomorph.reporting.words import counted, model_name
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -76,7 +76,7 @@ def title_of(records: Sequence[Record]) -> str:
     """Name model and data, and the rule where it is known."""
     run, found, rules = one(records, TrainRecord), one(records, EvaluationRecord), one(records, ComparisonRecord)
     if run is not None:
-        return f"{run.model}{_on(run.data)}, trained by {run.rule}"
+        return f"{model_name(run.model)}{_on(run.data)}, trained by {run.rule}"
     if found is not None:
         return f"{found.model}{_on(found.data)}"
     if rules is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from holomorph._utils.words import counted as counted
 from holomorph.records.base import Interval
 from holomorph.threats import ThreatModel
 
@@ -77,13 +78,14 @@ def setting(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def counted(number: int, noun: str) -> str:
-    """Write a number with its noun in the right form.
+def model_name(name: str) -> str:
+    """Write the name of a class without its module; other names stay as they are.
 
-    >>> counted(0, "sample"), counted(1, "sample"), counted(2000, "class")
-    ('no samples', '1 sample', '2,000 classes')
+    >>> model_name("torch.nn.modules.container.Sequential"), model_name("runs/eps-0.1"), model_name("my.nets:make")
+    ('Sequential', 'runs/eps-0.1', 'my.nets:make')
     """
-    return f"{f'{number:,}' if number else 'no'} {noun}{'' if number == 1 else 'es' if noun.endswith('s') else 's'}"
+    parts = name.split(".")
+    return parts[-1] if all(part.isidentifier() for part in parts) else name
 
 
 def listed(words: Sequence[str]) -> str:

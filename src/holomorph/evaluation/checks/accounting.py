@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from holomorph._utils.interval import percent
+from holomorph._utils.words import counted
 from holomorph.calculus.norms import norm
 from holomorph.evaluation.checks.base import Evidence, Finding, NotApplicableError, graded
 from holomorph.evaluation.results import SLACK
@@ -73,7 +74,8 @@ class Audit:
         return Finding(
             "fail" if share else "pass",
             share,
-            f"{bad} of {total} adversarial inputs and {again} of {len(e.x)} clean ones do not stand a second look.",
+            f"Looked at again, {bad} of {counted(total, 'adversarial input')} and {again} of "
+            f"{counted(len(e.x), 'clean sample')} came out otherwise.",
         )
 
 
@@ -97,7 +99,7 @@ class Mode:
         return Finding(
             "fail" if changed or training else "pass",
             float(changed) + training,
-            f"{training} modules are in training mode; {state}.",
+            f"In training mode: {counted(training, 'module')}; {state}.",
         )
 
 
@@ -119,7 +121,8 @@ class Aggregation:
             off += int((kept != results.robust).sum())
             union &= kept
         off += int((union != e.found.robust).sum())
-        return Finding("fail" if off else "pass", float(off), f"{off} samples are counted otherwise by their distance.")
+        reason = f"Counted otherwise by their distance: {counted(off, 'sample')}."
+        return Finding("fail" if off else "pass", float(off), reason)
 
 
 class LossDiversity:

@@ -7,6 +7,7 @@ from types import FrameType
 from typing import Any, ClassVar
 
 from holomorph._utils.interval import percent
+from holomorph._utils.words import counted
 from holomorph.evaluation.checks.base import Evidence, Finding, NotApplicableError, graded
 
 
@@ -50,7 +51,7 @@ class Memory:
             for text, true in (
                 ("What was asked before changes the logits; attacked from the first state.", behaviour.stateful),
                 ("The rest of the batch changes the logits; attacked sample by sample.", behaviour.batch_dependent),
-                (f"The forward pass opens {files} files.", bool(files)),
+                (f"The forward pass opens {counted(files, 'file')}.", bool(files)),
                 (f"{percent(changed or 0.0)} of the queried points got other logits afterwards.", bool(changed)),
             )
             if true

@@ -7,6 +7,7 @@ from typing import ClassVar
 import torch
 
 from holomorph._utils.interval import percent
+from holomorph._utils.words import counted
 from holomorph.calculus.norms import random_in_ball
 from holomorph.evaluation.checks.base import Evidence, Finding, NotApplicableError, graded
 
@@ -21,7 +22,8 @@ def _more(e: Evidence, name: str, newly: int, looked_at: int) -> Finding:
     return Finding(
         graded(share, max(_SLIGHT, alone), max(_LARGE, alone)),
         share,
-        f"{name} breaks {newly} of {looked_at} survivors: robust accuracy falls by {100 * share:.2f} points.",
+        f"{name} could break {newly} of {counted(looked_at, 'survivor')}. Robust accuracy falls by "
+        f"{100 * share:.2f} points.",
     )
 
 

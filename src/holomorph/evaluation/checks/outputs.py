@@ -6,6 +6,7 @@ import sys
 from types import FrameType
 from typing import Any, ClassVar
 
+from holomorph._utils.words import counted
 from holomorph.evaluation.checks.base import Evidence, Finding, graded
 
 
@@ -79,7 +80,7 @@ class OptimisationAtInference:
         return Finding(
             "fail" if calls else "pass",
             float(calls),
-            f"The forward pass calls the gradient engine {calls} times.",
+            f"The forward pass makes {counted(calls, 'call')} to the gradient engine.",
         )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from holomorph.records.base import Interval, Record
 from holomorph.records.certificate import CertificateRecord
-from holomorph.records.evaluation import EvaluationRecord
+from holomorph.records.evaluation import QUICK_LOOK, EvaluationRecord
 from holomorph.records.training import TrainRecord
 from holomorph.reporting.certified import matching_certificate, verdict_sentence
 from holomorph.reporting.one_line import one_line
@@ -90,9 +90,9 @@ def _costs(run: TrainRecord | None, found: EvaluationRecord | None) -> list[_Row
 
 def _notes(found: EvaluationRecord) -> list[Any]:
     notes = []
+    lower = f"{QUICK_LOOK} Expect lower accuracies from that." if found.robust > 0 else QUICK_LOOK
     if found.quick:
-        lower = " Expect lower accuracies from that." if found.robust > 0 else ""
-        notes.append(f"A quick look: fewer and weaker attacks than a full evaluation.{lower}")
-    if found.upper_bound:
+        notes.append(lower)
+    if found.upper_bound and found.upper_bound_reason != QUICK_LOOK:
         notes.append(f"The robust accuracy is only an upper bound. {found.upper_bound_reason}".strip())
     return notes
