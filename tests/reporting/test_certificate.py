@@ -96,3 +96,16 @@ def test_the_band_reaches_down_to_what_is_proved():
     picture = accuracy.accuracy_part([found, cases.certificate(found, proved=0.5)])["pictures"][0]
     assert "what is proved" in picture.caption
     assert "what is proved" not in accuracy.accuracy_part([found])["pictures"][0].caption
+
+
+def test_bounds_that_meet_and_a_model_that_is_never_right_are_said_as_such():
+    found = cases.evaluation(robust=0.76, baseline=False)
+    proved = cases.certificate(found, proved=0.71)
+    share = proved.threats[0].proved
+    met = summary.summary_part([found.model_copy(update={"robust": share}), proved])["headline"]
+    assert met.startswith("Exactly ")
+    assert "Between" not in met
+    hopeless = found.model_copy(update={"clean": 0.0, "robust": 0.0})
+    for samples, words in ((1, "1 sample is"), (2, "2 samples are")):
+        headline = summary.summary_part([hopeless.model_copy(update={"samples": samples})])["headline"]
+        assert headline == f"0{THIN}% of {words} classified correctly, even without attack."

@@ -21,9 +21,9 @@ AttackLoss = Literal["margin", "scaled", "cross-entropy"]
 class PGDResult(NamedTuple):
     """What an ascent of a classifier's loss saw.
 
-    ``best`` is the point of the largest loss, ``wrong`` the last point that was misclassified (x where none was),
-    ``broken`` whether there was one, ``final`` the last point, ``losses`` the best loss so far at every point, of
-    the shape (steps + 1, batch).
+    ``best`` is the point of the largest loss and ``final`` the last point. ``wrong`` is the last point that was
+    misclassified, or x if there was none; ``broken`` says whether there was one. ``losses`` has the best loss so far
+    after every step, (steps + 1, batch).
     """
 
     best: Tensor

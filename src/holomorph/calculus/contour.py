@@ -130,10 +130,12 @@ def radius_of_convergence(coefficients: Tensor, radius: float | None = None) -> 
     Infinite where fewer than two are left (polynomials). If the coefficients come from a contour, give its
     ``radius``: those below the rounding error of the contour are left out.
 
-    Exact for a geometric series. It fails, as any estimate from finitely many coefficients must, where the last
-    ones do not yet show the decay: for entire functions it is finite and grows with the order; for a singularity
-    pair $re^{\pm i\theta}$ the coefficients oscillate and the estimate scatters by about 1/order; a far singularity
-    of large residue hides a near one of small residue.
+    It is exact for a geometric series. Where the last coefficients do not show the decay yet, it fails, as every
+    estimate from finitely many coefficients must:
+
+    - for entire functions it is finite and grows with the order;
+    - for a pair of singularities $re^{\pm i\theta}$ it scatters by about 1/order;
+    - a far singularity of large residue hides a near one of small residue.
 
     Source: docs/mathematics.md, section 5.
 

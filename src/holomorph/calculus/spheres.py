@@ -61,9 +61,9 @@ def maximum_principle_violations(
 ) -> Violations:
     r"""The share of samples at which $f(x) > \max_{|v|=1} f(x + rv)$; zero for (sub)harmonic f.
 
-    The maximum over drawn points is too low, so the sampled share overstates; the second share continues from the
-    best drawn point with ``steps`` of projected gradient ascent on the sphere, keeping the best point seen, and is
-    never above the first. Pass -f for minima. Carries no graph.
+    There are two shares. ``sampled`` takes the maximum over drawn points. That maximum is too low, so the share is too
+    high. ``ascended`` goes on from the best drawn point with ``steps`` of gradient ascent on the sphere, and is never
+    above the first. Pass -f for minima. The result carries no graph.
 
     Source: docs/mathematics.md, section 3.
 

@@ -95,10 +95,11 @@ def certify(
     threat:
         One threat or several.
     method:
-        ``"exact"`` (the exact holomorphic classifiers), ``"intervals"``, ``"slopes"`` (a bound of the margin's gradient
-        over the whole ball), ``"lines"`` (linear bounds backwards), ``"branching"`` (the ball in parts, for few
-        features), ``"smoothing"``, or ``"auto"``: exact where it exists, else slopes and lines, first from cheap
-        enclosures, then from tight ones, then by branching up to four features.
+        ``"exact"``: for the exact holomorphic classifiers. ``"intervals"``: a range for every value. ``"slopes"``: a
+        bound of the margin's gradient over the whole ball. ``"lines"``: linear bounds, backwards. ``"branching"``: the
+        ball in parts, for few features. ``"smoothing"``: under noise. ``"auto"`` takes exact proofs where they exist.
+        Else it tries slopes and lines, first from cheap enclosures, then from tight ones, then branching up to four
+        features.
     features:
         Eps and range of each feature of a table, in which the threats then count; as in :func:`holomorph.evaluate`.
         What is proved holds for every row between the walls, possible or not.

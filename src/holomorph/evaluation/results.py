@@ -138,9 +138,9 @@ def _elsewhere(name: str, threat: ThreatModel) -> str:
 class Outcome:
     """What the attacks found on one model, before it becomes a record.
 
-    ``agreement`` is that of the gradient with differences under each threat, ``changed`` the share of queried points
-    at which the model says something else when it is asked again from its first state, ``jump`` how much more it
-    changes off the data's grid than along it; ``rows`` are the numbers of the samples among those given.
+    ``agreement`` says how well gradients agree with actual changes, one value for each threat. ``changed`` is the share
+    of queried points at which the model gives other logits when it is asked again from its first state. ``jump`` says
+    how much more the logits change off the data's grid than along it. ``rows`` are the numbers of the samples.
     """
 
     classifier: Classifier

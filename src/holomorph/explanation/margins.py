@@ -50,21 +50,22 @@ def analytic(
 ) -> Margin:
     r"""Distance to the boundary from first-order expansions at points that walk out to it.
 
-    Let $V(r) = \min_{\|\delta\| \le r} m(x + \delta)$, the least margin on the ball of radius r: the distance is
-    its root, and its slope is $V'(r) = -\|\nabla m\|_q$ at the minimiser (envelope theorem; coordinates held by the
-    box do not count). Both are followed together. At each point $z$, on the sphere of radius r, Newton's step gives the
-    next radius $r + m(z)/\|\nabla m(z)\|_q$, and a step down the gradient, brought back onto the sphere of that radius,
-    the next point; the steps shorten from one expansion to the next. At the last point there are two estimates:
-    Newton's radius, which holds the course, and the distance from x to the half-space
-    $m(z) + \langle\nabla m(z), \cdot - z\rangle \le 0$, which turns to the last gradient altogether. They agree once
-    the walk has settled; the estimate is their mean.
+    Let $V(r) = \min_{\|\delta\| \le r} m(x + \delta)$ be the least margin on the ball of radius r. The distance is the
+    root of V, and $V'(r) = -\|\nabla m\|_q$ at the minimiser (envelope theorem; coordinates that the box holds back do
+    not count). The walk follows both. At a point $z$ on the sphere of radius r, Newton's method gives the next radius,
+    $r + m(z)/\|\nabla m(z)\|_q$. A step down the gradient, brought back onto the sphere of that radius, gives the next
+    point. The steps get shorter from one expansion to the next.
 
-    By default there is one walk a sample: it starts down the gradient of the label's log-odds $\log p_y/(1 - p_y)$ and
-    heads from each point to whichever class is strongest there. With ``runners_up`` each of so many is walked to alone
-    and the nearest counts: slower by that factor and more exact.
+    At the last point there are two estimates: Newton's radius, and the distance from x to the half-space
+    $m(z) + \langle\nabla m(z), \cdot - z\rangle \le 0$. They agree once the walk has settled. The result is their mean.
 
-    Exact in the limit of many expansions where the walk settles on the nearest point; for linear margins and separate
-    runners-up at once, away from the box. An estimate: it may lie on either side of the true distance.
+    By default there is one walk for each sample. It starts down the gradient of the label's log-odds
+    $\log p_y/(1 - p_y)$ and heads from each point to the class that is strongest there. With ``runners_up`` each of so
+    many classes gets a walk of its own, and the nearest counts: slower by that factor and more exact.
+
+    The result is exact in the limit of many expansions if the walk settles on the nearest point. For linear margins,
+    separate runners-up and no box it is exact at once. It is an estimate and may lie on either side of the true
+    distance.
 
     Parameters
     ----------

@@ -31,6 +31,11 @@ def _same(found: EvaluationRecord | None, proved: CertificateRecord) -> bool:
 
 def verdict_sentence(found: EvaluationRecord, proved: CertificateRecord | None) -> str:
     """The verdict from both sides, where every threat was looked at from both."""
+    if found.clean == 0:
+        verb = "is" if found.samples == 1 else "are"
+        return (
+            f"{percentage(0)} of {counted(found.samples, 'sample')} {verb} classified correctly, even without attack."
+        )
     parts = [part for result in found.threats if (part := under(proved, result)) is not None]
     if proved is None or len(parts) < len(found.threats):
         allowed = ", or ".join(threat_sentence(result.threat) for result in found.threats)
@@ -38,9 +43,10 @@ def verdict_sentence(found: EvaluationRecord, proved: CertificateRecord | None) 
         return f"{percentage(found.robust)} of {samples} still classified correctly where {allowed}."
     safe = [all(part.radii[i] >= part.threat.radius for part in parts) for i in range(found.samples)]
     changes = " and ".join(change_withstood(result.threat) for result in found.threats)
+    low, high = percentage(sum(safe) / found.samples), percentage(found.robust)
+    bounds = f"Exactly {low} (proved, and attacked)" if low == high else f"Between {low} (proved) and {high} (attacked)"
     return (
-        f"Between {percentage(sum(safe) / found.samples)} (proved) and {percentage(found.robust)} (attacked) of "
-        f"{counted(found.samples, 'sample')} withstand{'s' if found.samples == 1 else ''} {changes}."
+        f"{bounds} of {counted(found.samples, 'sample')} withstand{'s' if found.samples == 1 else ''} {changes}."
         f"{_limits(proved, any(safe))}"
     )
 

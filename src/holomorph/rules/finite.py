@@ -47,15 +47,17 @@ class FiniteEnergy(Rule):
 
     $$x'' = x + \kappa u + \varepsilon s, \quad s \text{ the dual direction of } \nabla\ell(x'),$$
 
-    so that $\mathbb{E}_u\,d = \varepsilon\,\mathbb{E}_u\|\nabla\ell(x')\|_q$ plus terms of second order: the energy of
-    power 1 with its remainder included. That remainder grows while the network sharpens; in the ``late``
-    part of training the step becomes a path of ``segments`` inside the threat: from x' or, where the noise is larger
-    than a radius, from a radius of it (in l_2 from x itself), each along the gradient where the last one ended. With
-    w = $\kappa$ = 1 and one segment the rule is N-FGSM.
+    so that $\mathbb{E}_u\,d = \varepsilon\,\mathbb{E}_u\|\nabla\ell(x')\|_q$ plus terms of second order. This is the
+    Dirichlet energy of power 1 with its remainder included.
 
-    With w = 1 the loss at x' cancels, and what is left of the near end is a direction. Directions are those of the
-    network in evaluation mode: they cost no gradient of a parameter, no statistics and no masks. With other weights
-    both ends are learned from, with the same statistics and masks.
+    The remainder grows during training. In the ``late`` part of training the single step therefore becomes a path of
+    ``segments`` inside the threat. The path starts at x', or one radius away if the noise is larger than that, in l_2
+    at x itself. Each segment follows the gradient at the end of the one before. With w = $\kappa$ = 1 and one segment
+    the rule is N-FGSM.
+
+    With w = 1 the loss at x' cancels, and x' only gives a direction. Directions come from the network in evaluation
+    mode: they cost no gradient of a parameter, no statistics and no masks. With other weights both ends are learned
+    from, with the same statistics and masks.
 
     Parameters
     ----------
@@ -64,34 +66,32 @@ class FiniteEnergy(Rule):
     weight:
         w, dimensionless.
     observable:
-        ``"loss"``, or ``"logits"``: then $\ell(x'')$ is replaced by its upper bound
-        $\ell(x') + \langle p(x') - e_y, D\rangle + \tfrac14|D|^2$, $D = h(x'') - h(x')$ the change of the logits, whose
-        square is their Dirichlet energy at finite size (:func:`~holomorph.rules.bound.logit_bound`). Smoother than
-        the loss, and 1.4 times its cost.
+        ``"loss"`` or ``"logits"``. The latter replaces $\ell(x'')$ by the upper bound
+        $\ell(x') + \langle p(x') - e_y, D\rangle + \tfrac14|D|^2$ with $D = h(x'') - h(x')$, the change of the logits
+        (:func:`~holomorph.rules.bound.logit_bound`). It is smoother than the loss and costs 1.4 times as much.
     measure:
-        Where x' is drawn; by default uniform in the ball of $r = \min(a, \sqrt n/4)$ times the threat's radius, n the
-        number of coordinates and a = 1, 3, 4 for l_inf, l_2, l_1: in l_2 its effect to first order is then at most a
-        quarter of the worst step's. If you pass a ball, r is its
-        scale. For every other measure r is 1.
+        Where x' is drawn. By default it is uniform in a ball of r times the threat's radius, with
+        $r = \min(a, \sqrt n/4)$, n coordinates, and a = 1, 3 and 4 for l_inf, l_2 and l_1. If you pass a ball, r is
+        its scale. For every other measure r is 1.
     kept:
         $\kappa$ in [0, 1], the part of the noise that stays at the far end of a single step; by default
         $\min(1/2, 1/r)$.
     segments, late:
-        The path has k = ``segments`` parts in the last share ``late`` of training; by default 2 in the second half, and
-        3 throughout for an l_inf radius above .15 of the box, where shorter paths can fail. Their lengths are
-        $\varepsilon \min(3/4, 3/2\,(1 - j/k))$, j = 0 to k - 1, the long ones first, or steep places are missed.
-        The guard against catastrophic overfitting doubles ``segments``.
+        In the last share ``late`` of training the path has k = ``segments`` segments. The defaults are 2 in the second
+        half. Above an l_inf radius of 0.15 of the box they are 3 throughout, because shorter paths can fail there. The
+        segments have the lengths $\varepsilon \min(3/4, 3/2\,(1 - j/k))$, j = 0 to k - 1. The guard against
+        catastrophic overfitting doubles ``segments``.
     followed:
-        Share of each batch whose path goes on after the first segment, in (0, 1], the undecided samples first: those
-        with the largest $p(1 - p)$, p the probability of the label that the first segment is expected to leave,
-        $\log p = -\ell(x') - \tfrac34\varepsilon\|\nabla\ell(x')\|_q$. Deep paths are then cheap: five segments
-        throughout for a third cost 7.7 passes a sample, for all 13.
+        Share of each batch whose path goes on after the first segment, in (0, 1]. The least decided samples go on:
+        those with the largest $p(1 - p)$. Here p is the label's probability that the first segment is expected to
+        leave, $\log p = -\ell(x') - \tfrac34\varepsilon\|\nabla\ell(x')\|_q$. Five segments throughout cost 7.7 passes
+        a sample for a third of the batch, and 13 for all of it.
     clip:
         Keep $x''$ inside the box.
     ramp:
-        Share of training after which the whole radius is reached at the latest; before, it grows from 0 as fast as the
-        network follows (:class:`~holomorph.rules.schedule.Pace`), and the default noise with it. Hard data are learned
-        late or never otherwise. 0 for the whole radius from the start.
+        Share of training after which the whole radius is reached at the latest. Before that, radius and default noise
+        grow from 0 as fast as the network follows (:class:`~holomorph.rules.schedule.Pace`). With 0 the radius is
+        whole from the start, and hard data may be learned late or never.
 
     Raises
     ------

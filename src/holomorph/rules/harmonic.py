@@ -24,10 +24,10 @@ class Harmonic(Rule):
     $$\mathbb{E}\Big[\ell(x') + w\,(\varepsilon\|\nabla g(x')\|_q)^2
     + \kappa\,(\varepsilon^2 n^{-2/p}\,\Delta g(x'))^2\Big], \qquad x' \sim \mu(x)$$
 
-    Both terms are finite differences of size ε, so one backward pass suffices: the energy along the dual
-    direction; the Laplacian by second differences $g(x'+v) - 2g(x') + g(x'-v)$ over two independent random
-    corners v of the threat's ball, whose product has the square of the Laplacian as its mean (to order ε²; a
-    single product may be negative). A harmonic g has mean-value gap 0 on every sphere.
+    Both terms are finite differences of size ε, so one backward pass suffices. The energy is taken along the dual
+    direction. The Laplacian is taken by second differences $g(x'+v) - 2g(x') + g(x'-v)$ over two independent random
+    corners v of the threat's ball. Their product has the square of the Laplacian as its mean, to order ε²; a single
+    product may be negative.
 
     Parameters
     ----------

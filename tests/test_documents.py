@@ -1,0 +1,82 @@
+"""What people read is true: links lead somewhere, commands can be typed, the first example prints what it says."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import io
+import re
+import shlex
+from pathlib import Path
+from textwrap import dedent
+
+import click
+import pytest
+import typer
+
+from holomorph.cli import app
+
+ROOT = Path(__file__).parents[1]
+README = ROOT / "README.md"
+OUTSIDE = [README, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "studies").rglob("*.md"))]
+PAGES = [*OUTSIDE, *sorted((ROOT / "docs").rglob("*.md"))]  # mkdocs itself checks the links of docs/
+
+NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    """The fenced blocks of a page in one of the languages."""
+    found = re.findall(rf"^ *```(?:{language})\n(.*?)^ *```", page.read_text(), re.DOTALL | re.MULTILINE)
+    return [dedent(block) for block in found]
+
+
+def commands(page: Path) -> list[list[str]]:
+    """Every command of ours on a page, as arguments."""
+    lines = "\n".join(blocks(page, "sh|console|")).replace("\\\n", " ").splitlines()
+    split = (shlex.split(line.removeprefix("$ "), comments=True) for line in lines)
+    return [words[1:] for words in split if words[:1] == ["holomorph"]]
+
+
+def test_the_readme_is_short_and_begins_with_code() -> None:
+    lines = README.read_text().splitlines()
+    assert len(lines) < 120
+    assert lines.index("```python") < 12
+
+
+@pytest.mark.parametrize("page", OUTSIDE, ids=NAMES[: len(OUTSIDE)])
+def test_links_lead_to_files(page: Path) -> None:
+    targets = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text())
+    assert [t for t in targets if "://" not in t and not (page.parent / t).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+def test_commands_have_these_options_and_code_can_be_read(page: Path) -> None:
+    group = typer.main.get_command(app)
+    for name, *arguments in commands(page):
+        command = group.commands[name]  # type: ignore[attr-defined]
+        with contextlib.suppress(click.exceptions.Exit):  # --help
+            command.make_context(name, [a for a in arguments if a != "[OPTIONS]"])
+    for block in blocks(page, "python"):
+        if ">>>" not in block:
+            ast.parse(block)
+
+
+def test_commands_are_found_and_wrong_ones_are_not_let_pass(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("```sh\nholomorph run --data digits \\\n    --unheard of  # a remark\n```\n")
+    assert commands(page) == [["run", "--data", "digits", "--unheard", "of"]]
+    with pytest.raises(click.exceptions.NoSuchOption):
+        test_commands_have_these_options_and_code_can_be_read(page)
+    assert sum(len(commands(p)) for p in PAGES) > 30
+
+
+@pytest.mark.slow
+def test_the_first_example_prints_what_the_readme_says() -> None:
+    """Up to four points: how many samples a quick evaluation takes depends on the speed of the machine."""
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(blocks(README, "python")[0], {})
+    said = next(block for block in blocks(README, "") if "still correct" in block)
+    assert re.sub(r"\d+", "", printed.getvalue()) == re.sub(r"\d+", "", said)
+    pairs = zip(re.findall(r"\d+", printed.getvalue()), re.findall(r"\d+", said), strict=True)
+    assert all(abs(int(found) - int(stated)) <= 4 for found, stated in pairs)
