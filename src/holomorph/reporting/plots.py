@@ -188,7 +188,7 @@ def _size_axis(axes: Axes, threats: Sequence[ThreatModel], norm: str) -> None:
     name = f"size of the perturbation, {norm_name(norm)}"
     if asked and asked[0] and len(set(asked)) == 1:
         unit = float(asked[0])
-        axes.set_xticks(MaxNLocator(6).tick_values(0, axes.get_xlim()[1] * unit)[:-1] / unit)
+        axes.set_xticks([tick / unit for tick in MaxNLocator(6).tick_values(0, axes.get_xlim()[1] * unit)[:-1]])
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value * unit:.3g}"))
         name += f", in units of 1/{asked[0]}"
     axes.set_xlabel(name)
