@@ -67,7 +67,7 @@ def trained_for(estimator: Any, x: Any) -> tuple[Any, Any, ThreatModel]:
     threat = getattr(last, "threat_", None)
     if not isinstance(threat, ThreatModel):
         raise ConfigError(f"{type(last).__name__} was trained for no threat. Give one, for instance 'inf:0.1'.")
-    rows = torch.as_tensor(np.asarray(x.toarray() if hasattr(x, "toarray") else x, dtype=np.float64))
+    rows = torch.from_numpy(np.array(x.toarray() if hasattr(x, "toarray") else x, dtype=np.float64))
     if isinstance(threat, FeatureThreat):
         features, (least, most) = threat.features, torch.aminmax(rows, dim=0)
         features = replace(features, low=features.low.minimum(least), high=features.high.maximum(most))

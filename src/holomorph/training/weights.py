@@ -11,6 +11,7 @@ from sklearn.utils.class_weight import compute_sample_weight
 from torch import Tensor
 
 from holomorph.contract import class_indices
+from holomorph.contract.data import as_tensor
 from holomorph.errors import DataError, unknown_name
 
 #: A weight for each class, in order or by its number, or "balanced": each class counts alike.
@@ -35,7 +36,7 @@ def weights_of(y: Tensor, sample_weight: Any = None, class_weight: ClassWeight |
     given = dict(enumerate(class_weight)) if isinstance(class_weight, list | tuple) else class_weight
     labels = class_indices(y).cpu().numpy()
     of_class = torch.as_tensor(compute_sample_weight(given, labels))
-    own = torch.ones(len(y)) if sample_weight is None else torch.as_tensor(np.asarray(sample_weight))
+    own = torch.ones(len(y)) if sample_weight is None else as_tensor(sample_weight, "weights")
     if own.shape != (len(y),):
         raise DataError(
             f"sample_weight has the shape {tuple(own.shape)} for {len(y)} samples. Give one number a sample."
