@@ -15,6 +15,7 @@ import torch
 from lightning_fabric import Fabric
 
 import two_processes
+from holomorph.records.training import TrainRecord
 
 pytestmark = pytest.mark.slow
 
@@ -73,6 +74,22 @@ def test_two_processes_train_what_one_trains(tmp_path: Path, alone: dict[str, An
     for key, value in first["norms"]["weights"].items():
         assert torch.equal(value, second["norms"]["weights"][key]), key
     assert not torch.equal(first["norms"]["delta"], second["norms"]["delta"])
+
+
+@pytest.mark.parametrize("launcher", ["its own", "torchrun"])
+def test_the_command_trains_on_several_devices(tmp_path: Path, launcher: str) -> None:
+    torchrun = (
+        ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"] if launcher == "torchrun" else []
+    )
+    words = ["train", "--devices", "2", "--epochs", "1", "--rule", "plain", "--quiet", "--out", str(tmp_path / "run")]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+    command = [sys.executable, *torchrun, "-m", "holomorph", *words]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=400, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("Trained cnn by plain") == 1
+    record = TrainRecord.load(tmp_path / "run" / "train.json")
+    assert record.processes == 2
+    assert record.baseline is not None
 
 
 def test_a_lost_process_ends_the_other_with_one_sentence_and_one_process_goes_on(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -36,12 +37,15 @@ from holomorph.threats import ThreatModel
 from holomorph.training.folder import RunConfig, RunFolder, check_same, holding, nothing_left_of_a_refusal
 from holomorph.training.settings import OPTIMIZERS, Settings
 
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
 #: Epochs that bring the two known data sets to rest; small data needs more passes.
 EPOCHS = {"digits": 40, "fashion-mnist": 6}
 
 
 #: Options that say nothing about the run itself: given alone, all else is taken from the folder.
-APART = {"out", "resume", "quiet", "n", "trust"}
+APART = {"out", "resume", "quiet", "n", "trust", "devices", "nodes"}
 
 
 def train_command(
@@ -64,6 +68,8 @@ def train_command(
     baseline: WithBaseline = True,
     data_dir: DataDir = None,
     box: BoxOption = None,
+    devices: Annotated[int, typer.Option(help="Processes on each machine, one a device.", min=1)] = 1,
+    nodes: Annotated[int, typer.Option(help="Machines, on each of which the command is started.", min=1)] = 1,
     seed: Seed = 0,
     force: Force = False,
     resume: Resume = False,
@@ -88,12 +94,24 @@ def train_command(
     if before is not None:
         noted = before.asked  # what an older version did not know is not compared
         check_same(noted, {key: config.asked.get(key) for key in noted}, out)
-    with holding(out, resume=resume, force=force), progress.shown(enabled=not quiet):
-        if before is None:
+    fabric = None if devices * nodes == 1 else _launched(devices, nodes)
+    first = fabric is None or fabric.is_global_zero
+    with (
+        holding(out, resume=resume, force=force) if first else nullcontext(),
+        progress.shown(enabled=not quiet and first),
+    ):
+        if before is None and first:
             config.save(out / "config.json")
-        with nothing_left_of_a_refusal(out):
-            record = _train_both(RunFolder(out), splits, config, trust or model)
-    say(_summary(config, record))
+        with nothing_left_of_a_refusal(out) if first else nullcontext():
+            record = _train_both(RunFolder(out), splits, config, trust or model, fabric)
+    if first:
+        say(_summary(config, record))
+
+
+def _launched(devices: int, nodes: int) -> Fabric:
+    from holomorph.training.devices import several_devices
+
+    return several_devices(devices, nodes)
 
 
 def _summary(config: RunConfig, record: TrainRecord) -> str:
@@ -157,16 +175,20 @@ def _plan(
     return splits, config
 
 
-def _train_both(folder: RunFolder, splits: Splits, config: RunConfig, trusted: str | bool) -> TrainRecord:
+def _train_both(
+    folder: RunFolder, splits: Splits, config: RunConfig, trusted: str | bool, fabric: Fabric | None
+) -> TrainRecord:
     from holomorph.training.fit import fit  # brings the distributed engine: seconds that an error need not wait for
 
+    first = fabric is None or fabric.is_global_zero
     record = fit(config.build_model(trusted=trusted), splits, config.build_rule(), out=folder.path, resume=True,
-                 seed=config.seed, **config.training)  # fmt: skip
+                 seed=config.seed, fabric=fabric, **config.training)  # fmt: skip
     if config.baseline:
         baseline_path = folder.path / "baseline"
         plain = fit(config.build_model(trusted=trusted), splits, Plain(seed=config.seed), out=baseline_path,
-                    resume=True, seed=config.seed, **{**config.training, "guard": False})  # fmt: skip
-        (baseline_path / "model.safetensors").replace(folder.path / "baseline.safetensors")
+                    resume=True, seed=config.seed, fabric=fabric, **{**config.training, "guard": False})  # fmt: skip
+        if first:
+            (baseline_path / "model.safetensors").replace(folder.path / "baseline.safetensors")
         record = record.model_copy(
             update={
                 "baseline": BaselineSummary(history=plain.history, seconds=plain.seconds),
@@ -174,5 +196,6 @@ def _train_both(folder: RunFolder, splits: Splits, config: RunConfig, trusted: s
             }
         )
     record = record.model_copy(update={"model": config.model, "model_settings": {"activation": config.activation}})
-    record.save(folder.path / "train.json")
+    if first:
+        record.save(folder.path / "train.json")
     return record

@@ -3,8 +3,28 @@
 from __future__ import annotations
 
 from lightning_fabric import Fabric
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 
 from holomorph.errors import ConfigError
+
+
+def several_devices(devices: int, nodes: int) -> Fabric:
+    """A launched engine on so many devices of each of so many machines; it starts what torchrun or SLURM have not.
+
+    Raises
+    ------
+    ConfigError
+        Where so many devices are not there.
+    """
+    try:
+        fabric = Fabric(accelerator="auto", devices=devices, num_nodes=nodes, strategy="ddp")
+        fabric.launch()
+    except (ValueError, MisconfigurationException) as error:
+        reason = " ".join(str(error).split())[:150]
+        raise ConfigError(
+            f"{devices} devices on {nodes} machines cannot be used: {reason} Give what is there."
+        ) from None
+    return fabric
 
 
 def one_device(name: str) -> Fabric:
