@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -64,6 +65,7 @@ def test_a_users_model_is_evaluated_and_audited(folder: Path, capsys: pytest.Cap
     said = capsys.readouterr().err
     assert "Robust accuracy under all of them at once" in said
     assert "This is an upper bound. A quick evaluation" in said
+    assert re.search(r"Between .* % \(proved\) and .* % \(attacked\) of 12 samples withstand every change", said)
     record = EvaluationRecord.load("evaluation/evaluation.json")
     assert record.samples == 12
     assert record.baseline is not None

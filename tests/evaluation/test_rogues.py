@@ -25,6 +25,7 @@ from rogues import (
     Probabilities,
     Quantising,
     Remembers,
+    Repeats,
     Reversed,
     Shattered,
     Votes,
@@ -53,6 +54,7 @@ GALLERY: dict[str, tuple[type[nn.Module], set[int], float]] = {
     "off the grid": (OffGrid, {24}, 0.04),
     "hard votes": (Votes, {24}, 0.07),
     "otherwise under gradients": (GradientModeDependent, {24}, 0.04),
+    "asked twice": (Repeats, {25}, 0.0),
     "keeps files": (KeepsFiles, {25}, 0.0),
 }
 

@@ -76,6 +76,8 @@ def test_quick_and_upper_bound_are_said():
     ]
     assert notes[0].startswith("A quick look")
     assert notes[1] == "The robust accuracy is only an upper bound. Stopped early."
+    (unchecked,) = summary.summary_part([cases.evaluation().model_copy(update={"unchecked": True})])["notes"]
+    assert "switched off" in unchecked
 
 
 def test_sizes_are_in_the_unit_that_was_asked_for():

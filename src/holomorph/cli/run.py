@@ -94,7 +94,7 @@ def run_lines(out: Path) -> list[str]:
     beside = f", undefended baseline {percent(baseline.robust)}" if baseline else ""
     clock = f", {training.measured_cost:.1f} times by wall time" if training.measured_cost else ""
     return [
-        *([verdict_sentence(found, found.certificate)] if found.certificate else []),
+        *([verdict_sentence(found, found.certificate).replace("\u202f", " ")] if found.certificate else []),
         f"Clean accuracy   {percent(found.clean)}"
         + (f", undefended baseline {percent(baseline.clean)}" if baseline else ""),
         f"Robust accuracy  {percent(found.robust)}{beside}, worst of all attacks at {found.threats[0].threat} "

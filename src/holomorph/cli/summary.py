@@ -22,7 +22,7 @@ def evaluation_lines(record: EvaluationRecord, total: int, asked: int) -> list[s
     short = asked > total and not record.quick
     lines = [f"There are {total} test samples, not {asked}: all of them were used."] if short else []
     if record.certificate is not None:
-        lines.append(verdict_sentence(record, record.certificate))
+        lines.append(verdict_sentence(record, record.certificate).replace("\u202f", " "))
     lines.append(f"Clean accuracy {percent(record.clean)} on {counted(record.samples, 'sample')}.")
     for result in record.threats:
         low, high = percent(result.interval.low), percent(result.interval.high)

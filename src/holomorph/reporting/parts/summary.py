@@ -95,4 +95,8 @@ def _notes(found: EvaluationRecord) -> list[Any]:
         notes.append(lower)
     if found.upper_bound and found.upper_bound_reason != QUICK_LOOK:
         notes.append(f"The robust accuracy is only an upper bound. {found.upper_bound_reason}".strip())
+    if found.unchecked:
+        notes.append(
+            "The evaluation's checks of itself were switched off: nothing speaks for the strength of its attacks."
+        )
     return notes
