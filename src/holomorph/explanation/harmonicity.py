@@ -21,6 +21,7 @@ from holomorph._utils.statistics import Array, bootstrap
 from holomorph.calculus.derivatives import jacobian
 from holomorph.calculus.laplacian import laplacian
 from holomorph.calculus.measures import Ball
+from holomorph.calculus.norms import noise_length
 from holomorph.calculus.spheres import maximum_principle_violations, mean_value_gap
 from holomorph.contract import Differentiable
 from holomorph.records.base import Interval
@@ -68,7 +69,7 @@ def harmonicity(
     >>> found.mean_value_gap[-1].value < 0.01, found.maximum_violations
     (True, 0.0)
     """
-    largest = _sphere(x, threat)
+    largest = noise_length(x, threat)
     radii = [share * largest for share in _RADII]
     draws = generator(seed, "harmonicity")
     n = x[0].numel()
@@ -146,12 +147,6 @@ def _least(a: Array, b: Array) -> tuple[float, float]:
     size = float(np.linalg.norm(a))
     weight = max(0.0, -float(a @ b) / float(b @ b)) if b.any() else 0.0
     return (float(np.linalg.norm(a + weight * b)) / size if size > 0 else 0.0), weight
-
-
-def _sphere(x: Tensor, threat: ThreatModel) -> float:
-    n = x[0].numel()
-    shares = {"inf": math.sqrt(n / 3), "2": 1.0, "1": math.sqrt(2 * n / ((n + 1) * (n + 2)))}
-    return threat.radius * shares[threat.norm]
 
 
 def _array(parts: Sequence[Tensor]) -> Array:
