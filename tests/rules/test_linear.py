@@ -233,7 +233,7 @@ def test_weakly_harmonic_against_dense_gradients():
 
 
 def test_the_residual_falls_at_784_inputs():
-    """Against training with the same noise, by the diagnosis, which has other test functions and dense gradients."""
+    """Against plain training, by the diagnosis, which has other test functions and dense gradients."""
     g, threat = torch.Generator().manual_seed(0), ThreatModel("inf", 0.05, (-1, 1))
     y = torch.arange(512) % 2
     x = 0.1 * torch.randn(512, 784, generator=g) + 0.05 * (2 * y[:, None] - 1) * (torch.arange(784) < 100)

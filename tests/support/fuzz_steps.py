@@ -237,7 +237,7 @@ FUNCTIONS: dict[str, Step] = {
     "masked attention": masked_attention,
     "matrix_norm": lengths,
     "einsum": lambda h: torch.einsum("bij,bkj,bkl->bil", h, h, h) / 10,
-    "softmax": lambda h: h.softmax(2) + h.log_softmax(1) / 4 + F.softmax(h.float(), 1, dtype=D),
+    "softmax": lambda h: h.softmax(2) + h.log_softmax(1) / 4 + F.softmax(h, 1, dtype=D),
     "norms": lambda h: (
         F.normalize(h, dim=2) + h.norm(dim=1, keepdim=True) + h.std(2, keepdim=True) + h.var((1, 2), keepdim=True)
     ),

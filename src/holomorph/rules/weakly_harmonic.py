@@ -76,7 +76,7 @@ class WeaklyHarmonic(Rule):
 
     threat: ThreatModel
     _: KW_ONLY
-    weight: float = 20.0
+    weight: float = 10.0
     strength: float = 1.0
     functions: int = 256
     width: float = 1.0
@@ -91,13 +91,13 @@ class WeaklyHarmonic(Rule):
     def loss(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
         """Risk plus the mean squared residual."""
         passes = Passes(model)
+        if self.weight == 0:
+            return self.risk(passes.first(x), y).mean()
         length = noise_length(x, self.threat)
         deviation = length / x[0].numel() ** 0.5
         drawn = x + deviation * normal(x.shape, x, self.generator)
         logits = passes.first(drawn)
         risk = self.risk(logits, y).mean()
-        if self.weight == 0:
-            return risk
         source = logits.softmax(1) - one_hot(class_indices(y), logits.shape[1])
         change = self.strength * length**2 * (logits - passes.again(x))
         value, slope, by_parts, scale = self._ridges(x.flatten(1), drawn.flatten(1), deviation)
