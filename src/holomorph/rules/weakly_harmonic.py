@@ -94,20 +94,24 @@ class WeaklyHarmonic(Rule):
         if self.weight == 0:
             return self.risk(passes.first(x), y).mean()
         length = noise_length(x, self.threat)
-        deviation = length / x[0].numel() ** 0.5
-        drawn = x + deviation * normal(x.shape, x, self.generator)
+        drawn = x + length / x[0].numel() ** 0.5 * normal(x.shape, x, self.generator)
         logits = passes.first(drawn)
         risk = self.risk(logits, y).mean()
-        source = logits.softmax(1) - one_hot(class_indices(y), logits.shape[1])
-        change = self.strength * length**2 * (logits - passes.again(x))
-        value, slope, by_parts, scale = self._ridges(x.flatten(1), drawn.flatten(1), deviation)
+        change = self.strength * length**2 * (logits - passes.again(x)).to(x.dtype)
+        source = logits.to(x.dtype).softmax(1) - one_hot(class_indices(y), logits.shape[1])
+        with torch.autocast(x.device.type, enabled=False):  # divisions by small deviations overflow half precision
+            residual = self._residual(x.flatten(1), drawn.flatten(1), source, change, length)
+        self.measured = {"risk": risk.detach(), "residual": residual.detach()}
+        return risk + ramped(self.weight, self.progress, self.ramp) * residual
+
+    def _residual(self, x: Tensor, drawn: Tensor, source: Tensor, change: Tensor, length: float) -> Tensor:
+        """Mean of r² over the test functions and the outputs."""
+        value, slope, by_parts, scale = self._ridges(x, drawn, length / x.shape[1] ** 0.5)
         weak = (value.T @ source + by_parts.T @ change) / len(x)
         steepness = slope.square().mean(0)[:, None]
         tests = steepness * scale.square()[:, None] > _LEAST
-        squares = torch.where(tests, weak.square() / steepness.clamp_min(torch.finfo(x.dtype).tiny) / length**2, 0.0)
-        residual = squares.mean()
-        self.measured = {"risk": risk.detach(), "residual": residual.detach()}
-        return risk + ramped(self.weight, self.progress, self.ramp) * residual
+        squares = weak.square() / steepness.masked_fill(~tests, 1.0) / length**2
+        return (squares * tests).mean()
 
     def _ridges(self, x: Tensor, drawn: Tensor, deviation: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         r"""Of each test function ψ, its slope along a, $\langle u, \nabla\psi\rangle/s^2 - \Delta\psi$, its width."""
