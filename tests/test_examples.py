@@ -16,7 +16,6 @@ LEAST = {
     "plain_loop": 0.65,
     "batchnorm_model": 0.65,
     "fine_tuning": (0.2, 0.62),
-    "text_embeddings": (0.95, 0.8),
     "lightning_trainer": 0.65,
 }
 

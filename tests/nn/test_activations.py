@@ -18,6 +18,7 @@ from holomorph.nn.activations import (
     Tanh,
     activation,
 )
+from holomorph.nn.networks import HolomorphicMLP
 
 FORMULAS = {
     "exp": mpmath.exp,
@@ -92,3 +93,12 @@ def test_refusals():
         activation("sin", 0.0)
     with pytest.raises(ConfigError, match="degree >= 2"):
         Polynomial(1)
+
+
+@pytest.mark.parametrize("name", sorted(HOLOMORPHIC_ACTIVATIONS))
+def test_every_holomorphic_network_is_exported_as_a_real_program(name):
+    torch.manual_seed(0)
+    model, x = HolomorphicMLP((2,), 3, width=4, activation=name).eval(), torch.rand(5, 2)
+    shapes = ({0: torch.export.Dim("batch", min=1)},)
+    program = torch.export.export(model, (x[:2],), dynamic_shapes=shapes).module()
+    torch.testing.assert_close(program(x), model(x))

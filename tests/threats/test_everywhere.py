@@ -22,7 +22,7 @@ from holomorph.explanation.explain import explain
 from holomorph.integrations.lightning import robust_accuracy
 from holomorph.rules import RULES, FiniteEnergy
 from holomorph.sklearn import RobustClassifier, RobustScorer
-from holomorph.threats import ThreatModel
+from holomorph.threats import ThreatModel, relative
 from holomorph.threats.features import Features
 from holomorph.training.fit import fit
 from rule_cases import make
@@ -131,3 +131,16 @@ def test_a_data_frame_of_words_is_scored_behind_its_encoders():
     tree = DecisionTreeClassifier().fit([[0.0], [1.0]], ["no", "yes"])
     with pytest.raises(ConfigError, match="DecisionTreeClassifier was trained for no threat"):
         evaluate(tree, [[0.0]], ["no"])
+
+
+@pytest.mark.parametrize("norm", ["inf", 2, 1])
+def test_a_radius_for_embeddings_follows_their_unit_and_knows_classes(norm):
+    texts = torch.randn(700, 3, generator=torch.Generator().manual_seed(0))
+    labels, near = torch.arange(700) % 2, relative(texts, 0.3, norm=norm)
+    assert relative(10 * texts, 0.3, norm=norm).radius == pytest.approx(10 * near.radius)
+    assert relative(texts.repeat(2, 1), 0.3, norm=norm).radius == pytest.approx(near.radius)
+    apart = torch.cdist(texts[labels == 0].double(), texts[labels == 1].double(), p=near.p)
+    nearest = torch.cat([apart.amin(0), apart.amin(1)]).median()
+    assert relative(texts, 0.3, labels=labels, norm=norm).radius == pytest.approx(0.3 * float(nearest))
+    with pytest.raises(DataError, match="no neighbours"):
+        relative(texts[:1].repeat(3, 1))
