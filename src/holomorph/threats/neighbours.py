@@ -37,7 +37,7 @@ def relative(embeddings: Any, share: float = 0.1, *, labels: Any = None, norm: s
     e = torch.as_tensor(embeddings).detach().flatten(1).double().cpu()
     y = None if labels is None else torch.as_tensor(labels).cpu()
     p, nearest = ThreatModel(norm, 0.1).p, []
-    for rows in torch.arange(len(e)).split(512):
+    for rows in torch.split(torch.arange(len(e)), 512):
         apart = torch.cdist(e[rows], e, p=p, compute_mode="donot_use_mm_for_euclid_dist")  # duplicates are at 0
         same = apart == 0 if y is None else (apart == 0) | (y[rows][:, None] == y)
         nearest.append(apart.masked_fill(same, torch.inf).amin(1))
