@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import inspect
 import re
 from pathlib import Path
 
@@ -106,48 +105,6 @@ def test_each_promise_names_a_test_that_is_there() -> None:
     assert set(re.findall(r"\[\^(\d+)\](?!:)", page)) == set(notes)
     for file, name in (note.split("::") for note in notes.values()):
         assert f"def {name}(" in (ROOT / file).read_text(), name
-
-
-#: What a word means wherever it stands: its kind of value, and its default where all share one.
-WORDS = {"out": None, "resume": False, "force": False, "seed": 0, "n": None}
-MEASUREMENTS = ("compare", "certify", "evaluate", "explain", "fit", "transfer")
-
-
-def commands() -> dict[str, dict[str, inspect.Parameter]]:
-    return {c.name or "": dict(inspect.signature(c.callback).parameters) for c in app.registered_commands if c.callback}
-
-
-@pytest.mark.parametrize("name", MEASUREMENTS)
-def test_the_same_word_means_the_same_in_every_function(name: str) -> None:
-    found = inspect.signature(getattr(hm, name)).parameters
-    assert {"out", "resume", "force"} <= set(found)
-    for word in ("resume", "force"):
-        assert found[word].default is False
-        assert found[word].kind is inspect.Parameter.KEYWORD_ONLY
-    if "seed" in found:
-        assert found["seed"].default == 0
-
-
-@pytest.mark.parametrize("name", commands())
-def test_the_same_word_means_the_same_in_every_command(name: str) -> None:
-    options = commands()[name]
-    for word, option in options.items():
-        if word in ("resume", "force", "trust", "quiet"):
-            assert option.default is False
-        if word == "out":
-            assert option.default is None or isinstance(option.default, Path)
-            assert not (option.default and option.default.suffix), "a folder"
-
-
-@pytest.mark.parametrize(("function", "command"), [("fit", "train"), ("compare", "compare"), ("evaluate", "evaluate"),
-                                                   ("certify", "certify"), ("explain", "explain"),
-                                                   ("transfer", "transfer")])  # fmt: skip
-def test_a_command_has_the_defaults_of_its_function(function: str, command: str) -> None:
-    found, options = inspect.signature(getattr(hm, function)).parameters, commands()[command]
-    shared = (set(found) & set(options)) - {"out", "n", "threat", "epochs", "model", "data", "ema", "rule", "only"}
-    assert {"resume", "force", "seed"} - {"seed"} <= shared
-    for word in shared - {"name", "features", "baseline", "sigma"}:
-        assert options[word].default == found[word].default, f"{word} of {function} and of holomorph {command}"
 
 
 def test_help_is_the_functions_own() -> None:

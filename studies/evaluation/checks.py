@@ -68,8 +68,8 @@ def evaluated(name: str, model: nn.Module, baseline: nn.Module, data: Splits, sa
         batch_size=100,
         out=kept,
         resume=True,
-        name=name,
-        data=data.name,
+        model_name=name,
+        data_name=data.name,
     )
 
 

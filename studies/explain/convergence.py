@@ -42,7 +42,13 @@ def row(data: Splits, rule: str, size: int) -> dict[str, Any]:
     fresh = (data.x_test, data.y_test)
     seen = (data.x_train[:SEEN], data.y_train[:SEEN])
     found = convergence(
-        lambda size, seed: trained(data, rule, size, seed), [size], fresh, seen, threat=THREAT, rule=rule, seeds=SEEDS
+        lambda size, seed: trained(data, rule, size, seed),
+        [size],
+        fresh,
+        seen,
+        threat=THREAT,
+        rule_name=rule,
+        seeds=SEEDS,
     )
     return found[0].model_dump()
 

@@ -132,8 +132,8 @@ def explain_all(data: Splits, samples: int) -> None:
     for name in (*CNNS, "cnn finite"):
         file = f"{name.replace(' ', '-')}-inf"
         record = explain(
-            trained(name, data), x, y, threat=THREATS[0], reference=data.x_train[:5000], name=name, data=data.name,
-            out=RUNS / file, resume=True, only=("energies", "harmonicity", "boundary"),
+            trained(name, data), x, y, threat=THREATS[0], reference=data.x_train[:5000], model_name=name,
+            data_name=data.name, out=RUNS / file, resume=True, only=("energies", "harmonicity", "boundary"),
         )  # fmt: skip
         record.save(RESULTS / f"{file}.json")
 

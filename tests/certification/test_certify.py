@@ -92,7 +92,7 @@ def test_the_record_goes_through_its_file_and_the_model_is_left_as_it_was(tmp_pa
     x, y = torch.rand(12, 5), torch.arange(12) % 3
     before = {key: value.clone() for key, value in model.state_dict().items()}
     threats = [ThreatModel("inf", "1/100"), ThreatModel(2, 0.05)]
-    record = hm.certify(model, x, y, threat=threats, name="small", data="noise")
+    record = hm.certify(model, x, y, threat=threats, model_name="small", data_name="noise")
     assert [m.training for m in model] == [True, True, True, False, True]
     assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
     assert read(record.save(tmp_path / "certificate.json")) == record

@@ -84,7 +84,9 @@ def test_probabilities_from_one_output_are_told_from_logits() -> None:
 
 
 def test_the_record_comes_back_from_disk(tmp_path: Path) -> None:
-    record = evaluate(halves, X, Y, ThreatModel("inf", "3/20"), quick=True, checks=False, name="halves", out=tmp_path)
+    record = evaluate(
+        halves, X, Y, ThreatModel("inf", "3/20"), quick=True, checks=False, model_name="halves", out=tmp_path
+    )
     assert EvaluationRecord.load(tmp_path / "evaluation.json") == record
     assert record.threats[0].threat.eps == "3/20"
     assert record.quick

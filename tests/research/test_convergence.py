@@ -65,7 +65,7 @@ def test_convergence_trains_every_size_from_every_seed(data):
         asked.append((size, seed))
         return _slope(1.0 + seed / size)
 
-    found = convergence(train, [10, 100], data, data, threat=ThreatModel("inf", 0.1), rule="plain")
+    found = convergence(train, [10, 100], data, data, threat=ThreatModel("inf", 0.1), rule_name="plain")
     assert asked == [(10, 0), (10, 1), (100, 0), (100, 1)]
     assert [g.size for g in found] == [10, 100]
     assert found[1].pointwise.value < found[0].pointwise.value / 5

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -73,11 +74,11 @@ def certify(
     draws: int = 10_000,
     failure: float = 0.001,
     seed: int = 0,
-    out: str | Path | None = None,
+    out: str | os.PathLike[str] | None = None,
     resume: bool = False,
     force: bool = False,
-    name: str = "",
-    data: str = "",
+    model_name: str = "",
+    data_name: str = "",
 ) -> CertificateRecord:
     r"""Prove, sample by sample, up to which radius no change of the input alters a right answer.
 
@@ -125,7 +126,7 @@ def certify(
         Go on from the batches that a stopped call has finished in ``out``.
     force:
         Replace an earlier certificate in ``out``.
-    name, data:
+    model_name, data_name:
         For the record: what was certified, on what.
 
     Raises
@@ -151,7 +152,7 @@ def certify(
     if method not in METHODS:
         raise unknown_name("method", method, METHODS)
     at_least_one(steps=steps, batch_size=batch_size)
-    name = name or type(model).__name__
+    model_name = model_name or type(model).__name__
     given = receive(model, x, y, threat, n=n, batch_size=batch_size, features=features)
     classifier, x, y, threats, features = given.classifier, given.x, given.y, given.threats, given.asked
     if method != "smoothing" and not has_doubles(x.device) and isinstance(classifier.model, nn.Module):
@@ -167,7 +168,7 @@ def certify(
             found = _smoothed(classifier, x, y, threats, smoothed, parts)
         else:
             found = _bounded(classifier, x, y, threats, method, steps, batch_size, parts, features, seconds, broken)
-        facts: dict[str, Any] = {"model": name, "data": data, "method": method, "seed": seed}
+        facts: dict[str, Any] = {"model": model_name, "data": data_name, "method": method, "seed": seed}
         facts["features"] = None if features is None else features.record()
         record = _record(found, x, y, threats, facts | {"seconds": time.perf_counter() - started})
         if place is not None:

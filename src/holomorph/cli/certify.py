@@ -77,8 +77,8 @@ def certify_command(
             out=folder,
             resume=resume,
             force=force,
-            name=found.name,
-            data=found.splits.name,
+            model_name=found.name,
+            data_name=found.splits.name,
         )
     for line in certificate_lines(record):
         say(line)

@@ -70,8 +70,8 @@ def explain_command(
             resume=resume,
             force=force,
             only=[part.strip() for part in only.split(",")] if only else None,
-            name=found.name,
-            data=splits.name,
+            model_name=found.name,
+            data_name=splits.name,
         )
     for line in explanation_lines(record):
         say(line)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -78,7 +78,7 @@ def full(
     y: Tensor,
     threats: Sequence[ThreatModel],
     *,
-    out: Path | None = None,
+    out: str | os.PathLike[str] | None = None,
     seed: int = 0,
     **settings: Any,
 ) -> Withstood:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import re
 import sys
 import zlib
@@ -57,7 +58,7 @@ def compare(
     budget: str = "6epochs",
     seeds: int = 3,
     split: Literal["val", "test"] = "val",
-    out: str | Path,
+    out: str | os.PathLike[str],
     model: str = "auto",
     activation: str = "gelu",
     n: int | None = None,

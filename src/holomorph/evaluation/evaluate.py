@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -52,12 +52,12 @@ def evaluate(
     batch_size: int = 250,
     checks: bool = True,
     prove: float = 60.0,
-    out: str | Path | None = None,
+    out: str | os.PathLike[str] | None = None,
     resume: bool = False,
     force: bool = False,
     fabric: Processes | None = None,
-    name: str = "",
-    data: str = "",
+    model_name: str = "",
+    data_name: str = "",
     training_cost: float | None = None,
     source: dict[str, str] | None = None,
     class_names: Sequence[str] = (),
@@ -112,7 +112,7 @@ def evaluate(
         Replace an earlier evaluation in ``out``.
     fabric:
         A launched ``lightning.fabric.Fabric``; batches are shared among its processes.
-    name, data, training_cost, source:
+    model_name, data_name, training_cost, source:
         For the record: what was evaluated, on what, the cost of training relative to plain training, and how an
         audit loads the model again.
     class_names:
@@ -140,12 +140,12 @@ def evaluate(
     """
     started = time.perf_counter()
     stopping, runner = Stopping(decide, precision), Runner(seed, batch_size, fabric=fabric)
-    name = name or type(model).__name__
+    model_name = model_name or type(model).__name__
     received = receive(model, x, y, threat, n=n, batch_size=batch_size, features=features, first=True)
     given, features = received.in_units(), received.asked
     undefended = None if baseline is None else given.likewise(baseline)
-    names, data = tuple(class_names) or given.names, data or (x.name if isinstance(x, Splits) else "")
-    description = Description(name, data, training_cost, source or {}, given.features, given.dtype, names)
+    names, data_name = tuple(class_names) or given.names, data_name or (x.name if isinstance(x, Splits) else "")
+    description = Description(model_name, data_name, training_cost, source or {}, given.features, given.dtype, names)
     effort = _effort(quick=quick, thorough=thorough)
     own = output(out, *WRITES, work=WORK, resume=resume, force=force, holds=runner.first)
     with own as place, under_attack(given.classifier), under_attack(undefended or given.classifier):

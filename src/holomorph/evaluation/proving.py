@@ -33,7 +33,7 @@ def prove_attacked(
     broken = torch.tensor([[by is not None for by in result.broken_by] for result in record.threats]).all(0)
     try:
         return certify(model, x, y, threats, features=features, seconds=seconds, broken=broken, batch_size=BATCH,
-                       seed=record.seed, name=record.model, data=record.data)  # fmt: skip
+                       seed=record.seed, model_name=record.model, data_name=record.data)  # fmt: skip
     except (HolomorphError, RuntimeError) as error:  # of a network that cannot be bounded, or of its own code
         return nothing_proved(record, " ".join(str(error).split()))
 

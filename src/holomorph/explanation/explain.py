@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -70,12 +71,12 @@ def explain(
     thorough: bool = False,
     batch_size: int = 100,
     seed: int = 0,
-    out: str | Path | None = None,
+    out: str | os.PathLike[str] | None = None,
     resume: bool = False,
     force: bool = False,
     only: Collection[str] | None = None,
-    name: str = "",
-    data: str = "",
+    model_name: str = "",
+    data_name: str = "",
 ) -> ExplanationRecord:
     """Measure on a model what the theory says about its adversarial examples.
 
@@ -106,7 +107,7 @@ def explain(
         Replace an earlier explanation in ``out``.
     only:
         Which parts of :data:`EXPLANATION_PARTS` to measure; all of them unless given.
-    name, data:
+    model_name, data_name:
         For the record.
 
     Raises
@@ -134,7 +135,7 @@ def explain(
     """
     started = time.perf_counter()
     at_least_one(steps=steps, batch_size=batch_size)
-    name = name or type(model).__name__
+    model_name = model_name or type(model).__name__
     given = receive(model, x, y, threat, batch_size=batch_size).alike()
     classifier, x, y, (threat,) = given.classifier, given.x, given.y, given.threats
     reference = None if reference is None else suited(classifier, reference)
@@ -149,8 +150,8 @@ def explain(
         check_labels(y, classifier.logits(x[:2]).shape[1])
         task = ExplanationTask(classifier, x, y, threat, options, reference, steps, thorough, cache)
         empty = ExplanationRecord(
-            model=name,
-            data=data,
+            model=model_name,
+            data=data_name,
             threat=threat,
             samples=len(x),
             seed=seed,
@@ -172,15 +173,15 @@ def _chosen(only: Collection[str] | None) -> list[str]:
 
 
 def _filled(
-    record: ExplanationRecord, wanted: Sequence[str], task: ExplanationTask, out: Path | None, started: float
+    record: ExplanationRecord, wanted: Sequence[str], task: ExplanationTask, path: Path | None, started: float
 ) -> ExplanationRecord:
     """Work out the parts that are missing, saving after each."""
     before = 0.0
-    if out is not None and out.exists():
-        earlier = ExplanationRecord.load(out)
+    if path is not None and path.exists():
+        earlier = ExplanationRecord.load(path)
         if earlier.fingerprint != record.fingerprint:
             raise ConfigError(
-                f"{out} explains another model, other samples or other settings. Choose another folder, or give "
+                f"{path} explains another model, other samples or other settings. Choose another folder, or give "
                 f"--force (force=True) to replace it."
             )
         record, before = earlier, earlier.seconds
@@ -188,6 +189,6 @@ def _filled(
     for part in track(todo, "explaining"):
         record = record.model_copy(update={part: EXPLANATION_PARTS[part](task)})
         record = record.model_copy(update={"seconds": before + time.perf_counter() - started})
-        if out is not None:
-            record.save(out)
+        if path is not None:
+            record.save(path)
     return record

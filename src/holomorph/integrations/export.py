@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -34,7 +35,7 @@ class Exported:
     difference: float
 
 
-def export(folder: str | Path, to: str, out: str | Path | None = None) -> Exported:
+def export(folder: str | os.PathLike[str], to: str, out: str | os.PathLike[str] | None = None) -> Exported:
     r"""Write the model of a run as one file, read it back, and compare both on test samples.
 
     Parameters

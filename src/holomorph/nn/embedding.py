@@ -108,7 +108,9 @@ class Pairing(Embedding):
         if rotation is not None:
             defect = (rotation.mT @ rotation - torch.eye(len(rotation), dtype=rotation.dtype)).abs().max()
             if rotation.shape[0] != rotation.shape[1] or defect > 1e-4:
-                raise ConfigError("The rotation must be a square orthogonal matrix. Take one from random_rotation(n).")
+                raise ConfigError(
+                    "The rotation must be a square orthogonal matrix. Take one from random_rotation(dimension)."
+                )
         self.register_buffer("rotation", rotation)
         self._odd: int | None = None  # the odd length that was padded, for the inverse
 
@@ -156,14 +158,14 @@ class Pairing(Embedding):
         return f"how={self.how!r}" + ("" if self.rotation is None else ", rotated")
 
 
-def random_rotation(n: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:
-    r"""An orthogonal matrix drawn uniformly (Haar), (n, n).
+def random_rotation(dimension: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:
+    r"""An orthogonal matrix drawn uniformly (Haar), (dimension, dimension).
 
     >>> Q = random_rotation(3)
     >>> bool(torch.allclose(Q @ Q.T, torch.eye(3, dtype=Q.dtype)))
     True
     """
-    gaussian = torch.randn(n, n, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    gaussian = torch.randn(dimension, dimension, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     q, r = torch.linalg.qr(gaussian)
     return (q * r.diagonal().sign()).to(dtype)
 

@@ -43,7 +43,7 @@ def convergence(
     seen: tuple[Tensor, Tensor],
     *,
     threat: ThreatModel,
-    rule: str = "",
+    rule_name: str = "",
     seeds: Sequence[int] = (0, 1),
     steps: int = 10,
     seed: int = 0,
@@ -60,7 +60,7 @@ def convergence(
         Samples and labels that no model was trained on, and ones that all were.
     threat:
         The supremum's ball.
-    rule:
+    rule_name:
         For the record.
     steps:
         Of each ascent: the supremum found is a lower bound of the true one.
@@ -78,7 +78,9 @@ def convergence(
     with bar("convergence", total=len(sizes)) as progress:
         for size in sizes:
             models = [train(size, s) for s in seeds]
-            found.append(gap(models, fresh, seen, threat=threat, rule=rule, size=size, steps=steps, seed=seed))
+            found.append(
+                gap(models, fresh, seen, threat=threat, rule_name=rule_name, size=size, steps=steps, seed=seed)
+            )
             progress.advance()
     return found
 
@@ -89,7 +91,7 @@ def gap(
     seen: tuple[Tensor, Tensor],
     *,
     threat: ThreatModel,
-    rule: str = "",
+    rule_name: str = "",
     size: int = 0,
     steps: int = 10,
     seed: int = 0,
@@ -119,7 +121,7 @@ def gap(
     for model, mode in zip(models, modes, strict=True):
         model.train(mode)
     return Gap(
-        rule=rule,
+        rule=rule_name,
         size=size,
         pointwise=_mean(np.mean(at, 0), seed),
         uniform=_mean(np.mean(around, 0), seed),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import sys
 from contextlib import nullcontext
 from datetime import UTC, datetime
@@ -49,7 +50,7 @@ def fit(
     *,
     threat: ThreatLike | None = None,
     epochs: int = 6,
-    out: str | Path | None = None,
+    out: str | os.PathLike[str] | None = None,
     validation: Validation | None = None,
     batch_size: int = 64,
     lr: float = 4e-3,
