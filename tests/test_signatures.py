@@ -36,7 +36,17 @@ WORDS: dict[str, tuple[set[str], set[object]]] = {
     "rule": ({"Rule", "Rule | str"}, set()),
     "seed": ({"int"}, {0}),
     "thorough": ({"bool"}, {False}),
-    "threat": ({"ThreatModel", "ThreatLike", "ThreatsLike", "ThreatLike | None"}, {None, ()}),
+    "threat": (
+        {
+            "ThreatModel",
+            "ThreatModel | None",
+            "ThreatLike",
+            "ThreatLike | None",
+            "ThreatLike | tuple[()]",
+            "ThreatsLike",
+        },
+        {None, ()},
+    ),
     "trust": ({"bool | str"}, {False}),
     "y": ({"Tensor", "Any", "Tensor | None"}, {None}),
 }

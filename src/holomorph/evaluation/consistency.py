@@ -207,7 +207,7 @@ def _certificate(record: EvaluationRecord, proved: CertificateRecord) -> list[st
 
 
 def _flags(record: EvaluationRecord) -> list[str]:
-    reason = bound_reason(gradients=_white(record), features=record.features is not None,
+    reason = bound_reason(gradients=_white(record), by_feature=record.features is not None,
                           quick=record.quick)  # fmt: skip
     found = []
     if (record.upper_bound, record.upper_bound_reason) != (bool(reason), reason):

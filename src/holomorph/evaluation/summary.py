@@ -97,7 +97,7 @@ def _bare(found: Outcome, description: Description) -> EvaluationRecord:
     robust = int(found.robust.sum())
     features = any(isinstance(results.threat, FeatureThreat) for results in found.per_threat)
     gradients = found.inspection.differentiable
-    reason = bound_reason(gradients=gradients, features=features, quick=found.quick)
+    reason = bound_reason(gradients=gradients, by_feature=features, quick=found.quick)
     return EvaluationRecord(
         model=description.name,
         model_source=description.source,
@@ -129,11 +129,11 @@ def _bare(found: Outcome, description: Description) -> EvaluationRecord:
     )
 
 
-def bound_reason(*, gradients: bool, features: bool, quick: bool) -> str:
+def bound_reason(*, gradients: bool, by_feature: bool, quick: bool) -> str:
     """Why not even the standard attacks were run in full; empty where they were."""
     if not gradients:
         return "The model gives no gradients: black-box attacks and numerical gradients only."
-    if features and not quick:
+    if by_feature and not quick:
         return "Each feature has an eps and a box of its own: our own attacks only, AutoAttack cannot serve."
     return QUICK_LOOK if quick else ""
 
