@@ -8,7 +8,7 @@ from holomorph.calculus import dirichlet_energy, jets, jvp
 from holomorph.calculus.jets.carrier import Carrier
 from holomorph.calculus.jets.imaginary import ComplexJet
 from holomorph.calculus.jets.real import Jet
-from holomorph.errors import ModelError
+from holomorph.errors import DomainError, ModelError
 
 X = torch.rand(4, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 
@@ -97,3 +97,10 @@ def test_every_kind_of_jet_has_every_rule():
     assert Carrier.__abstractmethods__
     assert not Jet.__abstractmethods__
     assert not ComplexJet.__abstractmethods__
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_has_no_complex_numbers(dtype):
+    x = torch.ones(1, 2, dtype=dtype)
+    with pytest.raises(DomainError, match="in float32 or float64"):
+        jets.complex(torch.nn.Linear(2, 2, dtype=dtype), x, x)

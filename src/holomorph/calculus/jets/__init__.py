@@ -19,7 +19,7 @@ from holomorph.calculus.jets.real import Jet
 from holomorph.calculus.one_function import one_function
 from holomorph.calculus.where import naming_the_module
 from holomorph.contract import Differentiable, check_batch
-from holomorph.errors import NotDifferentiableError
+from holomorph.errors import DomainError, NotDifferentiableError
 
 __all__ = ["analytic_extension", "complex", "dual", "push_forward", "second", "value_gradient_laplacian"]
 
@@ -120,8 +120,8 @@ def complex(model: Differentiable, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor
     NotHolomorphicError
         For ReLU, maximum pooling, absolute values and the like, naming the operation and the module.
     DomainError
-        Past a branch point of softplus, where the branch of a logarithm or a root cannot be followed from x on, or
-        where the value is not finite.
+        In half precision, past a branch point of softplus, where the branch of a logarithm or a root cannot be followed
+        from x on, or where the value is not finite.
 
     Source: docs/mathematics.md, section 4.
 
@@ -130,6 +130,10 @@ def complex(model: Differentiable, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor
     """
     check_batch(x)
     check_direction(x, y)
+    if x.dtype.itemsize < 4:
+        raise DomainError(
+            f"There are no complex numbers of {x.dtype} parts. Give x, y and the model in float32 or float64."
+        )
     with following(), naming_the_module(model):
         one = one_function(model, x)
         result: Any = continued(lambda a, b: one(ComplexJet(a, b)), x, y)
