@@ -1,7 +1,7 @@
 """The theory's predictions against attacks, on Fashion-MNIST: ``python -m studies.explain.explanations [STAGE...]``.
 
 Stages: train (the models of zoo.py), margins (four CNNs, l_inf and l_2), table (of these), turns (their cost beside
-FMN's), explain (five CNNs), transfer (ten models), page (a report of it all, after convergence.py and experts.py). Each
+FMN's), explain (five CNNs), transfer (ten models), page (a report of it all, after convergence.py). Each
 model, record and part is kept under runs/studies/explanations and not worked out twice; the records go to
 explanations. The estimate of the margin was designed on validation images; everything here is measured on test
 images from the 501st on.
@@ -31,7 +31,7 @@ from holomorph.explanation.explain import explain
 from holomorph.explanation.first_order import first_order
 from holomorph.explanation.margins import analytic
 from holomorph.explanation.validation import validate_margins
-from holomorph.records.explanation import ExpertRow, ExplanationRecord, Gap
+from holomorph.records.explanation import ExplanationRecord, Gap
 from holomorph.records.transfer import TransferRecord
 from holomorph.reporting import report
 from holomorph.threats import ThreatModel
@@ -152,15 +152,14 @@ def transfer_all(data: Splits, samples: int) -> None:
 
 
 def page(data: Splits, samples: int) -> None:
-    """One report: the Dirichlet CNN's record, the transfer matrix, what convergence.py and experts.py found."""
+    """One report: the Dirichlet CNN's record, the transfer matrix, and what convergence.py found."""
     record = ExplanationRecord.load(RESULTS / "cnn-dirichlet-inf.json")
     margins = ExplanationRecord.load(RESULTS / "margins-cnn-dirichlet-inf.json").margins
-    gaps, rows = (json.loads((RESULTS.parent / f"{name}.json").read_text()) for name in ("convergence", "experts"))
+    gaps = json.loads((RESULTS.parent / "convergence.json").read_text())
     record = record.model_copy(
         update={
             "margins": margins,
             "convergence": tuple(Gap.model_validate(gap) for gap in gaps.values()),
-            "experts": tuple(ExpertRow.model_validate(row) for found in rows.values() for row in found),
         }
     )
     print(report([record, TransferRecord.load(RESULTS / "transfer.json")], RUNS / "report.html", title="Explanations"))
