@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import importlib
 import io
 import re
 import shlex
@@ -78,3 +79,24 @@ def test_the_first_example_prints_what_the_readme_says() -> None:
     assert re.sub(r"\d+", "", printed.getvalue()) == re.sub(r"\d+", "", said)
     pairs = zip(re.findall(r"\d+", printed.getvalue()), re.findall(r"\d+", said), strict=True)
     assert all(abs(int(found) - int(stated)) <= 4 for found, stated in pairs)
+
+
+def _resolves(name: str) -> bool:
+    """Whether a dotted name is a module, or is found in the longest module that its beginning names."""
+    parts = name.split(".")
+    for end in range(len(parts), 0, -1):
+        try:
+            found: object = importlib.import_module(".".join(parts[:end]))
+        except ImportError:
+            continue
+        return all((found := getattr(found, part, None)) is not None for part in parts[end:])
+    return False
+
+
+def test_every_name_that_a_text_or_a_message_gives_is_there() -> None:
+    texts = [*ROOT.glob("src/**/*.py"), *ROOT.glob("docs/**/*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
+    given = {
+        name for text in texts for name in re.findall(r"(?<![\w/.@-])holomorph\.[A-Za-z_][\w.]*\w", text.read_text())
+    }
+    assert len(given) > 300
+    assert not [name for name in given - {"holomorph.progress"} if not _resolves(name)], "but for a logger's name"
