@@ -69,12 +69,7 @@ def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
 
 
 def pgd_survivors(
-    model: nn.Module,
-    x: Tensor,
-    y: Tensor,
-    threat: ThreatModel,
-    steps: int = 40,
-    restarts: int = 2,
+    model: nn.Module, x: Tensor, y: Tensor, threat: ThreatModel, steps: int = 40, restarts: int = 2
 ) -> Tensor:
     """Which samples PGD leaves right; only those still right are attacked again. For monitoring, not a claim."""
     draws = generator(0, f"pgd/{threat}")

@@ -157,10 +157,7 @@ def page(data: Splits, samples: int) -> None:
     margins = ExplanationRecord.load(RESULTS / "margins-cnn-dirichlet-inf.json").margins
     gaps = json.loads((RESULTS.parent / "convergence.json").read_text())
     record = record.model_copy(
-        update={
-            "margins": margins,
-            "convergence": tuple(Gap.model_validate(gap) for gap in gaps.values()),
-        }
+        update={"margins": margins, "convergence": tuple(Gap.model_validate(gap) for gap in gaps.values())}
     )
     print(report([record, TransferRecord.load(RESULTS / "transfer.json")], RUNS / "report.html", title="Explanations"))
 

@@ -83,9 +83,7 @@ OWN: dict[str, Callable[[ThreatModel, int], Attack]] = {
         threat, Grid(torch.zeros(6).double(), torch.full((6,), 1 / 255).double()), steps=steps
     ),
 }
-IMITATING = {
-    "surrogate": lambda threat, steps: Surrogate(threat, rounds=1, epochs=steps, queries=1),
-}
+IMITATING = {"surrogate": lambda threat, steps: Surrogate(threat, rounds=1, epochs=steps, queries=1)}
 
 
 @pytest.mark.parametrize(

@@ -66,11 +66,7 @@ def through_data(x: torch.Tensor) -> torch.Tensor:
     return x
 
 
-IN_PLACE = {
-    "sub_": lambda x: x.sub_(0.5).div_(0.25),
-    "data": through_data,
-    "relu": nn.ReLU(inplace=True),
-}
+IN_PLACE = {"sub_": lambda x: x.sub_(0.5).div_(0.25), "data": through_data, "relu": nn.ReLU(inplace=True)}
 OUTPUTS = {
     "tuple": lambda h: (h, "more"),
     "dict": lambda h: {"loss": None, "logits": h},

@@ -333,10 +333,7 @@ def test_samples_outside_the_threats_box_are_refused(make_model, task, tmp_path,
 
 @pytest.mark.parametrize(
     ("model", "message"),
-    [
-        (nn.Linear(3, 2), "cannot take samples of shape (2,)"),
-        (nn.Flatten(0), "maps 3 samples to the shape (6, 1)"),
-    ],
+    [(nn.Linear(3, 2), "cannot take samples of shape (2,)"), (nn.Flatten(0), "maps 3 samples to the shape (6, 1)")],
 )
 def test_a_model_of_the_wrong_shape_is_refused(task, tmp_path, model, message):
     with pytest.raises(ModelError) as error:

@@ -28,12 +28,7 @@ from holomorph.cli.common import say, sentence
 from holomorph.cli.faults import catch_signals, open_streams, reader_has_gone, users_fault
 from holomorph.errors import HolomorphError, HolomorphWarning, StoppedError
 
-app = typer.Typer(
-    name="holomorph",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
+app = typer.Typer(name="holomorph", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 
 def _version(wanted: bool) -> None:

@@ -116,13 +116,7 @@ def degree_norms(points: Tensor, coefficients: Tensor, weight: float) -> DegreeN
 
 
 def certified_radius(
-    norms: DegreeNorms,
-    lengths: Tensor,
-    scores: Tensor,
-    gradients: Tensor,
-    *,
-    p: float = 2.0,
-    order: int = 1,
+    norms: DegreeNorms, lengths: Tensor, scores: Tensor, gradients: Tensor, *, p: float = 2.0, order: int = 1
 ) -> Tensor:
     r"""The radius up to which the winning score provably stays ahead of every runner-up.
 

@@ -35,11 +35,7 @@ class ExactClassifier(nn.Module):
     sharpness: Tensor
 
     def __init__(
-        self,
-        solver: FockKernel | PolynomialHolomorphic,
-        embedding: Embedding,
-        codes: Tensor,
-        sharpness: float = 1.0,
+        self, solver: FockKernel | PolynomialHolomorphic, embedding: Embedding, codes: Tensor, sharpness: float = 1.0
     ) -> None:
         super().__init__()
         self.solver, self.embedding = solver, embedding

@@ -142,11 +142,9 @@ def change_withstood(threat: ThreatModel) -> str:
     eps = threat.eps if isinstance(threat.eps, str) else f"{threat.eps:g}"
     return (
         f"every change of up to {eps} "
-        + {
-            "inf": "in each input value",
-            "2": "in Euclidean distance",
-            "1": "in the sum over the input values",
-        }[threat.norm]
+        + {"inf": "in each input value", "2": "in Euclidean distance", "1": "in the sum over the input values"}[
+            threat.norm
+        ]
     )
 
 

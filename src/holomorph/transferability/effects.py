@@ -59,10 +59,7 @@ def predicted(target: Differentiable, x: Tensor, delta: Tensor, y: Tensor) -> di
         gain = (slope * first).sum(1)
         variance = (p * first.square()).sum(1) - (p * first).sum(1).square()
         curved = gain + (slope * second).sum(1) + variance / 2
-        return {
-            1: Effect(gain, (h + first).argmax(1) != y),
-            2: Effect(curved, (h + first + second).argmax(1) != y),
-        }
+        return {1: Effect(gain, (h + first).argmax(1) != y), 2: Effect(curved, (h + first + second).argmax(1) != y)}
 
 
 def success(wrong: NDArray[np.bool_], right: NDArray[np.bool_]) -> NDArray[np.float64]:

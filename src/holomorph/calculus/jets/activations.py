@@ -81,15 +81,9 @@ def dual_activation(phi: Activation, a: Tensor, t: Tensor) -> tuple[Tensor, Tens
 def _gelu(approximate: str = "none") -> Activation:
     if approximate == "tanh":
         return Activation(
-            lambda a: F.gelu(a, approximate="tanh"),
-            lambda a, y: _tanh_gelu(a)[0],
-            lambda a, y: _tanh_gelu(a)[1],
+            lambda a: F.gelu(a, approximate="tanh"), lambda a, y: _tanh_gelu(a)[0], lambda a, y: _tanh_gelu(a)[1]
         )
-    return Activation(
-        F.gelu,
-        lambda a, y: 0.5 * (1 + torch.erf(a / math.sqrt(2))) + a * _density(a),
-        _gelu_bend,
-    )
+    return Activation(F.gelu, lambda a, y: 0.5 * (1 + torch.erf(a / math.sqrt(2))) + a * _density(a), _gelu_bend)
 
 
 def _gelu_bend(a: Tensor, y: Tensor) -> Tensor:
@@ -177,11 +171,7 @@ _TABLE: dict[str, Activation] = {
     "relu": _relu(),
     "silu": _silu(),
     "tanh": Activation(torch.tanh, lambda a, y: 1 - y * y, lambda a, y: -2 * y * (1 - y * y)),
-    "sigmoid": Activation(
-        torch.sigmoid,
-        lambda a, y: y * (1 - y),
-        lambda a, y: y * (1 - y) * (1 - 2 * y),
-    ),
+    "sigmoid": Activation(torch.sigmoid, lambda a, y: y * (1 - y), lambda a, y: y * (1 - y) * (1 - 2 * y)),
     "exp": Activation(torch.exp, lambda a, y: y, lambda a, y: y.clone()),
     "log": Activation(torch.log, lambda a, y: 1 / a, lambda a, y: -1 / (a * a)),
     "sin": Activation(torch.sin, lambda a, y: torch.cos(a), lambda a, y: -y),

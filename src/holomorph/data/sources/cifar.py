@@ -79,11 +79,7 @@ class Cifar:
         read = self._binary if binary else self._python
         train, test = (_joined([read(files, name) for name in names]) for names in (self.train, self.test))
         kept = len(train[1]) - min(_VALIDATION, len(train[1]) // 10)
-        arrays = {
-            "train": (train[0][:kept], train[1][:kept]),
-            "val": (train[0][kept:], train[1][kept:]),
-            "test": test,
-        }
+        arrays = {"train": (train[0][:kept], train[1][:kept]), "val": (train[0][kept:], train[1][kept:]), "test": test}
         return folders.as_splits(asked, arrays, self._class_names(files, binary=binary))
 
     def _binary(self, files: _Files, name: str) -> folders.Images:

@@ -89,9 +89,7 @@ class MonotoneInEps:
             rates.append(float(e.ascend(e.x, e.y, steps=40, loss="scaled", threat=threat).broken.cpu().double().mean()))
         fall = max(0.0, *(a - b for a, b in itertools.pairwise(rates)))
         return Finding(
-            graded(fall, 0.02, 0.05),
-            fall,
-            f"Success at 1/4, 1/2, 1 and 2 eps: {', '.join(percent(r) for r in rates)}.",
+            graded(fall, 0.02, 0.05), fall, f"Success at 1/4, 1/2, 1 and 2 eps: {', '.join(percent(r) for r in rates)}."
         )
 
 

@@ -26,11 +26,7 @@ def gradients_part(records: Sequence[Record]) -> Context:
         energies({role: [_row(energy) for energy in g.energies] for role, g in both.items()}),
         gradient_histogram({role: g.norms for role, g in both.items()}, _DUALS[found.threat.norm]),
     ]
-    return {
-        "pictures": pictures,
-        "sentence": _sentence(found),
-        "samples": found.samples,
-    }
+    return {"pictures": pictures, "sentence": _sentence(found), "samples": found.samples}
 
 
 def _row(energy: Energy) -> tuple[str, Interval]:

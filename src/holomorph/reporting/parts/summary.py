@@ -13,14 +13,7 @@ from holomorph.records.training import TrainRecord
 from holomorph.reporting.certified import matching_certificate, verdict_sentence
 from holomorph.reporting.one_line import one_line
 from holomorph.reporting.parts.base import Context, one
-from holomorph.reporting.words import (
-    counted,
-    duration,
-    percent_range,
-    percentage,
-    threat_name,
-    times,
-)
+from holomorph.reporting.words import counted, duration, percent_range, percentage, threat_name, times
 
 _Row = tuple[str, str, str, str]
 
