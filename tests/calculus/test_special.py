@@ -3,8 +3,9 @@ import math
 import mpmath
 import pytest
 import torch
+from scipy.integrate import quad
 
-from holomorph.calculus import special
+from holomorph.calculus import jets, special
 from holomorph.errors import DomainError
 
 GRID = torch.complex(*torch.meshgrid(torch.linspace(-6, 6, 17), torch.linspace(-3, 3, 13), indexing="ij"))
@@ -127,3 +128,16 @@ def test_softplus_refuses_its_branch_points():
     special.softplus(torch.tensor([0.99j * math.pi]))
     with pytest.raises(DomainError):
         special.softplus(torch.tensor([1j * math.pi / 2]), beta=2.0)
+
+
+@pytest.mark.parametrize("point", [0.0, 0.01, 0.0899, 0.0901, -0.7])
+def test_sinc_is_followed_through_its_zero_over_zero(point: float) -> None:
+    """sinc(t/3) has the second derivative -π²/27 at 0, where torch's own is 0 in one mode and NaN in the other."""
+    x, v = torch.tensor([[point]], dtype=torch.float64), torch.ones(1, 1, dtype=torch.float64)
+    found = jets.second(lambda z: torch.sinc(z / 3), x, v)
+    scaled = math.pi / 3  # sinc(t/3) is the mean of cos(w t) over w between 0 and π/3
+    wanted = [
+        quad(lambda w, n=n: (w * scaled) ** n * math.cos(w * scaled * point + n * math.pi / 2), 0, 1)[0]
+        for n in range(3)
+    ]
+    assert [float(part) for part in found] == pytest.approx(wanted, rel=1e-9, abs=1e-12)

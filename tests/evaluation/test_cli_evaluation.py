@@ -64,7 +64,7 @@ def test_a_users_model_is_evaluated_and_audited(folder: Path, capsys: pytest.Cap
     assert status(*model, "--threat", "inf:0.1,2:0.5", "--strict", *COMMON) == 0
     said = capsys.readouterr().err
     assert "Robust accuracy under all of them at once" in said
-    assert "This is an upper bound. A quick evaluation" in said
+    assert "This is an upper bound. A quick look" in said
     assert re.search(r"Between .* % \(proved\) and .* % \(attacked\) of 12 samples withstand every change", said)
     record = EvaluationRecord.load("evaluation/evaluation.json")
     assert record.samples == 12

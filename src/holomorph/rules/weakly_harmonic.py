@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import KW_ONLY, dataclass
 
 import torch
@@ -99,7 +100,10 @@ class WeaklyHarmonic(Rule):
         risk = self.risk(logits, y).mean()
         change = self.strength * length**2 * (logits - passes.again(x)).to(x.dtype)
         source = logits.to(x.dtype).softmax(1) - one_hot(class_indices(y), logits.shape[1])
-        with torch.autocast(x.device.type, enabled=False):  # divisions by small deviations overflow half precision
+        mixed = torch.amp.is_autocast_available(x.device.type)
+        with (
+            torch.autocast(x.device.type, enabled=False) if mixed else nullcontext()
+        ):  # divisions by small deviations overflow half precision
             residual = self._residual(x.flatten(1), drawn.flatten(1), source, change, length)
         self.measured = {"risk": risk.detach(), "residual": residual.detach()}
         return risk + ramped(self.weight, self.progress, self.ramp) * residual
