@@ -59,7 +59,9 @@ def test_the_page_shows_the_part(record):
 
 def test_transfer_and_convergence_join_in(record, data, models):
     moved = transfer(models, *data, threat=THREAT, steps=2)
-    gaps = tuple(gap(list(models.values()), data, data, threat=THREAT, rule_name="plain", size=n, steps=2) for n in (10, 20))
+    gaps = tuple(
+        gap(list(models.values()), data, data, threat=THREAT, rule_name="plain", size=n, steps=2) for n in (10, 20)
+    )
     items = explanation.explanation_part([record.model_copy(update={"convergence": gaps}), moved])["items"]
     assert [item.title for item in items][-2:] == [
         "Do independent trainings agree around the samples, too?",
