@@ -37,7 +37,7 @@ def network() -> nn.Module:
 
 def main() -> float:
     torch.manual_seed(0)
-    digits = hm.data.load("digits")
+    digits = hm.data.load_data("digits")
     threat = hm.ThreatModel("inf", 0.1)
     model = network()
     hm.fit(model, digits, hm.FiniteEnergy(threat), epochs=6, batch_size=64, lr=5e-3)

@@ -16,7 +16,7 @@ def network() -> nn.Module:
 
 def main() -> tuple[float, float]:
     torch.manual_seed(0)
-    digits = hm.data.load("digits")
+    digits = hm.data.load_data("digits")
     threat = hm.ThreatModel("inf", 0.1)
     folder = Path(tempfile.mkdtemp())
     plain = network()

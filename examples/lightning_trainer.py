@@ -28,7 +28,7 @@ class Robust(RobustTraining, L.LightningModule):
 
 def main() -> float:
     L.seed_everything(0, verbose=False)
-    digits = hm.data.load("digits")
+    digits = hm.data.load_data("digits")
     training = DataLoader(TensorDataset(digits.x_train, digits.y_train), batch_size=64, shuffle=True)
     validation = DataLoader(TensorDataset(digits.x_val, digits.y_val), batch_size=120)
     module = Robust()

@@ -8,7 +8,7 @@ import holomorph as hm
 
 def main() -> float:
     torch.manual_seed(0)
-    digits = hm.data.load("digits")
+    digits = hm.data.load_data("digits")
     threat = hm.ThreatModel("inf", 0.1)
     model = nn.Sequential(nn.Flatten(), nn.Linear(64, 128), nn.GELU(), nn.Linear(128, 10))
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)

@@ -16,7 +16,7 @@ def main() -> float:
     fabric = Fabric(accelerator="cpu", devices=2, strategy="ddp")
     fabric.launch()
     torch.manual_seed(0)  # the same start in both processes
-    digits = hm.data.load("digits")
+    digits = hm.data.load_data("digits")
     model = nn.Sequential(nn.Flatten(), nn.Linear(64, 128), nn.GELU(), nn.Linear(128, 10))
     record = hm.fit(model, digits, hm.FiniteEnergy(THREAT), epochs=3, batch_size=128, lr=1e-2, fabric=fabric)
     moved = hm.PGD(THREAT).perturbed(model, digits.x_test, digits.y_test)
