@@ -145,6 +145,25 @@ def test_saved_images(tmp_path):
     assert found.augment is not None
 
 
+@pytest.mark.parametrize(("kinds", "names"), [(["dog", "cat"], ("cat", "dog")), ([11, 7], ("7", "11"))])
+def test_saved_images_with_words_or_any_numbers_as_labels(tmp_path, kinds, names):
+    datasets = pytest.importorskip("datasets")
+    from PIL import Image
+
+    rows = {"image": [Image.fromarray(np.full((4, 4), 9 * k, np.uint8)) for k in range(20)], "kind": kinds * 10}
+    features = datasets.Features(
+        {"image": datasets.Image(), "kind": datasets.Value("string" if kinds[0] == "dog" else "int64")}
+    )
+    datasets.Dataset.from_dict(rows, features=features).save_to_disk(tmp_path / "a")
+    found = load_data(f"hf:{tmp_path / 'a'}?target=kind")
+    assert found.names == names
+    assert found.classes == 2
+    rows["kind"] = [None, *rows["kind"][1:]]
+    datasets.Dataset.from_dict(rows, features=features).save_to_disk(tmp_path / "b")
+    with pytest.raises(DataError, match="The column 'kind' has samples without a label"):
+        load_data(f"hf:{tmp_path / 'b'}?target=kind")
+
+
 def test_what_is_no_saved_data_set(tmp_path):
     pytest.importorskip("datasets")
     (tmp_path / "a").mkdir()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from holomorph.data.sources import folders, tables
 from holomorph.data.sources.base import DataRequest, divide
@@ -50,7 +51,8 @@ def _images(asked: DataRequest, parts: dict[str, Any], column: str) -> Splits:
     if target is None or target not in features:
         known = ", ".join(features)
         raise DataError(f"{asked.path} has no column of class labels. Give ?target=COLUMN, one of: {known}.")
-    arrays = {part: _arrays(data, column, target) for part, data in parts.items()}
+    names, labels = _labels({part: list(data[target]) for part, data in parts.items()}, features[target], target)
+    arrays = {part: (_pixels(data, column), labels[part]) for part, data in parts.items()}
     if "all" in arrays:
         arrays["train"] = arrays.pop("all")
     for part, share in (("test", 0.2), ("val", 0.1)):
@@ -58,16 +60,31 @@ def _images(asked: DataRequest, parts: dict[str, Any], column: str) -> Splits:
             x, y = arrays["train"]
             kept, held = divide(y, share)
             arrays["train"], arrays[part] = (x[kept], y[kept]), (x[held], y[held])
-    names = getattr(features[target], "names", None) or sorted({str(k) for _, y in arrays.values() for k in y})
-    return folders.as_splits(asked, arrays, tuple(names), flip=asked.choice("flip", ("yes", "no")) == "yes")
+    return folders.as_splits(asked, arrays, names, flip=asked.choice("flip", ("yes", "no")) == "yes")
 
 
-def _arrays(data: Any, column: str, target: str) -> folders.Images:
+def _labels(
+    found: dict[str, list[Any]], feature: Any, target: str
+) -> tuple[tuple[str, ...], dict[str, NDArray[np.int64]]]:
+    """The class names, and the labels as their places: words, and numbers that do not count from 0, have places too."""
+    values = sorted({label for part in found.values() for label in part if label is not None}, key=str)
+    if any(label is None or label == -1 for part in found.values() for label in part):
+        raise DataError(f"The column {target!r} has samples without a label. Leave them out.")
+    if getattr(feature, "names", None):
+        return tuple(feature.names), {part: np.asarray(labels, np.int64) for part, labels in found.items()}
+    values = sorted(values) if all(isinstance(value, int) for value in values) else values
+    place = {value: number for number, value in enumerate(values)}
+    return tuple(map(str, values)), {
+        part: np.array([place[label] for label in labels], np.int64) for part, labels in found.items()
+    }
+
+
+def _pixels(data: Any, column: str) -> NDArray[Any]:
     images = [np.asarray(image if image.mode in ("L", "RGB") else image.convert("RGB")) for image in data[column]]
     shapes = sorted({image.shape for image in images})
     if len(shapes) > 1:
         raise DataError(f"The images have different shapes: {shapes[0]} and {shapes[1]}. Save them in one size.")
-    return np.stack(images), np.asarray(data[target], np.int64)
+    return np.stack(images)
 
 
 def _named(data: Any, features: Any) -> Any:
