@@ -53,13 +53,6 @@ def _of_other_types(path: Path) -> None:
     path.write_text(json.dumps(content))
 
 
-def _null_values(path: Path) -> None:
-    content = json.loads(path.read_text())
-    if isinstance(content, dict):
-        content = dict.fromkeys(content)
-    path.write_text(json.dumps(content))
-
-
 def _a_folder(path: Path) -> None:
     path.unlink()
     path.mkdir()
@@ -102,7 +95,6 @@ DAMAGED_JSON = DAMAGE | {
     "nested": _holds(b'{"kind":' * 100_000),
     "a key gone": _without_a_key,
     "other types": _of_other_types,
-    "null values": _null_values,
 }
 
 OF_DATA = ("--data", "npz:d.npz", "--box", "0", "1", "--model", "mlp", "--threat", "inf:0.05", "--quiet")
