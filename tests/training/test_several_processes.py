@@ -86,7 +86,7 @@ def test_the_command_trains_on_several_devices(tmp_path: Path, launcher: str) ->
     command = [sys.executable, *torchrun, "-m", "holomorph", *words]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=400, check=False)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("Trained cnn by plain") == 1
+    assert done.stderr.count("Trained cnn by plain") == 1
     record = TrainRecord.load(tmp_path / "run" / "train.json")
     assert record.processes == 2
     assert record.baseline is not None
