@@ -99,11 +99,11 @@ def train_command(
     with (
         holding(out, resume=resume, force=force) if first else nullcontext(),
         progress.shown(enabled=not quiet and first),
+        nothing_left_of_a_refusal(out) if first else nullcontext(),
     ):
         if before is None and first:
             config.save(out / "config.json")
-        with nothing_left_of_a_refusal(out) if first else nullcontext():
-            record = _train_both(RunFolder(out), splits, config, trust or model, fabric)
+        record = _train_both(RunFolder(out), splits, config, trust or model, fabric)
     if first:
         say(_summary(config, record))
 

@@ -231,8 +231,7 @@ def _read(record: EvaluationRecord, folder: Path) -> dict[str, np.ndarray]:
     path = folder / Path(record.adversarial_file).name
     needed = ["x", "y"] + [f"{kind}_{k}" for k in range(len(record.threats)) for kind in ("adversarial", "smallest")]
     try:
-        stored = read_npz(path)
-        return {name: stored[name] for name in needed}
+        return read_npz(path, needed)
     except FileNotFoundError:
         raise DataError(f"{path} is missing: the adversarial inputs lie beside their record.") from None
     except (KeyError, ValueError, OSError) as error:

@@ -182,7 +182,7 @@ class EvaluationRecord(Record):
         if not record.gallery or record.adversarial_file is None or not beside.is_file():
             return record
         try:
-            arrays = read_npz(beside)
+            arrays = read_npz(beside, ("x", "adversarial_0"))
             x, near = arrays["x"], arrays["adversarial_0"]
             shown = tuple(
                 example.model_copy(

@@ -193,18 +193,17 @@ def holding(folder: Path, *, resume: bool, force: bool) -> Iterator[None]:
 
 @contextmanager
 def nothing_left_of_a_refusal(folder: Path) -> Iterator[None]:
-    """Remove what a run wrote that was refused, or failed, before its first checkpoint: it stands in nobody's way."""
+    """Remove what a run wrote inside this block if it was refused, or failed, before its first checkpoint.
+
+    What lay there before, such as the records of a run whose weights are gone, stays.
+    """
+    before = set(own_files(folder))
     try:
         yield
     except (Exception, SystemExit):
-        if not is_kept(folder):
-            remove_own(folder, own_files(folder))
+        if not any((folder / "checkpoints").glob("epoch-*.json")):
+            remove_own(folder, sorted(set(own_files(folder)) - before))
         raise
-
-
-def is_kept(folder: Path) -> bool:
-    """Whether there is something to go on from."""
-    return any((folder / "checkpoints").glob("epoch-*.json")) or (folder / "model.safetensors").exists()
 
 
 def _content_beyond_lock(folder: Path) -> bool:
