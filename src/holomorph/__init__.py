@@ -48,6 +48,7 @@ PUBLIC = {
     "QUB": "holomorph.rules",
     "Plain": "holomorph.rules",
     "PriorGuided": "holomorph.rules",
+    "StableEmbedding": "holomorph.rules",
     "Sum": "holomorph.rules",
     "TRADES": "holomorph.rules",
     "WeaklyHarmonic": "holomorph.rules",

@@ -52,6 +52,7 @@ from holomorph.rules import JacobianPenalty as JacobianPenalty
 from holomorph.rules import MaximumMargin as MaximumMargin
 from holomorph.rules import Plain as Plain
 from holomorph.rules import PriorGuided as PriorGuided
+from holomorph.rules import StableEmbedding as StableEmbedding
 from holomorph.rules import Sum as Sum
 from holomorph.rules import WeaklyHarmonic as WeaklyHarmonic
 from holomorph.threats import ThreatModel as ThreatModel

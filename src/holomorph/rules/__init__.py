@@ -23,6 +23,7 @@ from holomorph.rules.plain import Plain
 from holomorph.rules.prior_guided import PriorGuided
 from holomorph.rules.qub import QUB
 from holomorph.rules.registry import DEFAULT, RULES, as_rule, build_rule, parse
+from holomorph.rules.stable_embedding import StableEmbedding
 from holomorph.rules.trades import TRADES
 from holomorph.rules.weakly_harmonic import WeaklyHarmonic
 
@@ -54,6 +55,7 @@ __all__ = [
     "Plain",
     "PriorGuided",
     "Rule",
+    "StableEmbedding",
     "Sum",
     "WeaklyHarmonic",
     "as_rule",

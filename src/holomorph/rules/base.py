@@ -74,6 +74,7 @@ class Rule(ABC):
     second_order: ClassVar[bool] = False  # whether the rule differentiates a gradient
     doubled: ClassVar[str] = "weight"  # the setting that :meth:`strengthen` doubles, where a rule has it
     takes_risk: ClassVar[bool] = True  # whether the rule minimises a risk that may be another than the cross-entropy
+    supervised: ClassVar[bool] = True  # whether the rule teaches classes, so that there are labels and accuracies
     seed: int = 0
     label_smoothing: float = 0.0
     risk_function: RiskFunction | None = field(default=None, repr=False)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
 
+import torch
 from torch import Tensor, nn
 
 from holomorph.calculus.ascent import direction
@@ -34,7 +36,6 @@ class NFGSM(Rule):
 
     Examples
     --------
-    >>> import torch
     >>> rule = NFGSM(ThreatModel("inf", 0.1))
     >>> rule(nn.Linear(2, 3), torch.rand(4, 2), torch.tensor([0, 1, 2, 0])).backward()
     """
@@ -51,13 +52,8 @@ class NFGSM(Rule):
 
     def perturbed(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
         """Return the points one step away from the noisy ones, without a graph."""
-        eps = self.threat.radius
-        noisy = x.detach() + random_in_ball(x, self.threat.p, self.noise * eps, self.generator)
-        noisy = noisy.clamp(*self.threat.box).requires_grad_()
         with evaluating(model):
-            gradient = gradient_of_risk(self.risk(model(noisy), y), noisy)
-        noisy = noisy.detach()
-        return (noisy + eps * direction(gradient, noisy, self.threat)).clamp(*self.threat.box)
+            return noisy_step(lambda z: self.risk(model(z), y), x, self.threat, self.noise, self.generator)
 
     def loss(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
         """Risk at the perturbed points."""
@@ -67,3 +63,14 @@ class NFGSM(Rule):
     def cost(self) -> Cost:
         """One step, and a forward and half a backward pass for its direction."""
         return Cost(2, 1.5)
+
+
+def noisy_step(
+    value: Callable[[Tensor], Tensor], x: Tensor, threat: ThreatModel, noise: float, generator: torch.Generator
+) -> Tensor:
+    """Points one step of steepest ascent of ``value`` (batch,) away from a random point of ``noise`` radii."""
+    noisy = x.detach() + random_in_ball(x, threat.p, noise * threat.radius, generator)
+    noisy = noisy.clamp(*threat.box).requires_grad_()
+    gradient = gradient_of_risk(value(noisy), noisy)
+    noisy = noisy.detach()
+    return (noisy + threat.radius * direction(gradient, noisy, threat)).clamp(*threat.box)

@@ -72,7 +72,7 @@ class Passes:
         """
         if parameters is not None:
             with self._same_masks(x), self._no_trace():
-                return _called_with(self.model, parameters, x)
+                return called_with(self.model, parameters, x)
         with self._same_masks(x), self._no_trace(), _inside(self._norms, _recalling(self._statistics)):
             return self.model(x)
 
@@ -195,12 +195,12 @@ def _inside(norms: Sequence[nn.Module], replacement: Callable[[NormCall], Tensor
         yield
 
 
-def _called_with(model: nn.Module, tensors: Mapping[nn.Parameter, Tensor], x: Tensor) -> Tensor:
-    """Call the network with other tensors as parameters; a module that stands under two names is changed once."""
+def called_with(model: nn.Module, tensors: Mapping[Any, Tensor], x: Tensor) -> Tensor:
+    """Call the network with other tensors as parameters and buffers; a module under two names is changed once."""
     places = {
-        f"{path}.{name}" if path else name: tensors[parameter]
+        f"{path}.{name}" if path else name: tensors[own]
         for path, module in model.named_modules()
-        for name, parameter in module.named_parameters(recurse=False)
-        if parameter in tensors
+        for name, own in [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]
+        if own in tensors
     }
     return torch.func.functional_call(model, places, (x,), tie_weights=False)

@@ -33,6 +33,7 @@ from holomorph.rules.pgd import PGD
 from holomorph.rules.plain import Plain
 from holomorph.rules.prior_guided import PriorGuided
 from holomorph.rules.qub import QUB
+from holomorph.rules.stable_embedding import StableEmbedding
 from holomorph.rules.trades import TRADES
 from holomorph.rules.weakly_harmonic import WeaklyHarmonic
 from holomorph.threats import ThreatModel
@@ -50,7 +51,10 @@ DEFAULT = FiniteEnergy.name
 #: Rules for networks that show a complex hypothesis (``holomorph.nn.networks``).
 COMPLEX: dict[str, type[Rule]] = {rule.name: rule for rule in (Holomorphic, MaximumMargin, CauchyRiemann)}
 
-_ALL = {**RULES, **COMPLEX}
+#: Rules for encoders, which need no labels and teach no classes: no part of a comparison of classifiers.
+ENCODERS: dict[str, type[Rule]] = {StableEmbedding.name: StableEmbedding}
+
+_ALL = {**RULES, **COMPLEX, **ENCODERS}
 
 #: Names that Python would take for differences, by the words that stand for them while a text is read.
 _HYPHENATED = {name.replace("-", "_"): name for name in _ALL if "-" in name}

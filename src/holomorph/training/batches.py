@@ -21,11 +21,11 @@ from holomorph.contract.model import plain
 from holomorph.data import Splits, as_input
 from holomorph.data.augmentation import Augment
 from holomorph.errors import DataError
-from holomorph.training.loaders import LoaderBatches
+from holomorph.training.loaders import LoaderBatches, with_labels
 from holomorph.training.weights import ClassWeight, drawn, weights_of
 
-#: What ``fit`` takes: tensors (x, y), splits (their training part), a data set, or a loader.
-Training = tuple[Tensor, Tensor] | Splits | Dataset[Any] | DataLoader[Any]
+#: What ``fit`` takes: tensors (x, y), splits (their training part), a data set, or a loader; for some rules x alone.
+Training = Tensor | tuple[Tensor, Tensor] | Splits | Dataset[Any] | DataLoader[Any]
 
 
 class Batches(Protocol):
@@ -125,11 +125,14 @@ def make_batches(
     fabric: Fabric,
     *,
     augment: bool = True,
+    labelled: bool = True,
     steps: int | None = None,
     sample_weight: Any = None,
     class_weight: ClassWeight | None = None,
 ) -> Batches:
     """Bring whatever the user has into one form, checked; ``steps`` make an epoch of a stream without a length.
+
+    Samples alone will do where they need not be ``labelled``; their labels are 0.
 
     Raises
     ------
@@ -137,27 +140,30 @@ def make_batches(
         For empty or mismatched data, labels out of range, or one class only.
     """
     batches: Batches
+    if not labelled and not isinstance(train, Splits | Dataset | DataLoader):
+        train = with_labels(train)
     if isinstance(train, Splits):
         if len(train.x_train) == 0:
             raise DataError(f"The data set {train.name} has no train samples.")
         chosen = train.augment if augment else None
         batches = TensorBatches(train.x_train, train.y_train, batch_size, seed, fabric, train.box, chosen)
     elif isinstance(train, DataLoader):
-        batches = LoaderBatches(train, seed, fabric, steps)
+        batches = LoaderBatches(train, seed, fabric, steps, labelled=labelled)
     elif isinstance(train, tuple | list):
         if len(train) != 2:
             raise DataError(f"Give the training data as (samples, labels), not {len(train)} things.")
         x, y = as_tensor(train[0], "samples"), as_tensor(train[1], "labels")
         batches = TensorBatches(plain(x), plain(y), batch_size, seed, fabric)
     elif isinstance(train, Dataset):
-        batches = LoaderBatches(_loader(train, batch_size, fabric), seed, fabric, steps)
+        batches = LoaderBatches(_loader(train, batch_size, fabric), seed, fabric, steps, labelled=labelled)
     else:
         raise DataError(
             f"Cannot train on {type(train).__name__}. Give tensors or arrays (x, y), a Dataset or a DataLoader."
         )
     check_batch(*batches.first())
     if isinstance(batches, TensorBatches):
-        check_labels(batches.y, soft=True)
+        if labelled:
+            check_labels(batches.y, soft=True)
         batches.y = as_long(batches.y)
         batches.weights = weights_of(batches.y, sample_weight, class_weight)
     elif sample_weight is not None or class_weight is not None:

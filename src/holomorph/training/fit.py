@@ -85,7 +85,7 @@ def fit(
         parameter to train.
     train:
         Tensors or arrays ``(x, y)``, ``Splits`` (their training part), a ``Dataset`` or a ``DataLoader``. Labels are
-        class indices (samples,) or class probabilities (samples, classes).
+        class indices (samples,) or class probabilities (samples, classes). Samples alone serve a rule without labels.
     rule:
         What to minimise; see ``holomorph.rules``. As text, ``"finite"`` or ``"pgd(steps=5)"``, together with
     threat:
@@ -171,15 +171,16 @@ def fit(
     box = train.box if isinstance(train, Splits) else (0.0, 1.0)
     rule = as_rule(rule, threat, box=box, risk_function=risk_function)
     batches = make_batches(train, batch_size, seed, fabric, augment=augment, steps=steps_per_epoch,
+                           labelled=rule.supervised,
                            sample_weight=sample_weight, class_weight=class_weight)  # fmt: skip
     check_last_batch(train, batch_size, model)
     x, y = batches.first()
     check_batch(x, y, box=box_of(rule.defends_against))
-    classes = training_classes(train, batches)
+    classes = training_classes(train, batches) if rule.supervised else 1
     size = batch_size_of(train, batch_size)
     check_model(model.to(x.device), x, classes, batch_size=size)
     only = check_whole_batches(train, batches.samples, accepted_batch(model, x, size))
-    if isinstance(train, Splits) and validation is None:
+    if isinstance(train, Splits) and validation is None and rule.supervised:
         validation = train.part("val")
     if isinstance(validation, tuple | list):
         validation = gather(validation)
@@ -270,7 +271,7 @@ def _record(loop: Loop, train: Training, started: str, kept: int) -> TrainRecord
         rule_settings=loop.rule.settings(),
         threat=threat.plain() if isinstance(threat, FeatureThreat) else threat,
         features=threat.features.record() if isinstance(threat, FeatureThreat) else None,
-        class_names=names_of_classes(train),
+        class_names=names_of_classes(train) if loop.rule.supervised else (),
         seed=s.seed,
         epochs=s.epochs,
         batch_size=batch_size_of(train, s.batch_size),

@@ -186,8 +186,8 @@ def _at_whole_radius(epoch: Epoch) -> bool:
 
 
 def make_guard(rule: Rule, sample: tuple[Tensor, Tensor], *, restore: bool, device: torch.device) -> Guard | None:
-    """Set up the guard of a run on evenly spaced samples; rules without a threat have none."""
-    if rule.defends_against is None:
+    """Set up the guard of a run on evenly spaced samples; rules without threat or classes have none."""
+    if rule.defends_against is None or not rule.supervised:
         return None
     x, y = sample
     chosen = torch.linspace(0, len(x) - 1, min(len(x), _SAMPLES), device=x.device).long()

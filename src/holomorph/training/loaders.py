@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, DistributedSampler, IterableDataset
 from holomorph._utils.devices import to_device
 from holomorph._utils.seeding import seed_for
 from holomorph.contract import as_long
+from holomorph.contract.data import as_tensor
 from holomorph.errors import DataError
 
 
@@ -38,15 +39,19 @@ class LoaderBatches:
     steps:
         Batches that count as an epoch, for a stream that does not know its length. The stream goes on from one epoch
         to the next, and begins anew where it ends.
+    labelled:
+        Whether there must be labels; otherwise they are 0.
     """
 
-    def __init__(self, loader: DataLoader[Any], seed: int, fabric: Fabric, steps: int | None = None) -> None:
+    def __init__(
+        self, loader: DataLoader[Any], seed: int, fabric: Fabric, steps: int | None = None, *, labelled: bool = True
+    ) -> None:
         if steps is None and not isinstance(loader.dataset, Sized):
             raise DataError(
                 "The loader's data set has no length, which the schedule needs. Give steps_per_epoch, or a data set "
                 "with __len__."
             )
-        self.seed, self.fabric, self.steps = seed, fabric, steps
+        self.seed, self.fabric, self.steps, self.labelled = seed, fabric, steps, labelled
         self.samples = len(loader.dataset) if isinstance(loader.dataset, Sized) else (steps or 0) * _size(loader)
         own = (loader.generator, getattr(loader.sampler, "generator", None))
         self._generators = [one for one in own if isinstance(one, torch.Generator)]
@@ -82,7 +87,7 @@ class LoaderBatches:
             empty = True
             for batch in batches:
                 empty = False
-                yield batch
+                yield batch if self.labelled else with_labels(batch)
         if empty:
             raise DataError("The loader yields no batch. Give it at least one sample.")
 
@@ -106,7 +111,7 @@ class LoaderBatches:
         if self._first is None:
             raise DataError("The loader yields no batch. Give it at least one sample.")
         try:
-            x, y = self._first
+            x, y = self._first if self.labelled else with_labels(self._first)
         except (TypeError, ValueError):
             raise DataError("The loader must yield pairs (samples, labels).") from None
         return x, as_long(y) if isinstance(y, Tensor) else y
@@ -114,6 +119,16 @@ class LoaderBatches:
     def digest(self) -> str:
         """Return the number of samples: a loader may draw others each time."""
         return f"{self.samples} samples"
+
+
+def with_labels(samples: Any) -> tuple[Tensor, Tensor]:
+    """Samples alone, or what a loader of them yields, with labels 0.
+
+    >>> with_labels([torch.rand(2, 3)])[1]
+    tensor([0, 0])
+    """
+    x = as_tensor(samples[0] if isinstance(samples, tuple | list) and samples else samples, "samples")
+    return x, torch.zeros(x.shape[:1], dtype=torch.int64, device=x.device)
 
 
 class Share:
