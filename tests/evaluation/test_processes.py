@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import nn
-from holomorph.cli.evaluate import EvaluationRequest, Named, run_evaluation
+from holomorph.cli.evaluate import EvaluationRequest, run_evaluation
+from holomorph.cli.models import NamedModel
 from holomorph.errors import WorkerError
 from holomorph.evaluation.processes import share
 
@@ -35,7 +36,7 @@ def small():
     return model
 
 def asked(name):
-    named = Named("share:small", data="npz:data.npz", box=(0.0, 1.0))
+    named = NamedModel("share:small", data="npz:data.npz", box=(0.0, 1.0))
     return EvaluationRequest(named, "inf:0.1", None, Path(name), 12, 4, 0, quick=True, thorough=False, resume=True,
                              force=False, shown=False)
 

@@ -38,7 +38,7 @@ def _version(wanted: bool) -> None:
 
 
 @app.callback()
-def options(
+def main_options(
     version: Annotated[
         bool, typer.Option("--version", help="Print the versions and exit.", is_eager=True, callback=_version)
     ] = False,

@@ -10,7 +10,8 @@ from torch import nn
 
 from holomorph._utils.interval import percent
 from holomorph._utils.words import counted
-from holomorph.cli.common import Trust, evaluation_file, say
+from holomorph.cli import options
+from holomorph.cli.common import evaluation_file, say
 from holomorph.errors import ConfigError
 from holomorph.records.evaluation import EvaluationRecord
 
@@ -18,7 +19,7 @@ from holomorph.records.evaluation import EvaluationRecord
 def audit_command(
     record: Annotated[Path, typer.Argument(help="evaluation.json, with the npz file beside it, or a run folder.")],
     weights: Annotated[Path | None, typer.Option(help="Weights to use instead of the recorded ones.")] = None,
-    trust: Trust = False,
+    trust: options.Trust = False,
 ) -> None:
     """Work out every value of a saved evaluation again from the adversarial inputs; exit with 3 if one differs."""
     from holomorph.evaluation.audit import audit

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,78 +10,47 @@ from holomorph._utils import progress
 from holomorph._utils.interval import percent
 from holomorph._utils.words import counted
 from holomorph.certification.certify import METHODS, certify
-from holomorph.cli.common import (
-    BatchSize,
-    BoxOption,
-    DataDir,
-    DataName,
-    Force,
-    ModelOrRun,
-    OutFolder,
-    Quiet,
-    Resume,
-    RunThreats,
-    Seed,
-    Trust,
-    WeightsFile,
-    check_output,
-    either,
-    say,
-)
-from holomorph.cli.evaluate import find
+from holomorph.cli import options
+from holomorph.cli.common import check_output, either, say_found
+from holomorph.cli.models import NamedModel
 from holomorph.records.certificate import CertificateRecord
-from holomorph.threats import ThreatModel
 
 
 def certify_command(
-    model: ModelOrRun,
-    threat: RunThreats = None,
+    model: options.ModelOrRun,
+    threat: options.RunThreats = None,
     method: Annotated[str, typer.Option(help=f"{either(METHODS)}.")] = "auto",
-    weights: WeightsFile = None,
-    data: DataName = "",
-    data_dir: DataDir = None,
-    box: BoxOption = None,
+    weights: options.WeightsFile = None,
+    data: options.DataName = "",
+    data_dir: options.DataDir = None,
+    box: options.BoxOption = None,
     n: Annotated[int, typer.Option("--n", help="Test samples to certify.", min=1)] = 1000,
     steps: Annotated[int, typer.Option(help="Radii tried for a sample, eps first.", min=1)] = 5,
-    batch_size: BatchSize = 50,
+    batch_size: options.BatchSize = 50,
     sigma: Annotated[float | None, typer.Option(help="Standard deviation of the noise of smoothing.")] = None,
     draws: Annotated[int, typer.Option(help="Noisy copies of a sample for smoothing.", min=1)] = 10_000,
     failure: Annotated[float, typer.Option(help="Probability of a wrong radius by smoothing.")] = 0.001,
-    out: OutFolder = None,
-    force: Force = False,
-    resume: Resume = False,
-    trust: Trust = False,
-    seed: Seed = 0,
-    quiet: Quiet = False,
+    out: options.OutFolder = None,
+    force: options.Force = False,
+    resume: options.Resume = False,
+    trust: options.Trust = False,
+    seed: options.Seed = 0,
+    quiet: options.Quiet = False,
 ) -> None:
     """Prove, sample by sample, up to which radius no change of the input alters a correct prediction."""
-    folder = out or (Path(model) if Path(model).is_dir() else Path("certificate"))
+    named = NamedModel(model, weights, data, data_dir, box, trust)
+    folder = named.folder(out, "certificate")
     check_output(folder)
-    found = find(model, weights=weights, data=data, data_dir=data_dir, box=box, trust=trust)
+    found = named.load()
     x, y = found.splits.part("test")
     with progress.shown(enabled=not quiet):
         record = certify(
-            found.model,
-            x,
-            y,
-            threat=ThreatModel.parse_many(threat, found.splits.box) if threat else found.threats,
+            found.model, x, y, threat=found.threats(threat), n=min(n, len(y)), steps=steps, batch_size=batch_size,
             method=method,  # type: ignore[arg-type]  # an unknown name is refused there
-            n=min(n, len(y)),
-            steps=steps,
-            batch_size=batch_size,
-            sigma=sigma,
-            draws=draws,
-            failure=failure,
-            seed=seed,
-            out=folder,
-            resume=resume,
-            force=force,
-            model_name=found.name,
-            data_name=found.splits.name,
-        )
-    for line in certificate_lines(record):
-        say(line)
-    say(f"The record lies at {folder / 'certificate.json'}")
+            sigma=sigma, draws=draws, failure=failure, seed=seed, out=folder, resume=resume, force=force,
+            model_name=found.name, data_name=found.splits.name,
+        )  # fmt: skip
+    say_found(certificate_lines(record), folder / "certificate.json")
 
 
 def certificate_lines(record: CertificateRecord) -> list[str]:

@@ -3,27 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from holomorph._utils import progress
 from holomorph._utils.io import write_atomically
-from holomorph.cli.common import (
-    ActivationName,
-    BoxOption,
-    DataDir,
-    DataName,
-    Force,
-    ModelName,
-    Quiet,
-    Resume,
-    Threats,
-    check_output,
-    either,
-    parse_box,
-    say,
-)
+from holomorph.cli import options
+from holomorph.cli.common import check_output, either, parse_box, say
 from holomorph.comparison.attacks import ATTACK_NAMES
 from holomorph.rules import RULES
 from holomorph.threats import ThreatModel
@@ -31,23 +18,23 @@ from holomorph.threats import ThreatModel
 
 def compare_command(
     rules: Annotated[str, typer.Option(help=f"Some with commas, as --rule of train takes them: {either(RULES)}.")],
-    data: DataName = "digits",
-    threat: Threats = "inf:0.1",
+    data: options.DataName = "digits",
+    threat: options.Threats = "inf:0.1",
     budget: Annotated[str, typer.Option(help="Of each training: 6epochs, 90s, 10m.")] = "6epochs",
     seeds: Annotated[int, typer.Option(help="Trainings of each rule.", min=1)] = 3,
     split: Annotated[str, typer.Option(help="; ".join(f"{name}: {how}" for name, how in ATTACK_NAMES.items()))] = "val",
     out: Annotated[Path, typer.Option(help="Folder of the runs and the record.")] = Path("runs/compare"),
-    model: ModelName = "auto",
-    activation: ActivationName = "gelu",
+    model: options.ModelName = "auto",
+    activation: options.ActivationName = "gelu",
     n: Annotated[int, typer.Option(help="Attack the first n samples; 0 for all.", min=0)] = 0,
-    batch_size: Annotated[int, typer.Option(help="Samples a step.", min=1)] = 64,
-    lr: Annotated[float, typer.Option(help="Peak of the one-cycle schedule.")] = 4e-3,
-    ema: Annotated[float, typer.Option(help="Decay of averaged weights; 0 keeps none.")] = 0.0,
-    data_dir: DataDir = None,
-    box: BoxOption = None,
-    force: Force = False,
-    resume: Resume = False,
-    quiet: Quiet = False,
+    batch_size: options.StepSize = 64,
+    lr: options.LearningRate = 4e-3,
+    ema: options.Averaging = 0.0,
+    data_dir: options.DataDir = None,
+    box: options.BoxOption = None,
+    force: options.Force = False,
+    resume: options.Resume = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Train each rule under an equal budget and attack all alike: a table, two frontier plots, a record."""
     from holomorph import comparison
@@ -55,24 +42,14 @@ def compare_command(
 
     check_output(out)
     splits = load_data(data, data_dir=data_dir, box=parse_box(box))
-    settings: dict[str, Any] = {"batch_size": batch_size, "lr": lr}
+    threats = ThreatModel.parse_many(threat, splits.box)
     with progress.shown(enabled=not quiet):
         record = comparison.compare(
-            splits,
-            split_rules(rules),
-            ThreatModel.parse_many(threat, splits.box),
-            budget=budget,
-            seeds=seeds,
+            splits, split_rules(rules), threats, budget=budget, seeds=seeds, out=out, model=model,
             split=split,  # type: ignore[arg-type]  # checked by compare
-            out=out,
-            model=model,
-            activation=activation,
-            n=n or None,
-            ema=ema or None,
-            resume=resume,
+            activation=activation, n=n or None, batch_size=batch_size, lr=lr, ema=ema or None, resume=resume,
             force=force,
-            **settings,
-        )
+        )  # fmt: skip
     text = comparison.comparison_table(record)
     write_atomically(out / "comparison.md", f"{text}\n".encode())
     plots = comparison.frontiers(record, out)

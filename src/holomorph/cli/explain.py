@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,72 +9,50 @@ import typer
 from holomorph._utils import progress
 from holomorph._utils.interval import percent
 from holomorph._utils.words import counted
-from holomorph.cli.common import (
-    BoxOption,
-    DataDir,
-    DataName,
-    Force,
-    ModelOrRun,
-    OutFolder,
-    Quiet,
-    Resume,
-    Seed,
-    Trust,
-    WeightsFile,
-    check_output,
-    either,
-    say,
-)
-from holomorph.cli.evaluate import find
+from holomorph.cli import options
+from holomorph.cli.common import check_output, either, say_found
+from holomorph.cli.models import NamedModel
 from holomorph.explanation.explain import EXPLANATION_PARTS, explain
 from holomorph.records.explanation import ExplanationRecord
 from holomorph.threats import ThreatModel
 
 
 def explain_command(
-    model: ModelOrRun,
+    model: options.ModelOrRun,
     threat: Annotated[str | None, typer.Option("--threat", help="NORM:EPS; a run has its own by default.")] = None,
-    weights: WeightsFile = None,
-    data: DataName = "",
-    data_dir: DataDir = None,
-    box: BoxOption = None,
+    weights: options.WeightsFile = None,
+    data: options.DataName = "",
+    data_dir: options.DataDir = None,
+    box: options.BoxOption = None,
     n: Annotated[int, typer.Option("--n", help="Test samples to look at.", min=1)] = 500,
     steps: Annotated[int, typer.Option(help="Steps of the attacks that the margins are compared with.", min=1)] = 100,
     thorough: Annotated[bool, typer.Option("--thorough", help="Compare with slower attacks as well.")] = False,
     only: Annotated[str, typer.Option(help=f"{either(EXPLANATION_PARTS)}: some, with commas.")] = "",
-    out: OutFolder = None,
-    force: Force = False,
-    resume: Resume = False,
-    trust: Trust = False,
-    seed: Seed = 0,
-    quiet: Quiet = False,
+    out: options.OutFolder = None,
+    force: options.Force = False,
+    resume: options.Resume = False,
+    trust: options.Trust = False,
+    seed: options.Seed = 0,
+    quiet: options.Quiet = False,
 ) -> None:
     """Measure margins, energies, harmonicity and the boundary of a model beside what attacks really do."""
     from holomorph.data import as_input
 
-    folder = out or (Path(model) if Path(model).is_dir() else Path("explanation"))
+    named = NamedModel(model, weights, data, data_dir, box, trust)
+    folder = named.folder(out, "explanation")
     check_output(folder)
-    found = find(model, weights=weights, data=data, data_dir=data_dir, box=box, trust=trust)
-    splits = found.splits
+    found = named.load()
+    x, y = found.splits.part("test")
+    known = found.splits.x_train[:5000]
     with progress.shown(enabled=not quiet):
         record = explain(
-            found.model,
-            *(part[:n] for part in splits.part("test")),
-            threat=ThreatModel.parse(threat, splits.box) if threat else found.threats[0],
-            reference=as_input(splits.x_train[:5000], splits.box) if len(splits.x_train) else None,
-            steps=steps,
-            thorough=thorough,
-            seed=seed,
-            out=folder,
-            resume=resume,
-            force=force,
-            only=[part.strip() for part in only.split(",")] if only else None,
-            model_name=found.name,
-            data_name=splits.name,
-        )
-    for line in explanation_lines(record):
-        say(line)
-    say(f"The record lies at {folder / 'explanation.json'}")
+            found.model, x[:n], y[:n],
+            threat=ThreatModel.parse(threat, found.splits.box) if threat else found.own_threats[0],
+            reference=as_input(known, found.splits.box) if len(known) else None, steps=steps, thorough=thorough,
+            only=[part.strip() for part in only.split(",")] if only else None, seed=seed, out=folder, resume=resume,
+            force=force, model_name=found.name, data_name=found.splits.name,
+        )  # fmt: skip
+    say_found(explanation_lines(record), folder / "explanation.json")
 
 
 def explanation_lines(record: ExplanationRecord) -> list[str]:

@@ -11,7 +11,8 @@ import typer
 
 from holomorph._utils import progress
 from holomorph._utils.output import output
-from holomorph.cli.common import Force, Quiet, Seed, check_output, either, say
+from holomorph.cli import options
+from holomorph.cli.common import check_output, either, say
 from holomorph.research.planar import PLANAR_SETS, Planar, planar
 
 if TYPE_CHECKING:
@@ -30,9 +31,9 @@ def geometry_command(
     samples: Annotated[int, typer.Option(help="Of each data set.", min=1)] = 200,
     epochs: Annotated[int, typer.Option(help="Of each training.", min=1)] = 40,
     eps: Annotated[float, typer.Option(help="l_2 radius that the rules train for.")] = 0.2,
-    force: Force = False,
-    seed: Seed = 0,
-    quiet: Quiet = False,
+    force: options.Force = False,
+    seed: options.Seed = 0,
+    quiet: options.Quiet = False,
 ) -> None:
     """Train a holomorphic network and three real ones on data in the plane; draw them and measure their angles."""
     from holomorph.records.geometry import GeometryRecord

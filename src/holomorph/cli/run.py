@@ -9,27 +9,12 @@ import typer
 
 from holomorph._utils import progress
 from holomorph._utils.interval import percent
-from holomorph.cli.common import (
-    ActivationName,
-    BoxOption,
-    DataDir,
-    DataName,
-    Epochs,
-    Force,
-    ModelName,
-    OneThreat,
-    Quiet,
-    Resume,
-    RuleText,
-    RunPath,
-    Seed,
-    Trust,
-    WithBaseline,
-    say,
-)
+from holomorph.cli import options
+from holomorph.cli.common import say
 from holomorph.cli.evaluate import evaluate_command
 from holomorph.cli.report import report_command
 from holomorph.cli.train import train_command
+from holomorph.nn.foreign import is_code
 from holomorph.records.evaluation import EvaluationRecord
 from holomorph.records.training import TrainRecord
 from holomorph.reporting.certified import verdict_sentence
@@ -38,46 +23,31 @@ from holomorph.rules import DEFAULT
 
 def run_command(
     context: typer.Context,
-    data: DataName = "digits",
-    rule: RuleText = DEFAULT,
-    threat: OneThreat = "inf:0.1",
-    out: RunPath = Path("runs/first"),
-    model: ModelName = "auto",
-    activation: ActivationName = "gelu",
-    epochs: Epochs = 0,
+    data: options.DataName = "digits",
+    rule: options.RuleText = DEFAULT,
+    threat: options.OneThreat = "inf:0.1",
+    out: options.RunPath = Path("runs/first"),
+    model: options.ModelName = "auto",
+    activation: options.ActivationName = "gelu",
+    epochs: options.Epochs = 0,
     n: Annotated[int, typer.Option("--n", help="Test samples to attack.", min=1)] = 1000,
     prove: Annotated[float, typer.Option(help="Seconds for proofs; 0: none.", min=0)] = 60.0,
-    baseline: WithBaseline = True,
-    data_dir: DataDir = None,
-    box: BoxOption = None,
-    seed: Seed = 0,
-    force: Force = False,
-    resume: Resume = False,
-    trust: Trust = False,
-    quiet: Quiet = False,
+    baseline: options.WithBaseline = True,
+    data_dir: options.DataDir = None,
+    box: options.BoxOption = None,
+    seed: options.Seed = 0,
+    force: options.Force = False,
+    resume: options.Resume = False,
+    trust: options.Trust = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Train a robust classifier and its undefended baseline, attack both, and write the report."""
-    from holomorph.nn.foreign import is_code
-
     with progress.shown(enabled=not quiet):
         train_command(
-            context,
-            data=data,
-            rule=rule,
-            threat=threat,
-            out=out,
-            model=model,
-            activation=activation,
-            epochs=epochs,
-            baseline=baseline,
-            data_dir=data_dir,
-            box=box,
-            seed=seed,
-            force=force,
-            resume=resume,
-            trust=trust,
+            context, data=data, rule=rule, threat=threat, out=out, model=model, activation=activation, epochs=epochs,
+            baseline=baseline, data_dir=data_dir, box=box, seed=seed, force=force, resume=resume, trust=trust,
             quiet=quiet,
-        )
+        )  # fmt: skip
         evaluate_command(str(out), threat=None, n=n, prove=prove, seed=seed, force=force, resume=resume,
                          trust=trust or is_code(model), quiet=quiet)  # fmt: skip
         report_command([out])

@@ -2,47 +2,28 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
+from lightning_fabric import Fabric
 
 from holomorph._utils import progress
 from holomorph._utils.interval import percent
-from holomorph.cli.common import (
-    ActivationName,
-    BoxOption,
-    DataDir,
-    DataName,
-    Epochs,
-    Force,
-    ModelName,
-    OneThreat,
-    Quiet,
-    Resume,
-    RuleText,
-    RunPath,
-    Seed,
-    Trust,
-    WithBaseline,
-    either,
-    say,
-)
+from holomorph.cli import options
+from holomorph.cli.common import either, say
 from holomorph.data import Splits, load_data
 from holomorph.errors import ConfigError
 from holomorph.records.training import BaselineSummary, TrainRecord
 from holomorph.rules import DEFAULT, Plain
 from holomorph.threats import ThreatModel
+from holomorph.training.devices import several_devices
+from holomorph.training.fit import fit
 from holomorph.training.folder import RunConfig, RunFolder, check_same, holding, nothing_left_of_a_refusal
 from holomorph.training.settings import OPTIMIZERS, Settings
 
-if TYPE_CHECKING:
-    from lightning_fabric import Fabric
-
 #: Epochs that bring the two known data sets to rest; small data needs more passes.
 EPOCHS = {"digits": 40, "fashion-mnist": 6}
-
 
 #: Options that say nothing about the run itself: given alone, all else is taken from the folder.
 APART = {"out", "resume", "quiet", "n", "trust", "devices", "nodes"}
@@ -50,42 +31,35 @@ APART = {"out", "resume", "quiet", "n", "trust", "devices", "nodes"}
 
 def train_command(
     context: typer.Context,
-    data: DataName = "digits",
-    rule: RuleText = DEFAULT,
-    threat: OneThreat = "inf:0.1",
-    out: RunPath = Path("runs/first"),
-    model: ModelName = "auto",
-    activation: ActivationName = "gelu",
-    epochs: Epochs = 0,
-    batch_size: Annotated[int, typer.Option(help="Samples a step.")] = 64,
-    lr: Annotated[float, typer.Option(help="Peak of the one-cycle schedule.")] = 4e-3,
+    data: options.DataName = "digits",
+    rule: options.RuleText = DEFAULT,
+    threat: options.OneThreat = "inf:0.1",
+    out: options.RunPath = Path("runs/first"),
+    model: options.ModelName = "auto",
+    activation: options.ActivationName = "gelu",
+    epochs: options.Epochs = 0,
+    batch_size: options.StepSize = 64,
+    lr: options.LearningRate = 4e-3,
     optimizer: Annotated[str, typer.Option(help=f"{either(OPTIMIZERS)}.")] = "adam",
     weight_decay: Annotated[float, typer.Option(help="Weight decay.")] = 0.0,
-    ema: Annotated[float, typer.Option(help="Decay of averaged weights; 0 keeps none.")] = 0.0,
+    ema: options.Averaging = 0.0,
     guard: Annotated[
         bool, typer.Option(help="After catastrophic overfitting go back and double the weight (finite: its segments).")
     ] = True,
-    baseline: WithBaseline = True,
-    data_dir: DataDir = None,
-    box: BoxOption = None,
+    baseline: options.WithBaseline = True,
+    data_dir: options.DataDir = None,
+    box: options.BoxOption = None,
     devices: Annotated[int, typer.Option(help="Processes on each machine, one a device.", min=1)] = 1,
     nodes: Annotated[int, typer.Option(help="Machines, on each of which the command is started.", min=1)] = 1,
-    seed: Seed = 0,
-    force: Force = False,
-    resume: Resume = False,
-    trust: Trust = False,
-    quiet: Quiet = False,
+    seed: options.Seed = 0,
+    force: options.Force = False,
+    resume: options.Resume = False,
+    trust: options.Trust = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Train a classifier by a rule, and an undefended baseline of the same shape."""
-    settings = {
-        "epochs": epochs or EPOCHS.get(data, 20),
-        "batch_size": batch_size,
-        "lr": lr,
-        "optimizer": optimizer,
-        "weight_decay": weight_decay,
-        "ema": ema or None,
-        "guard": guard,
-    }
+    settings = {"epochs": epochs or EPOCHS.get(data, 20), "batch_size": batch_size, "lr": lr, "optimizer": optimizer,
+                "weight_decay": weight_decay, "ema": ema or None, "guard": guard}  # fmt: skip
     before = _begun(out) if resume else None
     if before is not None and _given(context) <= APART:
         splits, config = before.load_data(), before
@@ -94,24 +68,23 @@ def train_command(
     if before is not None:
         noted = before.asked  # what an older version did not know is not compared
         check_same(noted, {key: config.asked.get(key) for key in noted}, out)
-    fabric = None if devices * nodes == 1 else _launched(devices, nodes)
-    first = fabric is None or fabric.is_global_zero
-    with (
-        holding(out, resume=resume, force=force) if first else nullcontext(),
-        progress.shown(enabled=not quiet and first),
-        nothing_left_of_a_refusal(out) if first else nullcontext(),
-    ):
-        if before is None and first:
+    fabric = None if devices * nodes == 1 else several_devices(devices, nodes)
+    _train_in(out, splits, config, trust or model, fabric, resume=resume, force=force, shown=not quiet)
+
+
+def _train_in(
+    out: Path, splits: Splits, config: RunConfig, trusted: str | bool, fabric: Fabric | None, *, resume: bool,
+    force: bool, shown: bool,
+) -> None:  # fmt: skip
+    """Train in a folder, which the first process holds, begins and writes, and say how it ended."""
+    if fabric is not None and not fabric.is_global_zero:
+        _train_both(RunFolder(out), splits, config, trusted, fabric)
+        return
+    with holding(out, resume=resume, force=force), progress.shown(enabled=shown), nothing_left_of_a_refusal(out):
+        if not (resume and _begun(out)):
             config.save(out / "config.json")
-        record = _train_both(RunFolder(out), splits, config, trust or model, fabric)
-    if first:
-        say(_summary(config, record))
-
-
-def _launched(devices: int, nodes: int) -> Fabric:
-    from holomorph.training.devices import several_devices
-
-    return several_devices(devices, nodes)
+        record = _train_both(RunFolder(out), splits, config, trusted, fabric)
+    say(_summary(config, record))
 
 
 def _summary(config: RunConfig, record: TrainRecord) -> str:
@@ -178,8 +151,6 @@ def _plan(
 def _train_both(
     folder: RunFolder, splits: Splits, config: RunConfig, trusted: str | bool, fabric: Fabric | None
 ) -> TrainRecord:
-    from holomorph.training.fit import fit  # brings the distributed engine: seconds that an error need not wait for
-
     first = fabric is None or fabric.is_global_zero
     record = fit(config.build_model(trusted=trusted), splits, config.build_rule(), out=folder.path, resume=True,
                  seed=config.seed, fabric=fabric, **config.training)  # fmt: skip

@@ -9,7 +9,8 @@ import typer
 
 from holomorph._utils import progress
 from holomorph._utils.interval import percent
-from holomorph.cli.common import DataDir, Force, Quiet, Resume, Seed, Trust, check_output, say
+from holomorph.cli import options
+from holomorph.cli.common import check_output, say_found
 from holomorph.errors import ConfigError
 from holomorph.records.transfer import TransferRecord
 from holomorph.threats import ThreatModel
@@ -21,12 +22,12 @@ def transfer_command(
     n: Annotated[int, typer.Option("--n", help="Test samples.", min=1)] = 200,
     steps: Annotated[int, typer.Option(help="Steps of each attack.", min=1)] = 50,
     out: Annotated[Path, typer.Option(help="Folder for the record.")] = Path("transfer"),
-    data_dir: DataDir = None,
-    force: Force = False,
-    resume: Resume = False,
-    trust: Trust = False,
-    seed: Seed = 0,
-    quiet: Quiet = False,
+    data_dir: options.DataDir = None,
+    force: options.Force = False,
+    resume: options.Resume = False,
+    trust: options.Trust = False,
+    seed: options.Seed = 0,
+    quiet: options.Quiet = False,
 ) -> None:
     """Make adversarial examples on each run, try them on each other, and score the gradients' prediction."""
     from holomorph.training.folder import RunFolder
@@ -37,26 +38,16 @@ def transfer_command(
     kinds = {(folder.config.data, folder.config.shape) for folder in folders.values()}
     if len(kinds) > 1:
         raise ConfigError("The runs were trained on different data. Examples transfer between models of the same data.")
-    config = next(iter(folders.values())).config
-    splits = (config if data_dir is None else config.model_copy(update={"data_dir": str(data_dir)})).load_data()
+    splits = next(iter(folders.values())).config.load_data(data_dir)
     threats = ThreatModel.parse_many(threat, splits.box)
     if len({t.norm for t in threats}) > 1:
         raise ConfigError("Give threats of one norm; run the command once for each norm.")
+    models = {name: folder.load_model(trusted=trust) for name, folder in folders.items()}
+    x, y = splits.part("test")
     with progress.shown(enabled=not quiet):
-        record = transfer(
-            {name: folder.load_model(trusted=trust) for name, folder in folders.items()},
-            *(part[:n] for part in splits.part("test")),
-            threat=threats[0],
-            eps=[t.radius for t in threats],
-            steps=steps,
-            seed=seed,
-            out=out,
-            resume=resume,
-            force=force,
-        )
-    for line in transfer_lines(record):
-        say(line)
-    say(f"The record lies at {out / 'transfer.json'}")
+        record = transfer(models, x[:n], y[:n], threat=threats[0], eps=[t.radius for t in threats], steps=steps,
+                          seed=seed, out=out, resume=resume, force=force)  # fmt: skip
+    say_found(transfer_lines(record), out / "transfer.json")
 
 
 def transfer_lines(record: TransferRecord) -> list[str]:

@@ -13,7 +13,10 @@ from lightning_fabric.strategies.ddp import DDPStrategy
 from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException
 
 from holomorph._utils.processes import is_loss_of_a_process
-from holomorph.errors import HolomorphError, WorkerError
+from holomorph.errors import HolomorphError, WorkerError, unknown_name
+
+#: The devices that processes of an evaluation can share.
+ACCELERATORS = ("cpu", "cuda")
 
 
 def share(
@@ -31,9 +34,13 @@ def share(
 
     Raises
     ------
+    ConfigError
+        For an accelerator of another name.
     WorkerError
         When a process was killed or lost.
     """
+    if accelerator not in ACCELERATORS:
+        raise unknown_name("accelerator", accelerator, ACCELERATORS)
     strategy = DDPStrategy(start_method=start, timeout=timedelta(days=30))  # a batch may take its time
     fabric = Fabric(accelerator=accelerator, devices=devices, strategy=strategy)
     try:

@@ -88,9 +88,9 @@ class RunConfig(Record):
         """Make the rule."""
         return parse(self.rule, self.threat, seed=self.seed)
 
-    def load_data(self) -> Splits:
+    def load_data(self, data_dir: str | Path | None = None) -> Splits:
         """Load the data set."""
-        return load_data(self.data, data_dir=self.data_dir, box=self.threat.box)
+        return load_data(self.data, data_dir=data_dir or self.data_dir, box=self.threat.box)
 
 
 @dataclass(frozen=True)
