@@ -45,6 +45,7 @@ def test_no_evaluation_is_bad_input(tmp_path, capsys):
 
 
 def test_the_report_in_markdown_goes_to_standard_output_or_a_file(run, capsys):
+    assert exit_status(["report", str(run), "--format", "xml"]) == BAD_INPUT
     assert exit_status(["report", str(run), "--format", "md"]) == DONE
     printed = capsys.readouterr().out
     assert printed.startswith("# runs/first on digits\n\n50 % of 360 samples")

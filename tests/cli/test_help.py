@@ -7,8 +7,10 @@ import typer
 
 from holomorph.certification.certify import METHODS
 from holomorph.cli import app
+from holomorph.cli.report import FORMATS
 from holomorph.comparison.attacks import ATTACK_NAMES
 from holomorph.data.sources import source_names
+from holomorph.evaluation.processes import ACCELERATORS
 from holomorph.explanation.explain import EXPLANATION_PARTS
 from holomorph.integrations.export import WRITERS
 from holomorph.nn.classifiers import ACTIVATIONS, MODELS
@@ -21,9 +23,9 @@ COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 
 #: What an option chooses from, wherever it stands.
 REGISTRIES: dict[str, Iterable[str]] = {
-    "activation": ACTIVATIONS, "data": source_names(), "method": METHODS, "model": [*MODELS, *LIBRARIES],
-    "only": EXPLANATION_PARTS, "optimizer": OPTIMIZERS, "rule": RULES, "rules": RULES, "split": ATTACK_NAMES,
-    "to": WRITERS,
+    "accelerator": ACCELERATORS, "activation": ACTIVATIONS, "data": source_names(), "form": FORMATS, "method": METHODS,
+    "model": [*MODELS, *LIBRARIES], "only": EXPLANATION_PARTS, "optimizer": OPTIMIZERS, "rule": RULES, "rules": RULES,
+    "split": ATTACK_NAMES, "to": WRITERS,
 }  # fmt: skip
 
 

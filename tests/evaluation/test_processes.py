@@ -7,6 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from holomorph.errors import ConfigError
+from holomorph.evaluation.processes import share
+
 #: The model of the second process kills it in its 151st forward pass, as the system does when memory ends.
 SCRIPT = """
 import json, os, signal
@@ -37,8 +42,8 @@ def small():
 
 def asked(name):
     named = NamedModel("share:small", data="npz:data.npz", box=(0.0, 1.0))
-    return EvaluationRequest(named, "inf:0.1", None, Path(name), 12, 4, 0, quick=True, thorough=False, resume=True,
-                             force=False, shown=False)
+    settings = {"out": Path(name), "n": 12, "batch_size": 4, "quick": True, "resume": True}
+    return EvaluationRequest(named, "inf:0.1", None, settings, shown=False)
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
@@ -77,3 +82,8 @@ def test_a_killed_process_costs_one_sentence_and_no_figure(tmp_path: Path) -> No
     assert two["threats"] == one["threats"]
     assert two["checks"] == one["checks"]
     assert 0 < two["robust"] < two["clean"]
+
+
+def test_an_accelerator_of_another_name_is_refused() -> None:
+    with pytest.raises(ConfigError, match="accelerator"):
+        share(print, devices=1, accelerator="abacus")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -10,14 +9,11 @@ import typer
 
 from holomorph._utils.io import write_atomically
 from holomorph.cli.common import check_output, say
+from holomorph.errors import unknown_name
 from holomorph.records.reading import read, read_folder
 
-
-class Format(StrEnum):
-    """How the report is written."""
-
-    HTML = "html"
-    MARKDOWN = "md"
+#: The ending of the report's file: what it is.
+FORMATS = {"html": "a page that needs no network", "md": "Markdown, on standard output without --out"}
 
 
 def report_command(
@@ -25,18 +21,20 @@ def report_command(
     out: Annotated[Path | None, typer.Option(help="Folder for the page; by default the run's, or here.")] = None,
     title: Annotated[str | None, typer.Option(help="Title of the page.")] = None,
     form: Annotated[
-        Format, typer.Option("--format", help="html: a page; md: Markdown, on standard output without --out.")
-    ] = Format.HTML,
+        str, typer.Option("--format", help="; ".join(f"{name}: {what}" for name, what in FORMATS.items()))
+    ] = "html",
 ) -> None:
     """Write one page about a run: HTML readable without a network, or Markdown for a log."""
     from holomorph.reporting.markdown import markdown
     from holomorph.reporting.render import report
 
-    target = (out or (sources[0] if sources[0].is_dir() else Path())) / f"report.{form.value}"
-    if out is not None or form is Format.HTML:
+    if form not in FORMATS:
+        raise unknown_name("format", form, FORMATS)
+    target = (out or (sources[0] if sources[0].is_dir() else Path())) / f"report.{form}"
+    if out is not None or form == "html":
         check_output(target, folder=False)
     records = [record for source in sources for record in (read_folder(source) if source.is_dir() else [read(source)])]
-    if form is Format.HTML:
+    if form == "html":
         say(f"The report lies at {report(records, target, title=title)}")
         return
     text = markdown(records, title=title)
