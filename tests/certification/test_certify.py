@@ -161,6 +161,10 @@ def test_time_is_kept_with_eps_first_and_what_attacks_broke_is_left_out():
     none = certify(model, x, y, threat=threat, seconds=0)
     assert (none.untried, none.everywhere, set(none.threats[0].proved_by)) == (30, 0.0, {None})
     assert certify(model, x, y, threat=threat, seconds=1e4, batch_size=7).threats == whole.threats
+    assert whole.searched == ()
+    far = certify(model, x, y, threat=ThreatModel("inf", 30.0, WIDE), seconds=1e4, batch_size=7, steps=12)
+    assert (far.untried, far.everywhere, far.searched) == (0, 0.0, (True,) * 30)
+    assert far.median_radius(far.threats[0]) > 0  # where eps is too large the largest radius is looked for at once
     broken = torch.arange(30) < 10
     part = certify(model, x, y, threat=threat, broken=broken)
     assert part.threats[0].radii == (0.0,) * 10 + whole.threats[0].radii[10:]

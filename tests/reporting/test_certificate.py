@@ -29,6 +29,12 @@ def test_the_certificate_inside_an_evaluation_serves_and_says_what_limits_it():
     assert headline(proved) == summary.summary_part([found, proved])["headline"]
     late = proved.model_copy(update={"untried": 3, "seconds": 60.0})
     assert headline(late).endswith("3 samples were not tried and count as not proved.")
+    small = cases.THREAT.radius / 4
+    part = proved.threats[0].model_copy(update={"radii": (small,) * 24 + (0.0,) * 336})
+    few = proved.model_copy(update={"threats": (part,), "untried": 2, "searched": (True,) * 24 + (False,) * 336})
+    assert headline(few).endswith(
+        "of 24 unbroken samples, the median is proved for every change of up to 0.025 in each input value."
+    )
     empty = cases.certificate(found, proved=0.0)
     assert headline(empty).startswith(f"Between 0{THIN}% (proved) and 76{THIN}% (attacked)")
     assert headline(empty).endswith(

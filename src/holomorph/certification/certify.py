@@ -7,7 +7,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import product
@@ -54,6 +54,7 @@ class _Found:
     by: list[list[str | None]]
     smoothing: Smoothing | None = None
     untried: int = 0
+    searched: tuple[bool, ...] = ()
 
 
 @gradients()
@@ -109,8 +110,9 @@ def certify(
     steps:
         How many radii are tried for a sample: eps first, then bisection between 0 and twice eps.
     seconds:
-        After so long no further batch is begun. Every sample is then tried at eps before any other radius, and the
-        record says how many were not tried.
+        After so long no further batch is begun, and the record says which samples were not looked at. The largest
+        radius is looked for in the first batch, then all samples are tried at eps; where eps is too large for the whole
+        first batch, the largest radius is looked for in the others too.
     broken:
         Samples, by ``True``, that an attack has broken under every threat: bounds are not tried on them.
     batch_size:
@@ -199,25 +201,39 @@ def _bounded(
     cache = _cache(classifier, x, y, parts, asked)
     radii = [torch.zeros(len(x), dtype=torch.float64, device=x.device) for _ in threats]
     by: list[list[str | None]] = [[None] * len(x) for _ in threats]
-    tried = torch.zeros(len(threats), len(x), dtype=torch.bool)
+    depth_of = torch.zeros(len(threats), len(x), dtype=torch.long)  # how many radii were tried
     found = _Found(predictions, logits.shape[1], radii, by)
-    depths = (steps,) if seconds is None or steps == 1 else (1, steps)
-    jobs = list(product(depths, range(len(threats)), range(0, len(x), batch_size)))
     end = math.inf if seconds is None else time.perf_counter() + seconds
-    with progress.bar("certifying", total=len(jobs)) as bar:
+    jobs = _jobs(radii, threats, batch_size, steps, timed=seconds is not None)
+    with progress.bar("certifying", total=len(threats) * len(x)) as bar:
         for depth, number, start in jobs:
             if time.perf_counter() > end:
                 break
             rows = slice(start, start + batch_size)
             batch = bounds, x[rows], y[rows], right[rows], threats[number], depth
             radii[number][rows], by[number][rows] = _batch(cache, f"threat-{number}-{start}-{depth}", *batch)
-            tried[number, rows] = True
-            bar.advance()
+            bar.advance(int((depth_of[number, rows] == 0).sum()))
+            depth_of[number, rows] = depth
     for threat in threats:  # a network that has changed meanwhile, or elsewhere, is not the one that was bounded
         noise = random_in_ball(x[:64], threat.p, threat.radius, generator(0, "certify"))
         near = x[:64] if features is not None else into(x[:64], x[:64] + movable(noise, threat), threat)
         bounds.check_same(near, classifier.logits(near))
-    return replace(found, untried=int((right.cpu() & ~tried.all(0)).sum()))
+    searched = () if seconds is None else tuple((right.cpu() & (depth_of == steps).all(0)).tolist())
+    return replace(found, untried=int((right.cpu() & (depth_of == 0).any(0)).sum()), searched=searched)
+
+
+def _jobs(
+    radii: Sequence[Tensor], threats: Sequence[ThreatModel], batch_size: int, steps: int, *, timed: bool
+) -> Iterator[tuple[int, int, int]]:
+    """How many radii to try, under which threat, from which sample on; the first batch tells if eps is too large."""
+    numbers, starts = range(len(threats)), range(0, len(radii[0]), batch_size)
+    if not timed or steps == 1:
+        yield from product((steps,), numbers, starts)
+        return
+    yield from product((steps,), numbers, starts[:1])
+    hopeful = [i for i in numbers if (radii[i][:batch_size] >= threats[i].radius).any()]
+    yield from product((1,), hopeful, starts[1:])
+    yield from ((steps, number, start) for start in starts[1:] for number in numbers)
 
 
 def _batch(
@@ -276,6 +292,7 @@ def _record(
         threats=tuple(proved),
         smoothing=found.smoothing,
         untried=found.untried,
+        searched=found.searched,
         labels=tuple(y.tolist()),
         predictions=tuple(found.predictions.tolist()),
         versions=versions("numpy", "scipy"),

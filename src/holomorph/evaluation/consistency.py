@@ -201,6 +201,8 @@ def _certificate(record: EvaluationRecord, proved: CertificateRecord) -> list[st
             found.append(f"{part.threat}: an attack has broken a sample inside its proved radius.")
         if proved.untried > sum(r == 0 for r in part.radii):
             found.append(f"{part.threat}: more samples are said to be untried than are not proved.")
+        if proved.searched and len(proved.searched) != record.samples:
+            found.append(f"{part.threat}: the samples that were searched are not those of the certificate.")
         if proved.reason and any(part.radii):
             found.append(f"{part.threat}: radii are said to be proved where nothing can be.")
     return found

@@ -15,7 +15,7 @@ from holomorph.records.evaluation import EvaluationRecord
 from holomorph.threats.features import Features
 
 #: Samples at once: few, so that the time is kept.
-BATCH = 16
+BATCH = 8
 
 
 def prove_attacked(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from statistics import median
 from typing import ClassVar, Literal
 
 from pydantic import Field
@@ -57,6 +58,9 @@ class CertificateRecord(Record):
     threats: tuple[ThreatCertificate, ...]
     smoothing: Smoothing | None = None
     untried: int = Field(default=0, description="samples that were not looked at when the time had passed")
+    searched: tuple[bool, ...] = Field(
+        default=(), description="unbroken samples whose largest radius was looked for; empty: all"
+    )
     reason: str = Field(default="", description="why nothing can be proved of this model; empty: proofs were tried")
     features: FeatureRanges | None = Field(default=None, description="in whose eps the threats count")
     labels: tuple[int, ...] = ()
@@ -67,6 +71,11 @@ class CertificateRecord(Record):
     command: str = ""
     finished: str = Field(default="", description="UTC, ISO 8601")
     seconds: float = 0.0
+
+    def median_radius(self, part: ThreatCertificate) -> float:
+        """Over the samples that no attack broke and whose largest radius was looked for."""
+        searched = self.searched if any(self.searched) else (True,) * self.samples
+        return median(radius for radius, looked in zip(part.radii, searched, strict=True) if looked)
 
     @property
     def everywhere(self) -> float:

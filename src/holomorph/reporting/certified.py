@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from holomorph.records.base import Record
@@ -55,6 +56,12 @@ def _limits(proved: CertificateRecord, some: bool) -> str:
     """Why no more is proved, where that is no matter of the network's robustness alone."""
     if proved.reason:
         return f" Nothing is proved for this network: {proved.reason[0].lower()}{proved.reason[1:]}"
+    searched = sum(proved.searched)
+    if not some and searched and (middle := proved.median_radius(proved.threats[0])):
+        digits = 10.0 ** (1 - math.floor(math.log10(middle)))
+        proved_size = math.floor(middle * digits) / digits  # down: what is written has to be proved
+        size = change_withstood(proved.threats[0].threat.model_copy(update={"eps": float(f"{proved_size:.2g}")}))
+        return f" Proofs reach less: of {counted(searched, 'unbroken sample')}, the median is proved for {size}."
     if proved.untried:
         late = "was not tried and counts" if proved.untried == 1 else "were not tried and count"
         return f" After {duration(proved.seconds)} {counted(proved.untried, 'sample')} {late} as not proved."

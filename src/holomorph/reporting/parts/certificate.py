@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from holomorph.records.base import Interval, Record
-from holomorph.records.certificate import ThreatCertificate
+from holomorph.records.certificate import CertificateRecord, ThreatCertificate
 from holomorph.records.evaluation import EvaluationRecord
 from holomorph.reporting.certified import given_certificate, matching_certificate, refuted
 from holomorph.reporting.parts.base import Context, one
@@ -46,14 +46,14 @@ def certificate_part(records: Sequence[Record]) -> Context:
     known = {part.threat: attacked[part.threat].robust for part in proved.threats if part.threat in attacked}
     return {
         "record": proved,
-        "rows": [_row(part, known.get(part.threat)) for part in proved.threats],
+        "rows": [_row(proved, part, known.get(part.threat)) for part in proved.threats],
         "refuted": sum(broken),
         "same": bool(known) and len(known) == len(proved.threats),
     }
 
 
-def _row(part: ThreatCertificate, attacked: float | None) -> _Row:
+def _row(proved: CertificateRecord, part: ThreatCertificate, attacked: float | None) -> _Row:
     counts = Counter(name for name in part.proved_by if name is not None)
     methods = ", ".join(f"{_METHODS.get(name, name)} ({count})" for name, count in counts.most_common())
-    ordered = sorted(part.radii)
-    return _Row(threat_name(part.threat), part.proved, part.interval, attacked, ordered[len(ordered) // 2], methods)
+    middle = proved.median_radius(part)
+    return _Row(threat_name(part.threat), part.proved, part.interval, attacked, middle, methods)
