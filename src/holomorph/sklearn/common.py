@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from abc import abstractmethod
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -12,7 +13,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, check_random_state, validate_data
 from torch import Tensor, nn
 
-from holomorph.contract import as_threat
+from holomorph.contract import as_threat, gradients
 from holomorph.errors import DataError
 from holomorph.records.training import TrainRecord
 from holomorph.rules.base import Rule
@@ -28,6 +29,30 @@ class TorchClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
     classes_: np.ndarray
     class_weight: Any
     random_state: Any
+
+    epochs: int
+    batch_size: int
+    lr: float
+
+    @gradients()
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Fit to features (samples, n) and labels (samples,), each sample counting as its weight says."""
+        x, labels, seed = self._check_training(X, y)
+        self.model_ = self._train(x, labels, self._check_weights(labels, sample_weight), seed)
+        return self
+
+    @abstractmethod
+    def _train(self, x: Tensor, labels: Tensor, weights: Tensor | None, seed: int) -> nn.Module:
+        """The fitted module."""
+
+    def _fit(
+        self, model: nn.Module, x: Tensor, labels: Tensor, rule: Rule, seed: int, weights: Tensor | None
+    ) -> TrainRecord:
+        """Train a network in float64; it ends in evaluation mode on the CPU."""
+        record = fit(model.double(), (x, labels), rule, epochs=self.epochs, batch_size=min(self.batch_size, len(x)),
+                     lr=self.lr, seed=seed, sample_weight=weights)  # fmt: skip
+        model.cpu().eval()
+        return record
 
     def predict(self, X: Any) -> np.ndarray:
         """The label with the largest logit."""
@@ -71,17 +96,6 @@ class TorchClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
         x = self._check_inputs(X)
         with torch.no_grad():
             return torch.cat([self.model_(part) for part in torch.split(x, 1024)]).numpy()
-
-
-def train_in_double(
-    model: nn.Module, x: Tensor, labels: Tensor, rule: Rule, *, epochs: int, batch_size: int, lr: float, seed: int,
-    weights: Tensor | None,
-) -> TrainRecord:  # fmt: skip
-    """Train in float64; the model ends in evaluation mode on the CPU."""
-    record = fit(model.double(), (x, labels), rule, epochs=epochs, batch_size=min(batch_size, len(x)), lr=lr, seed=seed,
-                 sample_weight=weights)  # fmt: skip
-    model.cpu().eval()
-    return record
 
 
 def learned_threat(x: Tensor, norm: str | float, eps: float, box: tuple[float, float] | None) -> ThreatModel:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import KW_ONLY, dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -13,7 +14,6 @@ from torch import Tensor, nn
 
 from holomorph._utils.seeding import seed_for
 from holomorph.calculus.measures import Ball, Samples
-from holomorph.contract import gradients
 from holomorph.errors import ConfigError, unknown_name
 from holomorph.exact import FockKernel, PolynomialHolomorphic
 from holomorph.exact.classifier import ExactClassifier
@@ -24,11 +24,12 @@ from holomorph.nn.networks import HolomorphicMLP
 from holomorph.nn.readout import CodeReadout, make_codes
 from holomorph.rules.base import RiskFunction
 from holomorph.rules.holomorphic import Holomorphic
-from holomorph.sklearn.common import TorchClassifier, learned_threat, train_in_double
+from holomorph.sklearn.common import TorchClassifier, learned_threat
 
 SOLVERS = ("fock", "polynomial", "network")
 
 
+@dataclass(repr=False, eq=False)
 class HolomorphicClassifier(TorchClassifier):
     r"""A classifier whose hypothesis is a complex-valued holomorphic function of the embedded features.
 
@@ -95,67 +96,38 @@ class HolomorphicClassifier(TorchClassifier):
     (True, (150,))
     """
 
-    def __init__(
-        self,
-        solver: Literal["fock", "polynomial", "network"] = "fock",
-        *,
-        embedding: str = "complexification",
-        codes: str = "auto",
-        weight: float = 1.0,
-        ridge: float = 1e-4,
-        scale: float = 1.0,
-        loss: FockLoss = "squared",
-        relative: float = False,
-        landmarks: int | None = None,
-        degree: int = 3,
-        eps: float | None = None,
-        width: int = 32,
-        depth: int = 2,
-        activation: str = "sin",
-        epochs: int = 100,
-        batch_size: int = 32,
-        lr: float = 2e-2,
-        class_weight: Any = None,
-        risk_function: RiskFunction | None = None,
-        random_state: Any = None,
-    ) -> None:
-        self.solver = solver
-        self.embedding = embedding
-        self.codes = codes
-        self.weight = weight
-        self.ridge = ridge
-        self.scale = scale
-        self.loss = loss
-        self.relative = relative
-        self.landmarks = landmarks
-        self.degree = degree
-        self.eps = eps
-        self.width = width
-        self.depth = depth
-        self.activation = activation
-        self.epochs = epochs
-        self.batch_size = batch_size
-        self.lr = lr
-        self.class_weight = class_weight
-        self.risk_function = risk_function
-        self.random_state = random_state
+    solver: Literal["fock", "polynomial", "network"] = "fock"
+    _: KW_ONLY
+    embedding: str = "complexification"
+    codes: str = "auto"
+    weight: float = 1.0
+    ridge: float = 1e-4
+    scale: float = 1.0
+    loss: FockLoss = "squared"
+    relative: float = False
+    landmarks: int | None = None
+    degree: int = 3
+    eps: float | None = None
+    width: int = 32
+    depth: int = 2
+    activation: str = "sin"
+    epochs: int = 100
+    batch_size: int = 32
+    lr: float = 2e-2
+    class_weight: Any = None
+    risk_function: RiskFunction | None = None
+    random_state: Any = None
 
-    @gradients()
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> HolomorphicClassifier:
-        """Fit to features (samples, n) and labels (samples,), each sample counting as its weight says."""
+    def _train(self, x: Tensor, labels: Tensor, weights: Tensor | None, seed: int) -> nn.Module:
         if self.solver not in SOLVERS:
             raise unknown_name("solver", self.solver, SOLVERS)
-        x, labels, seed = self._check_training(X, y)
-        weights = self._check_weights(labels, sample_weight)
         name = self.codes if self.codes != "auto" else "signs" if len(self.classes_) == 2 else "one-hot"
         codes = make_codes(name, len(self.classes_))
         if self.solver == "network":
-            self.model_ = self._fit_network(x, labels, name, seed, weights)
-        elif self.risk_function is None:
-            self.model_ = self._fit_exact(x, labels, codes, seed, weights)
-        else:
+            return self._fit_network(x, labels, name, seed, weights)
+        if self.risk_function is not None:
             raise ConfigError("An exact solver has its own risk: see loss. Use solver='network' for a risk_function.")
-        return self
+        return self._fit_exact(x, labels, codes, seed, weights)
 
     def _fit_exact(
         self, x: Tensor, labels: Tensor, codes: Tensor, seed: int, weights: Tensor | None
@@ -165,15 +137,8 @@ class HolomorphicClassifier(TorchClassifier):
         targets = (codes.real if real else codes)[labels]
         solver: FockKernel | PolynomialHolomorphic
         if self.solver == "fock":
-            solver = FockKernel(
-                self.weight,
-                self.ridge,
-                self.scale,
-                loss=self.loss,
-                relative=self.relative,
-                landmarks=self.landmarks,
-                seed=seed,
-            )
+            solver = FockKernel(self.weight, self.ridge, self.scale, loss=self.loss, relative=self.relative,
+                                landmarks=self.landmarks, seed=seed)  # fmt: skip
             model = ExactClassifier(solver, embedding, codes)
             solver.fit(model.embed(x), targets, weights)
         else:
@@ -192,23 +157,16 @@ class HolomorphicClassifier(TorchClassifier):
         size = float((x - centre).square().mean().sqrt()) or 1.0
         with torch.random.fork_rng():
             torch.manual_seed(seed_for(seed, "weights"))
-            network = HolomorphicMLP(
-                (x.shape[1],),
-                len(self.classes_),
-                width=self.width,
-                depth=self.depth,
-                activation=self.activation,
-                embedding=self.embedding,
-                readout=CodeReadout(len(self.classes_), codes),
-            )
+            network = HolomorphicMLP((x.shape[1],), len(self.classes_), width=self.width, depth=self.depth,
+                                     activation=self.activation, embedding=self.embedding,
+                                     readout=CodeReadout(len(self.classes_), codes))  # fmt: skip
         threat = learned_threat((x - centre) / size, 2, (self.eps or 0.1) / size, None)
         rule = Holomorphic(threat, weight=self.weight, risk_of="logits", seed=seed_for(seed, "rule"),
                            risk_function=self.risk_function)  # fmt: skip
         if self.eps is None:
             rule.measure = Samples()
         inputs = (x - centre) / size
-        train_in_double(network, inputs, labels, rule, epochs=self.epochs, batch_size=self.batch_size, lr=self.lr,
-                        seed=seed, weights=weights)  # fmt: skip
+        self._fit(network, inputs, labels, rule, seed, weights)
         return nn.Sequential(Normalise(centre.tolist(), size, dtype=torch.float64), network).double().eval()
 
     def certified_radius(self, X: Any, norm: float | str = 2) -> np.ndarray:

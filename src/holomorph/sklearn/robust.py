@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import KW_ONLY, dataclass
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from holomorph._utils.seeding import seed_for
-from holomorph.contract import check_batch, gradients
+from holomorph.contract import check_batch
 from holomorph.errors import unknown_name
 from holomorph.nn.classifiers import MLP, Normalise
 from holomorph.rules import parse
 from holomorph.rules.base import RiskFunction
-from holomorph.sklearn.common import TorchClassifier, learned_threat, train_in_double
+from holomorph.sklearn.common import TorchClassifier, learned_threat
 from holomorph.threats import ThreatModel
 from holomorph.threats.features import Features
 
 UNITS = ("spread", "feature")
 
 
+@dataclass(repr=False, eq=False)
 class RobustClassifier(TorchClassifier):
     """A smooth multilayer perceptron trained to withstand perturbations of a stated size.
 
@@ -73,56 +75,33 @@ class RobustClassifier(TorchClassifier):
     True
     """
 
-    def __init__(
-        self,
-        rule: str = "finite",
-        *,
-        eps: float = 0.1,
-        eps_unit: Literal["spread", "feature"] = "spread",
-        norm: str | float = "inf",
-        box: tuple[float, float] | None = None,
-        features: Features | None = None,
-        width: int = 64,
-        depth: int = 2,
-        activation: str = "gelu",
-        epochs: int = 100,
-        batch_size: int = 32,
-        lr: float = 1e-2,
-        class_weight: Any = None,
-        risk_function: RiskFunction | None = None,
-        random_state: Any = None,
-    ) -> None:
-        self.rule = rule
-        self.eps = eps
-        self.eps_unit = eps_unit
-        self.norm = norm
-        self.box = box
-        self.features = features
-        self.width = width
-        self.depth = depth
-        self.activation = activation
-        self.epochs = epochs
-        self.batch_size = batch_size
-        self.lr = lr
-        self.class_weight = class_weight
-        self.risk_function = risk_function
-        self.random_state = random_state
+    rule: str = "finite"
+    _: KW_ONLY
+    eps: float = 0.1
+    eps_unit: Literal["spread", "feature"] = "spread"
+    norm: str | float = "inf"
+    box: tuple[float, float] | None = None
+    features: Features | None = None
+    width: int = 64
+    depth: int = 2
+    activation: str = "gelu"
+    epochs: int = 100
+    batch_size: int = 32
+    lr: float = 1e-2
+    class_weight: Any = None
+    risk_function: RiskFunction | None = None
+    random_state: Any = None
 
-    @gradients()
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> RobustClassifier:
-        """Fit to features (samples, n) and labels (samples,), each sample counting as its weight says."""
+    def _train(self, x: Tensor, labels: Tensor, weights: Tensor | None, seed: int) -> nn.Module:
         if self.eps_unit not in UNITS:
             raise unknown_name("unit of eps", self.eps_unit, UNITS)
-        x, labels, seed = self._check_training(X, y)
-        weights = self._check_weights(labels, sample_weight)
         check_batch(x, labels, box=self.box)
         first, network = _standardising(x), self._network(x, seed)
         self.threat_: ThreatModel = self._threat(x, first.std)
         rule = parse(self.rule, self.threat_, seed=seed_for(seed, "rule"), risk_function=self.risk_function)
-        self.model_ = nn.Sequential(first, network)
-        self.record_ = train_in_double(self.model_, x, labels, rule, epochs=self.epochs, batch_size=self.batch_size,
-                                       lr=self.lr, seed=seed, weights=weights)  # fmt: skip
-        return self
+        model = nn.Sequential(first, network)
+        self.record_ = self._fit(model, x, labels, rule, seed, weights)
+        return model
 
     def _threat(self, x: Tensor, spread: Tensor) -> ThreatModel:
         """The threat in the units asked for; a feature that is constant in the training data is frozen."""
