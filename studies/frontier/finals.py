@@ -8,15 +8,13 @@ two runs can be compared image by image.
 
 from __future__ import annotations
 
-import argparse
-import csv
 import time
 from pathlib import Path
 
 import torch
 
 from studies.frontier.attacks import ALL, survivors
-from studies.frontier.train import Data, Run, as_input, network
+from studies.frontier.train import Data, Run, append, as_input, names_in, network, queue_parser
 
 #: Test images: the first of a fixed order, the same for every run.
 JUDGED = 1000
@@ -39,23 +37,13 @@ def row(run: Run, data: Data, folder: Path) -> dict[str, object]:
 
 def main() -> None:
     """Work the queue off."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("queue", type=Path)
-    parser.add_argument("table", type=Path)
-    parser.add_argument("--data-dir", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True)
-    arguments = parser.parse_args()
+    arguments = queue_parser(__doc__).parse_args()
     torch.set_num_threads(1)
     data = Data("cifar10", arguments.data_dir)
-    done = {line["name"] for line in csv.DictReader(arguments.table.open())} if arguments.table.exists() else set()
+    done = names_in(arguments.table)
     for run in map(Run.read, arguments.queue.read_text().splitlines()):
         if run.name not in done:
-            found = row(run, data, arguments.out)
-            with arguments.table.open("a", newline="") as file:
-                writer = csv.DictWriter(file, COLUMNS)
-                if not file.tell():
-                    writer.writeheader()
-                writer.writerow(found)
+            append(arguments.table, COLUMNS, row(run, data, arguments.out))
 
 
 if __name__ == "__main__":

@@ -204,20 +204,40 @@ def row(run: Run, data: Data, folder: Path) -> dict[str, object]:
     }
 
 
-def main() -> None:
-    """Work the queue off."""
-    parser = argparse.ArgumentParser(description=__doc__)
+def queue_parser(description: str | None) -> argparse.ArgumentParser:
+    """Options of a script that works a queue of runs off into a table."""
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument("queue", type=Path)
     parser.add_argument("table", type=Path)
     parser.add_argument("--data-dir", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
+    return parser
+
+
+def names_in(table: Path) -> set[str]:
+    """The runs that have a row."""
+    return {line["name"] for line in csv.DictReader(table.open())} if table.exists() else set()
+
+
+def append(table: Path, columns: list[str], found: dict[str, object]) -> None:
+    """Add a row."""
+    with table.open("a", newline="") as file:
+        writer = csv.DictWriter(file, columns)
+        if not file.tell():
+            writer.writeheader()
+        writer.writerow(found)
+
+
+def main() -> None:
+    """Work the queue off."""
+    parser = queue_parser(__doc__)
     parser.add_argument("--wait", action="store_true", help="wait for further lines at the end of the queue")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     arguments.out.mkdir(parents=True, exist_ok=True)
     data: dict[str, Data] = {}
     while True:
-        done = {line["name"] for line in csv.DictReader(arguments.table.open())} if arguments.table.exists() else set()
+        done = names_in(arguments.table)
         lines = [line for line in arguments.queue.read_text().splitlines() if line.strip() and line[0] != "#"]
         left = [run for run in map(Run.read, lines) if run.name not in done]
         if not left and not arguments.wait:
@@ -228,13 +248,7 @@ def main() -> None:
         run = left[0]
         if run.data not in data:
             data[run.data] = Data(run.data, arguments.data_dir)
-        found = row(run, data[run.data], arguments.out)
-        fresh = not arguments.table.exists()
-        with arguments.table.open("a", newline="") as file:
-            writer = csv.DictWriter(file, COLUMNS)
-            if fresh:
-                writer.writeheader()
-            writer.writerow(found)
+        append(arguments.table, COLUMNS, row(run, data[run.data], arguments.out))
 
 
 if __name__ == "__main__":

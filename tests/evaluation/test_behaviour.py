@@ -14,6 +14,7 @@ from holomorph.errors import ModelError
 from holomorph.evaluation.inspection import AGREES, gradient_agreement, observe, off_grid_jump
 from holomorph.threats import ThreatModel
 from holomorph.threats.grid import grid_of
+from rogues import Reversed
 
 THREATS = [ThreatModel("inf", 0.1), ThreatModel(2, 0.5), ThreatModel(1, 2.0)]
 X = (255 * torch.rand(20, 30, generator=torch.Generator().manual_seed(0))).round() / 255
@@ -22,16 +23,6 @@ X = (255 * torch.rand(20, 30, generator=torch.Generator().manual_seed(0))).round
 def network(activation: nn.Module) -> nn.Module:
     torch.manual_seed(0)
     return nn.Sequential(nn.Linear(30, 64), activation, nn.Linear(64, 64), activation, nn.Linear(64, 5)).eval()
-
-
-class _Backwards(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        return x.clone()
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> Tensor:
-        return -grads[0]
 
 
 def agreement(model: Any, threat: ThreatModel) -> float | None:
@@ -63,7 +54,7 @@ def test_gradients_that_lie_do_not(threat: ThreatModel) -> None:
         return nn.functional.one_hot(z.argmax(1), 5) + (z - z.detach())
 
     lying = {
-        "reversed": lambda x: honest(_Backwards.apply(x)),
+        "reversed": Reversed(honest),
         "flat": lambda x: honest(x.detach()) + 0 * x.sum(1, keepdim=True),
         "elsewhere": elsewhere,
         "votes": votes,

@@ -48,6 +48,21 @@ def test_the_gradient_of_the_objective_vanishes_at_the_solution():
     assert float(gradient.abs().max()) < 1e-10
 
 
+def by_lbfgs(objective, like):
+    """The least value that L-BFGS finds from 0."""
+    a = torch.zeros(like.shape, dtype=like.dtype, requires_grad=True)
+    optimiser = torch.optim.LBFGS([a], max_iter=100, tolerance_change=1e-16, line_search_fn="strong_wolfe")
+
+    def step():
+        optimiser.zero_grad()
+        loss = objective(a)
+        loss.backward()
+        return loss
+
+    optimiser.step(step)
+    return float(objective(a.detach()))
+
+
 def test_lbfgs_on_the_same_objective_does_not_beat_it():
     z = cloud(20)
     c, rho = targets(z), 1e-2
@@ -58,17 +73,7 @@ def test_lbfgs_on_the_same_objective_does_not_beat_it():
         image = K @ a
         return (image - c).abs().square().sum() / len(z) + rho * (a.conj() * image).sum().real
 
-    a = torch.zeros(h.coefficients.shape, dtype=h.coefficients.dtype, requires_grad=True)
-    optimiser = torch.optim.LBFGS([a], max_iter=100, tolerance_change=1e-16, line_search_fn="strong_wolfe")
-
-    def step():
-        optimiser.zero_grad()
-        loss = objective(a)
-        loss.backward()
-        return loss
-
-    optimiser.step(step)
-    best, ours = float(objective(a.detach())), float(objective(h.coefficients))
+    best, ours = by_lbfgs(objective, h.coefficients), float(objective(h.coefficients))
     assert ours <= best + 1e-12
     assert best < ours * (1 + 1e-3)  # the runner-up did get near, so that the comparison means something
 
@@ -140,17 +145,7 @@ def test_the_squared_hinge_is_at_its_optimum(relative, complex_points):
     def objective(a):
         return (1 - y * (gram @ a)).clamp_min(0).square().sum() / 60 + rho * (a * (gram @ a)).sum()
 
-    a = torch.zeros_like(y, requires_grad=True)
-    optimiser = torch.optim.LBFGS([a], max_iter=100, tolerance_change=1e-16, line_search_fn="strong_wolfe")
-
-    def step():
-        optimiser.zero_grad()
-        loss = objective(a)
-        loss.backward()
-        return loss
-
-    optimiser.step(step)
-    best, ours = float(objective(a.detach())), float(objective(alpha))
+    best, ours = by_lbfgs(objective, alpha), float(objective(alpha))
     assert ours <= best + 1e-12
     assert best < ours * 1.01  # the runner-up did get near
 

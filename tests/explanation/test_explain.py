@@ -17,6 +17,7 @@ from holomorph.explanation.spikes import spikes, top_tenth
 from holomorph.explanation.validation import survivors, validate_margins
 from holomorph.records.explanation import ExplanationRecord
 from holomorph.threats import ThreatModel
+from rogues import Stopping
 
 
 def _points(count=60, n=4, seed=0, dtype=torch.float64):
@@ -310,23 +311,11 @@ def test_samples_take_the_precision_of_the_model(precisions) -> None:
     assert explain(model, x, y, threat=ThreatModel("inf", 0.1), steps=5, reference=x).clean == 1
 
 
-class _Counted(nn.Linear):
-    """A linear model that counts its passes and stops after some."""
-
-    calls, limit = 0, 10**9
-
-    def forward(self, x):
-        self.calls += 1
-        if self.calls > self.limit:
-            raise KeyboardInterrupt
-        return super().forward(x)
-
-
 def test_margins_that_were_stopped_go_on_within_the_attacks(tmp_path):
     """Three batches: the attacks on the first are not run again, and the record is that of a run without a stop."""
     x, _ = _points(30, 4, seed=6, dtype=torch.float32)
     torch.manual_seed(0)
-    model = _Counted(4, 3)
+    model = Stopping(4, 3)
     y = model(x).argmax(1)
 
     def run(out):

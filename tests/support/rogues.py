@@ -9,37 +9,36 @@ import torch
 from torch import Tensor, nn
 
 
+class FalseGradient(torch.autograd.Function):
+    """Passes the input on, and the gradient a number of times."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, times: float) -> Tensor:
+        ctx.times = times
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Any:
+        return ctx.times * grads[0], None
+
+
 class ZeroGradient(nn.Module):
     """Passes the input on and swallows the gradient."""
 
-    class _Swallow(torch.autograd.Function):
-        @staticmethod
-        def forward(ctx: Any, x: Tensor) -> Tensor:
-            return x.clone()
-
-        @staticmethod
-        def backward(ctx: Any, *grads: Tensor) -> Tensor:
-            return torch.zeros_like(grads[0])
+    times = 0.0
 
     def __init__(self, honest: nn.Module) -> None:
         super().__init__()
         self.honest = honest
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.honest(self._Swallow.apply(x))
+        return self.honest(FalseGradient.apply(x, self.times))
 
 
 class Reversed(ZeroGradient):
     """Turns the gradient round: ascent descends."""
 
-    class _Swallow(torch.autograd.Function):
-        @staticmethod
-        def forward(ctx: Any, x: Tensor) -> Tensor:
-            return x.clone()
-
-        @staticmethod
-        def backward(ctx: Any, *grads: Tensor) -> Tensor:
-            return -grads[0]
+    times = -1.0
 
 
 class Loud(nn.Module):
@@ -200,3 +199,15 @@ class KeepsFiles(Loud):
         with tempfile.TemporaryFile() as file:
             file.write(x.detach().numpy().tobytes())
         return self.honest(x)
+
+
+class Stopping(nn.Linear):
+    """A linear model that counts its passes, during one of which somebody presses Ctrl-C."""
+
+    calls, limit = 0, 10**9
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls += 1
+        if self.calls > self.limit:
+            raise KeyboardInterrupt
+        return super().forward(x)

@@ -16,6 +16,7 @@ from holomorph.transferability.examples import StrongestAPGD, gradient_step, str
 from holomorph.transferability.metrics import Arrays, Weights, centred, prediction_score
 from holomorph.transferability.similarity import parallelogram_bounds
 from holomorph.transferability.transfer import transfer
+from rogues import Stopping
 
 
 def _linear(seed, n=8, classes=3, scale=1.0, dtype=torch.float64):
@@ -167,20 +168,8 @@ def test_what_is_refused():
             transfer({"a": a, "b": a}, x, y, threat=threat, **{name: -1})
 
 
-class _Stops(nn.Linear):
-    """A linear model during whose n-th call somebody presses Ctrl-C."""
-
-    calls, limit = 0, 10**9
-
-    def forward(self, x):
-        self.calls += 1
-        if self.calls > self.limit:
-            raise KeyboardInterrupt
-        return super().forward(x)
-
-
 def test_a_stopped_transfer_goes_on(tmp_path):
-    models = {"a": _Stops(8, 3), "b": _Stops(8, 3)}
+    models = {"a": Stopping(8, 3), "b": Stopping(8, 3)}
     x, y = _data(dtype=torch.float32)
 
     def run(out):
