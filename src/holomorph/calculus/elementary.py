@@ -1,8 +1,8 @@
 r"""Normalisation and attention written in elementary operations, so that every kind of jet can follow them.
 
-They also mend torch's forward mode: in torch 2.13 differentiating the forward derivative of layer_norm (and of
-batch_norm and instance_norm in training mode) again, in either mode, silently gives a wrong number, for the saved
-statistics count as constants (pytorch issues #196699, #196700); fused attention has no forward derivative at all.
+They also mend torch's forward mode. In torch 2.13 the forward derivative of layer_norm gives a silently wrong number
+when it is differentiated again, because the saved statistics count as constants (pytorch issues #196699, #196700). So
+do batch_norm and instance_norm in training mode. Fused attention has no forward derivative at all.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 r"""Enclosures of a network's slope over a region: an upper bound of the gradient's dual norm, everywhere in it.
 
-The difference of an activation's values at two points is a slope within its range times the difference of the points,
-so $g(x') - g(x) = \langle J, x' - x\rangle$ with J inside the interval that the chain rule gives when each slope is
-replaced by its range; ReLU needs no derivative for that. With middle c and half width r, backwards,
+The values of an activation at two points differ by a slope within its range times the difference of the points. So
+$g(x') - g(x) = \langle J, x' - x\rangle$, with J inside the interval that the chain rule gives when each slope is
+replaced by its range. ReLU needs no derivative for that. With middle c and half width r, backwards,
 
 $$c \to c\,d_c,\quad r \to |c|\,d_r + r(|d_c| + d_r) \quad\text{through an activation with slopes } d_c \pm d_r, \qquad
 c \to W^T c,\quad r \to |W|^T r.$$

@@ -27,11 +27,11 @@ def fock_kernel(t: Tensor, weight: float = 0.0, *, derivative: int = 0, toleranc
 
     The last integrand is entire in s apart from the Jacobi weight, so Gauss's rule converges faster than
     geometrically. *Stated accuracy*: with N nodes the error is at most
-    $8\,(|t|/4)^{2N}/(2N)!\;e^{\max(\mathrm{Re}\,t, 0)}$, and for derivatives as in :func:`node_count` (the N-point
-    error is $f^{(2N)}(\xi)\gamma_N/(2N)!$, for the real and imaginary part each, and $\gamma_N \le 4 \cdot 16^{-N}$
-    because the monic orthogonal polynomial has the least norm and the monic Chebyshev polynomial of [0, 1] is at most
-    $2 \cdot 4^{-N}$); N is the least number that brings the factor below ``tolerance`` for this derivative and the
-    next four. All weights are positive: nothing cancels for negative t.
+    $8\,(|t|/4)^{2N}/(2N)!\;e^{\max(\mathrm{Re}\,t, 0)}$; for derivatives see :func:`node_count`. N is the least
+    number that brings the factor below ``tolerance`` for this derivative and the next four. *Proof*: the N-point error
+    is $f^{(2N)}(\xi)\gamma_N/(2N)!$, for the real and imaginary part each. Here $\gamma_N \le 4 \cdot 16^{-N}$, for
+    the monic orthogonal polynomial has the least norm, and the monic Chebyshev polynomial of [0, 1] is at most
+    $2 \cdot 4^{-N}$. All weights are positive, so nothing cancels for negative t.
 
     Parameters
     ----------

@@ -3,8 +3,8 @@ r"""The smallest step into a half-space that stays in the box: what a linear cla
 $$\min \|\delta\|_p \;\text{such that}\; \langle g, \delta\rangle \ge c,\; x + \delta \in [\mathrm{lo}, \mathrm{hi}]^n$$
 
 Every coordinate moves along the sign of its gradient. Up to the box, the optimal step of size s moves coordinate i by
-$\min(r_i s, \text{room}_i)$ with rate $r_i = 1$ for p = inf and $r_i = |g_i|$ for p = 2 (the Kuhn-Tucker conditions),
-so the gain is a concave piecewise linear function of s, inverted by Newton's method. For p = 1 the
+$\min(r_i s, \text{room}_i)$. The rate is $r_i = 1$ for p = inf and $r_i = |g_i|$ for p = 2 (the Kuhn-Tucker
+conditions). So the gain is a concave piecewise linear function of s, which Newton's method inverts. For p = 1 the
 coordinates are filled one after the other, steepest first.
 """
 

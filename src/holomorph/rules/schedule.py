@@ -47,10 +47,10 @@ def scaled(threat: ThreatModel, share: float | Tensor) -> ThreatModel:
 class Pace:
     r"""The share of a radius that is asked for: continuation from plain training, as fast as the network follows.
 
-    It rises by $dt/.02$ while the loss of the last batch was below .6 of what the best constant answer loses, the
-    entropy of the batch's labels, and falls as fast otherwise, but never below $t/\rho$: easy data are trained at the
-    whole radius almost at once, hard ones from the share $\rho$ of training on. While it grows it is a scalar on the
-    samples' device, which the host never reads. Our own.
+    The best constant prediction loses the entropy of the batch's labels. While the loss of the last batch is below 0.6
+    of that, the share rises by $dt/0.02$; otherwise it falls as fast, but never below $t/\rho$. So easy data are
+    trained at the whole radius almost at once, hard ones from the share $\rho$ of training on. While the share grows it
+    is a scalar on the samples' device, which the host never reads. Our own.
 
     >>> pace, y, x = Pace(), torch.tensor([0, 1]), torch.zeros(2, 1)
     >>> pace.share(0.02, 0.5, x), pace.follow(torch.tensor(0.1), y, classes=2)

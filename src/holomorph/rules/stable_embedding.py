@@ -32,10 +32,9 @@ class StableEmbedding(Rule):
     remainder, and the drift of clean embeddings.
 
     No label is needed: ``rule(encoder, x)`` is enough, labels are not looked at, and ``fit`` takes samples alone.
-    Whatever is put on top inherits the stability. A linear head with rows $w_k$ that decides for class y by
-    $m = \min_{j \ne y} \langle w_y - w_j, f_0(x)\rangle + b_y - b_j$ does so at every point whose embedding lies
-    within $m / \max_j \|w_y - w_j\|_2$ of $f_0(x)$; for a head of Lipschitz constant L the logits move by at most L
-    times the distance.
+    Whatever is put on top inherits the stability. Let a linear head with rows $w_k$ decide for class y by the margin
+    $m = \min_{j \ne y} \langle w_y - w_j, f_0(x)\rangle + b_y - b_j$. It then decides so at every point whose
+    embedding lies within $m / \max_j \|w_y - w_j\|_2$ of $f_0(x)$.
 
     Parameters
     ----------

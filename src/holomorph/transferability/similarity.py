@@ -1,9 +1,9 @@
 r"""Are two robust models near-minimisers with near-equal gradients? The parallelogram bound with its numbers.
 
-If D(f), D(g) <= m + t and no function that fits the labels has energy below m, then the average (f + g)/2, which
-fits them too, gives D(f - g) = 2 D(f) + 2 D(g) - 4 D((f + g)/2) <= 4 t. Nobody knows m. The smallest energy among the
-competitors at hand, models and their averages, is at least m, so 4 t computed with it is the *least* that the bound can
-be: if even that exceeds 2 D(f) + 2 D(g), true of any two functions, the bound says nothing.
+Let D(f), D(g) <= m + t, and let no function that fits the labels have energy below m. The average (f + g)/2 fits them
+too, so D(f - g) = 2 D(f) + 2 D(g) - 4 D((f + g)/2) <= 4 t. Nobody knows m. The smallest energy among the competitors
+at hand, models and their averages, is at least m; so 4 t computed with it is the *least* that the bound can be. If even
+that exceeds 2 D(f) + 2 D(g), which holds for any two functions, the bound says nothing.
 """
 
 from __future__ import annotations
