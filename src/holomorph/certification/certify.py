@@ -7,10 +7,9 @@ import math
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from itertools import product
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -29,6 +28,7 @@ from holomorph._utils.versions import versions
 from holomorph.calculus.norms import random_in_ball
 from holomorph.certification.bounds import Bounds
 from holomorph.certification.exact import adapter_for
+from holomorph.certification.search import jobs_in_order
 from holomorph.certification.smoothing import Smoothed
 from holomorph.contract import at_least_one, check_labels, gradients
 from holomorph.contract.classifier import Classifier
@@ -204,7 +204,7 @@ def _bounded(
     depth_of = torch.zeros(len(threats), len(x), dtype=torch.long)  # how many radii were tried
     found = _Found(predictions, logits.shape[1], radii, by)
     end = math.inf if seconds is None else time.perf_counter() + seconds
-    jobs = _jobs(radii, threats, batch_size, steps, timed=seconds is not None)
+    jobs = jobs_in_order(radii, threats, batch_size, steps, timed=seconds is not None)
     with progress.bar("certifying", total=len(threats) * len(x)) as bar:
         for depth, number, start in jobs:
             if time.perf_counter() > end:
@@ -220,20 +220,6 @@ def _bounded(
         bounds.check_same(near, classifier.logits(near))
     searched = () if seconds is None else tuple((right.cpu() & (depth_of == steps).all(0)).tolist())
     return replace(found, untried=int((right.cpu() & (depth_of == 0).any(0)).sum()), searched=searched)
-
-
-def _jobs(
-    radii: Sequence[Tensor], threats: Sequence[ThreatModel], batch_size: int, steps: int, *, timed: bool
-) -> Iterator[tuple[int, int, int]]:
-    """How many radii to try, under which threat, from which sample on; the first batch tells if eps is too large."""
-    numbers, starts = range(len(threats)), range(0, len(radii[0]), batch_size)
-    if not timed or steps == 1:
-        yield from product((steps,), numbers, starts)
-        return
-    yield from product((steps,), numbers, starts[:1])
-    hopeful = [i for i in numbers if (radii[i][:batch_size] >= threats[i].radius).any()]
-    yield from product((1,), hopeful, starts[1:])
-    yield from ((steps, number, start) for start in starts[1:] for number in numbers)
 
 
 def _batch(

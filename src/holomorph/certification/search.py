@@ -1,11 +1,14 @@
-"""The largest radius that a proof reaches, by bisection, one a sample."""
+"""The largest radius that a proof reaches, by bisection, one a sample; and whose turn it is when time is short."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from itertools import product
 
 import torch
 from torch import Tensor
+
+from holomorph.threats import ThreatModel
 
 #: From the numbers of samples and a radius for each to whether it is proved.
 Trial = Callable[[Tensor, Tensor], Tensor]
@@ -36,3 +39,17 @@ def largest_radius(trial: Trial, candidates: Tensor, eps: float, steps: int) -> 
         radius = (low + high) / 2
     found = torch.zeros(len(candidates), dtype=torch.float64, device=rows.device)
     return found.index_copy(0, rows, low)
+
+
+def jobs_in_order(
+    radii: Sequence[Tensor], threats: Sequence[ThreatModel], batch_size: int, steps: int, *, timed: bool
+) -> Iterator[tuple[int, int, int]]:
+    """How many radii to try, under which threat, from which sample on; the first batch tells if eps is too large."""
+    numbers, starts = range(len(threats)), range(0, len(radii[0]), batch_size)
+    if not timed or steps == 1:
+        yield from product((steps,), numbers, starts)
+        return
+    yield from product((steps,), numbers, starts[:1])
+    hopeful = [i for i in numbers if (radii[i][:batch_size] >= threats[i].radius).any()]
+    yield from product((1,), hopeful, starts[1:])
+    yield from ((steps, number, start) for start in starts[1:] for number in numbers)

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from holomorph.contract.formulas import as_module
 from holomorph.contract.model import Differentiable
 from holomorph.errors import ConfigError, DataError, ModelError
 from holomorph.threats import ThreatModel
@@ -26,13 +27,13 @@ def is_estimator(model: Any) -> bool:
 def taken_apart(estimator: Any, x: Any, y: Any) -> tuple[Differentiable, Any, Any]:
     """The classifier inside a fitted estimator, and the labels as its class indices.
 
-    An estimator of this package gives its network; any other is a function without gradients, for attacks that need
-    none.
+    One whose formula is known becomes a module (see :func:`~holomorph.contract.formulas.as_module`); any other is a
+    function without gradients, for attacks that need none.
 
     Raises
     ------
     ModelError
-        For one that was not fitted or has no probabilities.
+        For one that was not fitted, knows one class only or has no probabilities.
     DataError
         For labels that it does not know.
 
@@ -45,10 +46,12 @@ def taken_apart(estimator: Any, x: Any, y: Any) -> tuple[Differentiable, Any, An
     classes = getattr(estimator, "classes_", None)
     if classes is None:
         raise ModelError(f"{type(estimator).__name__} is not fitted, or no classifier. Call fit first.")
+    if len(classes) < 2:
+        raise ModelError(f"{type(estimator).__name__} was fitted to one class, so no attack can change its prediction.")
     if y is not None:
         y = _indices(np.asarray(y), np.asarray(classes))
-    network = getattr(estimator, "model_", None)
-    return (network if isinstance(network, nn.Module) else BlackBox(estimator)), x, y
+    network = as_module(estimator)
+    return (BlackBox(estimator) if network is None else network), x, y
 
 
 def trained_for(estimator: Any, x: Any) -> tuple[Any, Any, ThreatModel]:

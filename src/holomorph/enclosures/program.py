@@ -50,6 +50,8 @@ class Program:
         ModelError
             For a network with a part that cannot be bounded, with the part's name.
         """
+        if not getattr(model, "differentiable", True):
+            raise ModelError("The model is known by its outputs alone, so nothing in it can be bounded. Use smoothing.")
         tracer, model = _Tracer(), as_written(model)
         try:
             graph = tracer.trace(model)
