@@ -6,8 +6,6 @@ import torch
 from torch import nn
 
 from holomorph.explanation.explain import explain
-from holomorph.records.base import Interval
-from holomorph.records.explanation import ExpertRow
 from holomorph.reporting.parts import explanation
 from holomorph.reporting.render import render
 from holomorph.reporting.words import percentage
@@ -75,22 +73,6 @@ def test_transfer_and_convergence_join_in(record, data, models):
     assert f"R² = {score.r_squared.value:.2f}" in items[-1].sentence
     off = [np.array(a.success)[~np.eye(4, dtype=bool)].max() for a in moved.attacked]
     assert any(percentage(float(v)) in items[-1].pictures[0].alt for v in off)
-
-
-def _expert(system, robust):
-    interval = Interval(value=robust, low=robust - 0.01, high=robust + 0.01)
-    return ExpertRow(
-        data="moons", system=system, rule="plain", parameters=9, clean=interval, robust=interval, threat="inf:0.1"
-    )
-
-
-@pytest.mark.parametrize(("robust", "ahead", "behind"), [(0.7, 1, 0), (0.5, 0, 1), (0.6, 0, 0)])
-def test_experts_are_counted_where_intervals_tell_them_apart(record, robust, ahead, behind):
-    rows = (_expert("one network", 0.6), _expert("three experts", robust))
-    item = explanation.explanation_part([record.model_copy(update={"experts": rows})])["items"][-1]
-    assert f"network in {ahead} of 1 comparisons" in item.sentence
-    assert f"less robust in {behind}." in item.sentence
-    assert percentage(robust) in item.pictures[0].alt
 
 
 def test_nothing_to_explain_is_no_part():

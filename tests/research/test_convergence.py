@@ -1,4 +1,4 @@
-"""Gaps of linear models in closed form, and experts that route as they should."""
+"""Gaps of linear models in closed form."""
 
 import pytest
 import torch
@@ -6,10 +6,8 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from holomorph.calculus.ascent import maximise
-from holomorph.errors import ConfigError, DataError
+from holomorph.errors import DataError
 from holomorph.research.convergence import convergence, gap
-from holomorph.research.experts import MixtureOfExperts
-from holomorph.rules import Plain
 from holomorph.threats import ThreatModel
 
 
@@ -71,61 +69,6 @@ def test_convergence_trains_every_size_from_every_seed(data):
     assert found[1].pointwise.value < found[0].pointwise.value / 5
     with pytest.raises(DataError, match="two seeds"):
         convergence(train, [10], data, data, threat=ThreatModel("inf", 0.1), seeds=[0])
-
-
-def _halves():
-    """A gate that splits at x_0 = 0.5 and two constant experts."""
-    gate = nn.Linear(2, 2)
-    gate.weight.data = torch.tensor([[-20.0, 0.0], [20.0, 0.0]])
-    gate.bias.data = torch.tensor([10.0, -10.0])
-    experts = [nn.Linear(2, 2), nn.Linear(2, 2)]
-    for k, expert in enumerate(experts):
-        expert.weight.data.zero_()
-        expert.bias.data = torch.tensor([3.0, 0.0]) if k == 0 else torch.tensor([0.0, 3.0])
-    return MixtureOfExperts(gate, experts)
-
-
-def test_the_hard_gate_sends_each_sample_to_its_expert():
-    system = _halves().eval()
-    x = torch.tensor([[0.1, 0.0], [0.9, 0.0], [0.49, 0.0], [0.51, 0.0]])
-    assert system.route(x).tolist() == [0, 1, 0, 1]
-    assert system(x).argmax(1).tolist() == [0, 1, 0, 1]
-    jump = (system(x[2:3]) - system(x[3:4])).abs().max()
-    assert jump > 2.9  # discontinuous at the gate
-
-
-def test_the_soft_mixture_is_the_mean_of_the_experts_probabilities():
-    system = _halves().train()
-    x = torch.tensor([[0.5, 0.0], [0.45, 0.3]])
-    gate = system.gate(x).softmax(1)
-    p = torch.stack([expert(x).softmax(1) for expert in system.experts], 1)
-    assert torch.allclose(system(x).exp(), (gate[:, :, None] * p).sum(1))
-
-
-def test_only_the_soft_view_sees_the_gate():
-    """The gradient of the hard system vanishes with constant experts: attacks must use the soft view."""
-    system = _halves().eval()
-    slopes = {}
-    for name, view in system.views().items():
-        x = torch.tensor([[0.45, 0.5]], requires_grad=True)
-        (g,) = torch.autograd.grad(view(x)[:, 0].sum(), x)
-        slopes[name] = float(g.abs().sum())
-    assert slopes["hard"] == 0
-    assert slopes["soft"] > 1
-    assert sorted(slopes) == ["expert 0", "expert 1", "hard", "soft"]
-
-
-def test_any_rule_trains_gate_and_experts():
-    system = _halves().train()
-    Plain()(system, torch.rand(8, 2), torch.arange(8) % 2).backward()
-    assert all(p.grad is not None for p in system.parameters())
-
-
-def test_mixtures_that_are_refused():
-    with pytest.raises(ConfigError, match="at least one expert"):
-        MixtureOfExperts(nn.Linear(2, 2), [])
-    with pytest.raises(ConfigError, match="one output an expert"):
-        MixtureOfExperts(nn.Linear(2, 3), [nn.Linear(2, 2)] * 2)(torch.rand(1, 2))
 
 
 def test_the_ascent_finds_in_l_1_what_the_rules_find() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -105,18 +105,6 @@ class Gap(Part):
     robust_generalisation: float = Field(description="robust accuracy (PGD) on training minus test samples")
 
 
-class ExpertRow(Part):
-    """One network against region-wise experts with as many parameters."""
-
-    data: str
-    system: str
-    rule: str
-    parameters: int
-    clean: Interval
-    robust: Interval = Field(description="the worst of attacks on the system, on its smooth form, and on each expert")
-    threat: str
-
-
 class ExplanationRecord(Record):
     """The outcome of :func:`holomorph.explain`; parts that were not asked for are None or empty.
 
@@ -138,6 +126,6 @@ class ExplanationRecord(Record):
     harmonicity: Harmonicity | None = None
     boundary: Boundary | None = None
     convergence: tuple[Gap, ...] = ()
-    experts: tuple[ExpertRow, ...] = ()
+    experts: tuple[dict[str, Any], ...] = Field(default=(), description="of version 0.1, no longer shown")
     versions: dict[str, str] = Field(default_factory=dict)
     seconds: float = 0.0

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from holomorph.records.explanation import Boundary, Energies, ExpertRow, Gap, Harmonicity, Margins
+from holomorph.records.explanation import Boundary, Energies, Gap, Harmonicity, Margins
 from holomorph.records.transfer import Matrix, TransferRecord
 from holomorph.reporting.images import BASELINE_COLOUR, INK, MODEL_COLOUR, QUIET, Picture, canvas
 from holomorph.reporting.words import in_plot, norm_name, percentage
@@ -108,23 +108,6 @@ def normal_share(boundary: Boundary) -> Picture:
             f"Share of the boundary's normal along the samples: {said}, by chance {percentage(boundary.chance)}.",
             "0: the boundary runs along the samples; 1: it cuts straight across them.",
         )
-
-
-def expert_bars(rows: Sequence[ExpertRow]) -> Picture:
-    """Robust accuracy of each system, data set and rule, with intervals."""
-    with canvas(height=0.8 + 0.3 * len(rows)) as plot:
-        axes = plot.axes
-        names = [in_plot(f"{row.data}, {row.rule}: {row.system}") for row in rows]
-        values = [row.robust.value for row in rows]
-        reach = [[r.robust.value - r.robust.low for r in rows], [r.robust.high - r.robust.value for r in rows]]
-        systems = list(dict.fromkeys(row.system for row in rows))
-        colours = [(BASELINE_COLOUR, MODEL_COLOUR)[systems.index(row.system) % 2] for row in rows]
-        axes.barh(names, values, xerr=reach, color=colours, alpha=0.8, capsize=2)
-        axes.invert_yaxis()
-        axes.set(xlim=(0, 1), xlabel="robust accuracy of the whole system")
-        axes.tick_params(axis="y", labelsize=7)
-        said = "; ".join(f"{name} {percentage(value)}" for name, value in zip(names, values, strict=True))
-        return plot.picture(f"Robust accuracy: {said}.")
 
 
 def gaps_against_size(gaps: Sequence[Gap]) -> Picture:

@@ -1,1 +1,1 @@
-"""Instruments of the studies: planar data, angles, separability, experts, convergence. No part of the core's path."""
+"""Instruments of the studies: planar data, angles, separability, convergence. No part of the core's path."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from holomorph.records.base import Record
-from holomorph.records.explanation import Boundary, Energies, ExpertRow, ExplanationRecord, Gap, Harmonicity, Margins
+from holomorph.records.explanation import Boundary, Energies, ExplanationRecord, Gap, Harmonicity, Margins
 from holomorph.records.transfer import TransferRecord
 from holomorph.reporting import explanation_plots as plots
 from holomorph.reporting.images import Picture
@@ -34,7 +34,6 @@ def explanation_part(records: Sequence[Record]) -> Context:
             found.harmonicity and _harmonicity(found.harmonicity),
             found.boundary and _boundary(found.boundary),
             _convergence(found.convergence) if found.convergence else None,
-            _experts(found.experts) if found.experts else None,
         )
         items += [item for item in parts if item]
     if moved is not None:
@@ -126,20 +125,6 @@ def _convergence(gaps: Sequence[Gap]) -> Claim:
         f"{' '.join(said)} Where agreement comes at the samples and not around them, there are adversarial examples.",
         "For an undefended model: both lines fall together.",
         [plots.gaps_against_size(gaps), plots.generalisation_against_size(gaps)],
-    )
-
-
-def _experts(rows: Sequence[ExpertRow]) -> Claim:
-    single = {(row.data, row.rule): row for row in rows if row.system == "one network"}
-    others = [row for row in rows if (row.data, row.rule) in single and row.system != "one network"]
-    ahead = [row for row in others if row.robust.low > single[row.data, row.rule].robust.high]
-    behind = [row for row in others if row.robust.high < single[row.data, row.rule].robust.low]
-    return Claim(
-        "One network, or an expert for each region?",
-        f"With as many parameters in all and the whole system attacked, experts are clearly more robust than one "
-        f"network in {len(ahead)} of {len(others)} comparisons and clearly less robust in {len(behind)}.",
-        "For the claim that continuity costs robustness: experts that are no more robust than one network.",
-        [plots.expert_bars(rows)],
     )
 
 
