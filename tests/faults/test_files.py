@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -21,7 +22,7 @@ from torch import nn
 import holomorph as hm
 from holomorph._utils.io import write_atomically
 from holomorph.cli import BAD_INPUT, INTERRUPTED, exit_status
-from holomorph.cli.faults import catch_signals
+from holomorph.cli.faults import catch_signals, reader_has_gone
 from holomorph.errors import ConfigError, StorageError
 from holomorph.training.loop import Loop
 
@@ -260,3 +261,11 @@ def test_a_reader_that_has_gone_is_no_fault(shell: str, status: int) -> None:
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
     assert done.returncode == status
     assert "mistake of ours" not in done.stderr
+
+
+def test_a_lost_worker_is_not_taken_for_a_reader_that_has_gone() -> None:
+    sending, receiving = multiprocessing.Pipe()
+    receiving.close()
+    with pytest.raises(BrokenPipeError) as lost:
+        sending.send(1)
+    assert not reader_has_gone(lost.value)

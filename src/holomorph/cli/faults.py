@@ -74,7 +74,9 @@ def reader_has_gone(error: BaseException) -> bool:
     found: BaseException | None = error
     while found is not None and not isinstance(found, BrokenPipeError):
         found = found.__cause__ or found.__context__
-    if found is not None:
-        with suppress(OSError, ValueError, AttributeError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return found is not None
+    frames = traceback.extract_tb(found.__traceback__) if found is not None else []
+    if found is None or any("multiprocessing" in Path(frame.filename).parts for frame in frames):
+        return False  # nothing was printed: a process that loads data is gone
+    with suppress(OSError, ValueError, AttributeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return True
