@@ -48,7 +48,7 @@ def test_radii_of_a_linear_classifier_are_its_distances_up_to_the_bisection(norm
     exact = distances(model, x, y, threat.p).clamp(0, 2)
     radii = torch.tensor(record.threats[0].radii, dtype=D)
     assert (radii <= exact * (1 + 1e-12)).all()
-    assert (radii >= exact - 2 / 2**8 - 1e-6).all()
+    assert (radii >= exact - 0.75 / 2**6 - 1e-6).all()  # between a quarter of eps and eps six radii are left
     assert radii[:3].eq(0).all()
     assert record.clean == 1 - 3 / len(x)
     assert record.threats[0].proved == float((exact > 1).double().mean())

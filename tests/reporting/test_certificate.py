@@ -38,7 +38,7 @@ def test_the_certificate_inside_an_evaluation_serves_and_says_what_limits_it():
     empty = cases.certificate(found, proved=0.0)
     assert headline(empty).startswith(f"Between 0{THIN}% (proved) and 76{THIN}% (attacked)")
     assert headline(empty).endswith(
-        "Nothing is proved for this network: the bounds through its layers are too wide at this size."
+        "Nothing is proved for this network: the bounds through its layers are too wide for changes of this size."
     )
     odd = empty.model_copy(update={"reason": "The layer 2 (MaxPool2d) cannot be bounded."})
     assert headline(odd).endswith("Nothing is proved for this network: the layer 2 (MaxPool2d) cannot be bounded.")

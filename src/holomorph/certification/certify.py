@@ -108,7 +108,7 @@ def certify(
     n:
         Use the first n samples.
     steps:
-        How many radii are tried for a sample: eps first, then bisection between 0 and twice eps.
+        How many radii are tried for a sample: eps first, then quarters until one is proved, then bisection.
     seconds:
         After so long no further batch is begun, and the record says which samples were not looked at. The largest
         radius is looked for in the first batch, then all samples are tried at eps; where eps is too large for the whole

@@ -15,7 +15,7 @@ Trial = Callable[[Tensor, Tensor], Tensor]
 
 
 def largest_radius(trial: Trial, candidates: Tensor, eps: float, steps: int) -> Tensor:
-    """Bisect between 0 and twice eps, eps itself first: every radius returned was proved.
+    """Try eps, then quarters of it until one is proved, and bisect from there: every radius returned was proved.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ def largest_radius(trial: Trial, candidates: Tensor, eps: float, steps: int) -> 
     for _ in range(steps if len(rows) else 0):
         proved = trial(rows, radius)
         low, high = torch.where(proved, radius, low), torch.where(proved, high, radius)
-        radius = (low + high) / 2
+        radius = torch.where(low > 0, (low + high) / 2, high / 4)
     found = torch.zeros(len(candidates), dtype=torch.float64, device=rows.device)
     return found.index_copy(0, rows, low)
 

@@ -66,7 +66,9 @@ def _limits(proved: CertificateRecord, some: bool) -> str:
         late = "was not tried and counts" if proved.untried == 1 else "were not tried and count"
         return f" After {duration(proved.seconds)} {counted(proved.untried, 'sample')} {late} as not proved."
     return (
-        "" if some else " Nothing is proved for this network: the bounds through its layers are too wide at this size."
+        ""
+        if some
+        else " Nothing is proved for this network: the bounds through its layers are too wide for changes of this size."
     )
 
 
