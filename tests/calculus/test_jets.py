@@ -172,13 +172,6 @@ def test_a_compiled_model_runs_as_it_was():
     torch.testing.assert_close(jets.dual(torch.compile(model), FLAT, ALONG), jets.dual(model, FLAT, ALONG))
 
 
-def test_samples_do_not_leak():
-    model = smooth_mlp(8)
-    _, together = jets.dual(model, FLAT, ALONG)
-    alone = torch.cat([jets.dual(model, a, b)[1] for a, b in zip(FLAT.split(1), ALONG.split(1), strict=True)])
-    torch.testing.assert_close(together, alone)
-
-
 def test_the_extension_is_the_native_complex_function():
     z = torch.complex(FLAT, 0.3 * ALONG)
     torch.testing.assert_close(
@@ -219,12 +212,8 @@ def test_bad_input():
         jets.dual(lambda t: t.argmax(1), FLAT, ALONG)
     with pytest.raises(ModelError, match="Make them equal"):
         jets.dual(torch.sin, FLAT, ALONG[:2])
-    with pytest.raises(ModelError, match="returns a new tensor"):
-        jets.dual(lambda t: torch.zeros_like(t).add_(t) + t, FLAT, ALONG)
     with pytest.raises(ModelError, match="cannot follow the complex tensors"):
         jets.dual(lambda t: t + torch.complex(t, t).abs(), FLAT, ALONG)
-    with pytest.raises(ModelError, match="shape"):
-        jets.dual(lambda t: (t * 1).unsqueeze_(0), FLAT, ALONG)
     with pytest.raises(DomainError):
         jets.complex(F.softplus, FLAT, 100 * ALONG)
 

@@ -37,6 +37,39 @@ def test_gradients_of_second_derivatives_through_layer_norm_are_those_of_group_n
     torch.testing.assert_close(*found)
 
 
+def line(t):
+    return torch.cat([1 + t, 2 * t, 2 + 3 * t], 1)
+
+
+L = math.log(2)
+
+
+@pytest.mark.parametrize(
+    ("f", "coefficients"),
+    [
+        (lambda t: line(t).prod(1), [0, 4, 10, 6]),
+        (lambda t: line(t).cumprod(1).sum(1), [1, 7, 12, 6]),
+        (lambda t: line(t).clone().cumprod_(1).sum(1), [1, 7, 12, 6]),
+        (lambda t: (2 + t) ** t, [1, L, (L**2 + 1) / 2, (L**3 + 3 * L - 0.75) / 6]),
+        (lambda t: torch.linalg.vector_norm((line(t) - 9).relu(), dim=1), [0, 0, 0, 0]),
+        (lambda t: nn.functional.normalize(line(t).sin() * 0).sum(1), [0, 0, 0, 0]),
+        (lambda t: torch.cosine_similarity(line(t), 0 * line(t)), [0, 0, 0, 0]),
+        (lambda t: (0 * line(t)).std(1), [0, 0, 0, 0]),
+        (lambda t: (0 * line(t)).renorm(2, 0, 1.0).sum(1), [0, 0, 0, 0]),
+        (lambda t: torch.linalg.vector_norm(line(t) - 1, 4, 1) ** 4, [2, 4, 78, 76]),
+    ],
+)
+def test_every_order_where_factors_rows_or_exponents_are_zero(f, coefficients):
+    g = lambda t: f(t).reshape(1, 1)  # noqa: E731
+    wanted = torch.tensor(coefficients, dtype=D)
+    torch.testing.assert_close(taylor_coefficients(g, ZERO, ONE, 3, method="forward").flatten(), wanted)
+    assert jets.second(g, ZERO, ONE)[2].item() == pytest.approx(2 * coefficients[2])
+    point = ZERO.clone().requires_grad_()
+    bend = hessian_vector(g, point, ONE)
+    assert bend.item() == pytest.approx(2 * coefficients[2])
+    assert torch.autograd.grad(bend, point)[0].item() == pytest.approx(6 * coefficients[3])
+
+
 def test_an_operation_whose_derivatives_contradict_each_other_is_refused_by_name():
     A = 2 * torch.eye(2, dtype=D) + 0.1
     with pytest.raises(ModelError, match="nested derivatives of det without elimination contradict"):

@@ -47,7 +47,8 @@ FUNCTIONS = {
     "hutchinson": lambda f: laplacian(f, X, "hutchinson", generator=seeded()),
     "mean_value_gap": lambda f: mean_value_gap(f, X, 0.5, directions=2, generator=seeded()),
     "taylor_coefficients": lambda f: taylor_coefficients(f, X, V, 2, points=8),
-    "hardy_norm": lambda f: hardy_norm(f, X, V, 0.1, points=8),
+    "hardy_norm": lambda f: hardy_norm(f, X, V, 0.1, points=8, centred=True),
+    "input-projection": lambda f: dirichlet_energy(f, X, "input-projection", generator=seeded()).value,
 }
 
 

@@ -246,6 +246,8 @@ FUNCTIONS: dict[str, Step] = {
     "where": lambda h: torch.where(h > 0, h.sin(), h.square() / 4) + h.clamp(-1, 1) + torch.maximum(h, h.flip(2)),
     "indices": lambda h: h[:, [2, 0, 1, 3]][..., [5, 4, 3, 2, 1, 0]] + h.index_select(2, torch.arange(6)) * h[:, :1],
     "logsumexp": lambda h: h + h.logsumexp((1, 2), keepdim=True),
+    "zeros": lambda h: h * torch.tensor([1.0, 0.0, 1.0, 0.0])[:, None],
+    "powers": lambda h: (h.square() + 1) ** (h / 2).tanh(),
     "glu": lambda h: F.glu(torch.cat([h, h.cos()], 1), 1),
 }
 ACTIVATIONS = [

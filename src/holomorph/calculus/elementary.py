@@ -18,10 +18,10 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from holomorph.calculus.determinants import DETERMINANTS
-from holomorph.calculus.missing import naming_the_operation
+from holomorph.calculus.lengths import LENGTHS
+from holomorph.calculus.missing import check_derivative, naming_the_operation
+from holomorph.calculus.products import CUMULATIVE, power_of_tensors
 from holomorph.errors import ConfigError, ModelError, NotDifferentiableError
-
-_FAR = 1e30  #: an exponent that counts for nothing, and unlike infinity has derivatives
 
 
 def standardise(x: Tensor, axes: Sequence[int], eps: float) -> Tensor:
@@ -96,24 +96,6 @@ def rms_norm(
     axes = list(range(-len(normalized_shape), 0))
     floor = torch.finfo(input.dtype).eps if eps is None else eps
     return _affine(input * (input.square().mean(axes, keepdim=True) + floor).rsqrt(), weight, None)
-
-
-def logcumsumexp(input: Tensor, dim: int) -> Tensor:
-    """``torch.logcumsumexp``, whose third derivatives are NaN in torch; memory grows with the square of the length."""
-    rows = input.movedim(dim, -1)
-    later = torch.ones(rows.shape[-1], rows.shape[-1], dtype=torch.bool, device=rows.device).triu(1)
-    return rows[..., None, :].masked_fill(later, -_FAR).logsumexp(-1).movedim(-1, dim)
-
-
-def cdist(x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: str | None = None) -> Tensor:
-    """``torch.cdist``, which torch differentiates once only; the slope at distance 0 is 0."""
-    apart = x1.unsqueeze(-2) - x2.unsqueeze(-3)
-    if p in (0, 1, math.inf):
-        sizes = apart.abs()
-        return sizes.amax(-1) if p == math.inf else (sizes.ne(0).to(apart.dtype) if p == 0 else sizes).sum(-1)
-    total = (apart.square() if p == 2 else apart.abs().pow(p)).sum(-1)
-    same = total == 0
-    return total.masked_fill(same, 1.0).pow(1 / p).masked_fill(same, 0.0)
 
 
 def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
@@ -191,7 +173,6 @@ def multi_head_attention_forward(
     return torch.nn.functional.linear(mixed.movedim(-2, 0).flatten(-2), out_proj_weight, out_proj_bias), None
 
 
-#: Normalisations, and what else torch's reverse mode gets wrong, by the names of torch's functions.
 def sinc(input: Tensor) -> Tensor:
     """``torch.sinc``, near 0 by its series: there torch's own second derivative is 0 or NaN."""
     z = math.pi * input
@@ -202,16 +183,17 @@ def sinc(input: Tensor) -> Tensor:
     return torch.where(near, series, far.sin() / far)
 
 
+#: Normalisations, and what else torch's reverse mode gets wrong, by the names of torch's functions.
 NORMALISATIONS: dict[str, Callable[..., Any]] = {
     "layer_norm": layer_norm,
     "group_norm": group_norm,
     "instance_norm": instance_norm,
     "rms_norm": rms_norm,
-    "logcumsumexp": logcumsumexp,
-    "cdist": cdist,
     "hardsigmoid": hardsigmoid,
     "glu": glu,
     "sinc": sinc,
+    **LENGTHS,
+    **CUMULATIVE,
 }
 #: All operations that are taken apart.
 COMPOSITES: dict[str, Callable[..., Any]] = {
@@ -220,7 +202,7 @@ COMPOSITES: dict[str, Callable[..., Any]] = {
     "scaled_dot_product_attention": scaled_dot_product_attention,
     "multi_head_attention_forward": multi_head_attention_forward,
 }
-
+_FORWARD = {**COMPOSITES, "batch_norm": batch_norm}
 
 _REFUSALS = {
     "mutate a captured Tensor": "The function writes into a tensor of its own, as BatchNorm in training mode does with "
@@ -230,15 +212,28 @@ _REFUSALS = {
 }
 
 
+def taken_apart(func: Any, args: Any, kwargs: Any, table: dict[str, Callable[..., Any]]) -> Any:
+    """What the function of the table gives, in place too; what torch gives where there is none, or no derivative."""
+    raw = getattr(func, "__name__", "")
+    name = raw.strip("_")
+    check_derivative(name)
+    given = [t for t in (*args[:2], *kwargs.values()) if isinstance(t, Tensor)]
+    plain = power_of_tensors if name == "pow" and len(args) == len(given) == 2 else table.get(name)
+    if plain is None or not any(t.is_floating_point() or t.is_complex() for t in given):
+        return func(*args, **kwargs)
+    if raw.endswith("_") and not raw.endswith("__"):
+        return args[0].copy_(plain(args[0].clone(), *args[1:], **kwargs))
+    result = plain(*args, **kwargs)
+    return func(*args, **kwargs) if result is NotImplemented else result
+
+
 class ElementaryOperations(TorchFunctionMode):
     """Inside this context normalisation and attention run as elementary operations, on plain tensors too."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Replace the operations of the table."""
-        name = getattr(func, "__name__", "")
-        replaced = batch_norm if name == "batch_norm" else COMPOSITES.get(name, func)
-        with naming_the_operation(name):
-            result = replaced(*args, **(kwargs or {}))
+        with naming_the_operation(getattr(func, "__name__", "")):
+            result = taken_apart(func, args, kwargs or {}, _FORWARD)
         if torch.is_grad_enabled() or not isinstance(result, Tensor) or not result.is_floating_point():
             return result
         return result.detach()  # torch's forward mode would differentiate what a no_grad block makes

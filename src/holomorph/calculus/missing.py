@@ -10,6 +10,14 @@ from holomorph.errors import ModelError
 
 #: How torch says that it lacks a derivative, forward and reverse, with the name of its kernel.
 _MISSING = re.compile(r"forward AD with (?:aten::)?(\w+)|derivative for '?(?:aten::)?(\w+?)'? is not implemented")
+#: Functions that torch takes for constants, without a word.
+_DROPPED = re.compile(r"special_(airy_ai|(scaled_)?modified_bessel_\w+|(spherical_)?bessel_\w+)")
+
+
+def check_derivative(name: str) -> None:
+    """Refuse a function whose derivative torch does not have and gives as 0."""
+    if _DROPPED.fullmatch(name):
+        raise ModelError(f"torch gives the derivative of {name} as 0, which is wrong. Write it with other operations.")
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from torch.nn.functional import batch_norm, instance_norm
 from torch.overrides import TorchFunctionMode
 
 from holomorph.calculus.draws import Draws
-from holomorph.calculus.elementary import NORMALISATIONS, NormCall
+from holomorph.calculus.elementary import NORMALISATIONS, NormCall, taken_apart
 from holomorph.calculus.elementary import batch_norm as elementary_batch_norm
 from holomorph.contract import Differentiable
 from holomorph.errors import ModelError
@@ -98,11 +98,11 @@ class _Norms(TorchFunctionMode):
             return self._batch_norm(NormCall(*args, **(kwargs or {})))
         if func is instance_norm:
             args, kwargs = _without_trace(*args, **(kwargs or {}))
-        plain = NORMALISATIONS.get(getattr(func, "__name__", ""))
-        tensors = [leaf for leaf in args[:2] if isinstance(leaf, Tensor)]
-        if plain is not None and tensors and _differentiated(tensors):
-            return plain(*args, **(kwargs or {}))
-        return func(*args, **(kwargs or {}))
+        kwargs = kwargs or {}
+        tensors = [leaf for leaf in (*args[:2], *kwargs.values()) if isinstance(leaf, Tensor)]
+        if tensors and _differentiated(tensors):
+            return taken_apart(func, args, kwargs, NORMALISATIONS)
+        return func(*args, **kwargs)
 
     def _batch_norm(self, given: NormCall) -> Any:
         if given.training or given.running_mean is None or given.running_var is None:

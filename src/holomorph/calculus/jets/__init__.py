@@ -99,12 +99,13 @@ def push_forward(model: Differentiable, x: Tensor, directions: Tensor, order: in
     check_direction(x, directions[0])
     with following():
         result: Any = one_function(model, x)(Jet(x, directions, torch.zeros_like(x) if order == 2 else None))
-    if not isinstance(result, Jet):
+    if isinstance(result, Jet):
+        result.check()
+    if not isinstance(result, Jet) or result.constant:
         raise NotDifferentiableError(
             "The output does not depend differentiably on the input. Look for detach(), argmax, rounding, or numpy "
             "inside the function."
         )
-    result.check()
     check_finite(result.value)
     return result.value, result.first, x.new_empty(0) if result.second is None else result.second
 

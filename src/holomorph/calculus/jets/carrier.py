@@ -22,29 +22,12 @@ import torch
 from torch import Tensor
 
 from holomorph.calculus.elementary import COMPOSITES, NormCall
+from holomorph.calculus.jets import operations
 from holomorph.calculus.jets.following import graph_wanted
 from holomorph.calculus.jets.memory import shared, with_item, with_view, writes
 from holomorph.calculus.jets.nested import leaves, mapped
 from holomorph.calculus.jets.normalisation import frozen_batch_norm
-from holomorph.calculus.jets.operations import (
-    ADDING,
-    AFFINE,
-    DROPOUTS,
-    INSPECTING,
-    JOINING,
-    LEAVING,
-    LINEAR,
-    PRODUCTS,
-    QUOTIENTS,
-    RANDOM,
-    REFUSED,
-    Call,
-    in_place,
-    is_float,
-    name_of,
-    out_of_place,
-    without_bias,
-)
+from holomorph.calculus.jets.operations import Call, in_place, is_float, name_of, out_of_place, without_bias
 from holomorph.errors import ModelError
 
 
@@ -65,12 +48,14 @@ class Carrier(Tensor, metaclass=_AbstractTensor):  # type: ignore[metaclass]
         """
         jet = torch.empty(value.shape, dtype=value.dtype, device="meta").as_subclass(cls)
         jet.requires_grad_()
-        jet.source, jet.views = None, []
+        jet.source, jet.views, jet.constant = None, [], False
         return jet
 
-    #: The jet of which this is a view, and how; the views of this one.
-    source: tuple[Carrier, Call] | None
+    #: The jet of which this is a view, how, and whether without its derivatives; the views of this one.
+    source: tuple[Carrier, Call, bool] | None
     views: list[weakref.ref[Carrier]]
+    #: Whether it was computed without gradients, or from such numbers alone.
+    constant: bool
 
     @classmethod
     def __torch_function__(
@@ -81,27 +66,24 @@ class Carrier(Tensor, metaclass=_AbstractTensor):  # type: ignore[metaclass]
         if func is Tensor.requires_grad_ or (is_property and name == "grad_fn"):
             return super().__torch_function__(func, types, args, kwargs)  # type: ignore[no-untyped-call]
         arguments, named = list(args), dict(kwargs or {})
-        carriers = [leaf for leaf in leaves((arguments, named)) if isinstance(leaf, Carrier)]
+        carriers = _carriers((arguments, named))
         for carrier in carriers:
             carrier.check()
-        if name in INSPECTING or (is_property and name not in LINEAR):
+        if name in operations.INSPECTING or (is_property and name not in operations.LINEAR | operations.DETACHING):
             return func(*mapped(_value, arguments), **mapped(_value, named))
-        if name in LEAVING:
+        if name in operations.LEAVING and not all(carrier.constant for carrier in carriers):
             raise ModelError(f"{name} leaves torch, where a jet cannot follow. Write it with torch operations.")
-        if name in REFUSED:
+        if name in operations.REFUSED or named.get("out") is not None:
             raise writes(name)
-        constant = not torch.is_grad_enabled()  # in a no_grad block, or in a custom function
-        with torch.set_grad_enabled(graph_wanted()):
+        stopped = not torch.is_grad_enabled()  # in a no_grad block, or in a custom function
+        with torch.set_grad_enabled(graph_wanted() and not stopped):
             if name == "setitem" or in_place(func, named):
-                return cls.write(name, func, arguments, named, constant)
-            if named.get("out") is not None:
-                raise writes(name)
-            if constant:
-                plain = func(*mapped(_value, arguments), **mapped(_value, named))
-                return mapped(lambda leaf: carriers[0].stopped(leaf) if is_float(leaf) else leaf, plain)
-            result = cls.apply_rule(name, func, arguments, named)
-            if name in LINEAR and arguments and isinstance(arguments[0], cls):
-                _note_views(arguments[0], slots(func, arguments, named)[0], result)
+                return cls.write(name, func, arguments, named, stopped)
+            result = cls.followed(name, func, arguments, named, stopped)
+            if name in operations.LINEAR | operations.DETACHING and arguments and isinstance(arguments[0], cls):
+                _note_views(
+                    arguments[0], slots(func, arguments, named)[0], result, stopped or name in operations.DETACHING
+                )
             return result
 
     @classmethod
@@ -123,30 +105,39 @@ class Carrier(Tensor, metaclass=_AbstractTensor):  # type: ignore[metaclass]
             )
 
     @classmethod
+    def followed(cls, name: str, func: Call, args: list[Any], kwargs: dict[str, Any], stopped: bool = False) -> Any:
+        """What the rules give; of constants alone a constant, so that no infinite slope meets a derivative of zero."""
+        carriers = _carriers((args, kwargs))
+        if not stopped and not all(carrier.constant for carrier in carriers):
+            return cls.apply_rule(name, func, args, kwargs)
+        plain = func(*mapped(_value, args), **mapped(_value, kwargs))
+        return mapped(lambda leaf: carriers[0].stopped(leaf) if is_float(leaf) else leaf, plain)
+
+    @classmethod
     def apply_rule(cls, name: str, func: Call, args: list[Any], kwargs: dict[str, Any]) -> Any:
         """The rules that are the same for every kind of jet; the rest is left to :meth:`nonlinear`."""
-        if name in DROPOUTS:
+        if name in operations.DROPOUTS:
             return cls.drop(func, args, kwargs)
-        if name in COMPOSITES:
-            return cls.composite(name, args, kwargs)
+        if name in COMPOSITES and (taken := cls.composite(name, args, kwargs)) is not NotImplemented:
+            return taken
         if name == "batch_norm":
             return frozen_batch_norm(NormCall(*args, **kwargs))
         call, carriers = slots(func, args, kwargs)
         first_only = len(carriers) == 1 and len(args) > 0 and args[0] is carriers[0]
-        if name in AFFINE and first_only:
+        if name in operations.AFFINE and first_only:
             without = slots(func, without_bias(args), {k: v for k, v in kwargs.items() if k != "bias"})[0]
             return carriers[0].push_affine(call, without)
         if name == "pad" and first_only:
             without = slots(func, args[:3], {k: v for k, v in kwargs.items() if k != "value"})[0]
             return carriers[0].push(call, without)
         whole = kwargs.get("rounding_mode") is not None
-        if (name in LINEAR or name in QUOTIENTS) and first_only and not whole:
+        if (name in operations.LINEAR or name in operations.QUOTIENTS) and first_only and not whole:
             return carriers[0].push(call, call)
-        if name in PRODUCTS and len(carriers) == 1:
+        if name in operations.PRODUCTS and len(carriers) == 1:
             return carriers[0].push(call, call)
-        if name in JOINING:
+        if name in operations.JOINING:
             return cls.join(call, func, args, kwargs)
-        if name in ADDING:
+        if name in operations.ADDING:
             return cls.add_up(name, call, args, kwargs)
         return cls.nonlinear(name, func, args, kwargs)
 
@@ -180,7 +171,9 @@ class Carrier(Tensor, metaclass=_AbstractTensor):  # type: ignore[metaclass]
 
     def stopped(self, plain: Tensor) -> Self:
         """What was computed without gradients, as autograd sees it: a constant."""
-        return self.lift(plain, self)
+        jet = self.lift(plain, self)
+        jet.constant = True
+        return jet
 
     @classmethod
     @abstractmethod
@@ -188,36 +181,38 @@ class Carrier(Tensor, metaclass=_AbstractTensor):  # type: ignore[metaclass]
         """Everything that is not linear."""
 
     @classmethod
-    def write(cls, name: str, func: Call, args: list[Any], kwargs: dict[str, Any], constant: bool) -> Any:
+    def write(cls, name: str, func: Call, args: list[Any], kwargs: dict[str, Any], stopped: bool) -> Any:
         """An operation in place: the one with a result of its own, which the jet and its aliases then become."""
         target = args[0] if args else None
-        if not isinstance(target, cls) or name in RANDOM or constant:
+        if not isinstance(target, cls) or name in operations.RANDOM or stopped:
             raise writes(name)
         if name in {"setitem", "copy"}:
             index, new = args[1:3] if name == "setitem" else (..., args[1])
-            new = new if isinstance(new, cls) else cls.lift(torch.as_tensor(new).to(target.value), target)
-            target.become(target.push_all(with_item(index), [target, new]))
-            return target
+            new = new if isinstance(new, cls) else target.stopped(torch.as_tensor(new).to(target.value))
+            result = target.push_all(with_item(index), [target, new])
+            return target.become(target.stopped(result.value) if target.constant and new.constant else result)
         func, name = out_of_place(func, name)
-        result = cls.apply_rule(name, func, args, {k: v for k, v in kwargs.items() if k != "inplace"})
-        if isinstance(result, cls) and result is not target and shared(result.value, target.value):
+        result = cls.followed(name, func, args, {k: v for k, v in kwargs.items() if k != "inplace"})
+        moved = isinstance(result, cls) and result is not target and name != "detach"
+        if moved and shared(result.value, target.value):
             raise ModelError(f"{name} in place changes a jet's shape. Use the one that returns a new tensor.")
-        if isinstance(result, cls) and result.value.dtype != target.value.dtype:
-            result = result.push(*2 * (lambda t: t.to(target.value.dtype),))
-        if not isinstance(result, cls):
-            result = cls.lift(result.to(target.value.dtype), target)
+        kind = target.value.dtype
+        if not isinstance(result, cls) or result.constant:
+            result = target.stopped((result.value if isinstance(result, cls) else result).to(kind))
+        elif result.value.dtype != kind:
+            result = result.push(*2 * (lambda t: t.to(kind),))
         return target.become(result)
 
     def become(self, other: Self) -> Self:
         """Take over the parts of another jet, for operations in place; so do all jets that share the memory."""
-        if other is self:
-            return self
         if other.shape != self.shape:
             raise ModelError("An operation in place changed the shape inside a jet. Use one that returns a new tensor.")
-        if self.source is None:
+        if self.source is None or other is self:
             self._take(other)
             return self
-        base, view = self.source
+        base, view, cut = self.source
+        if cut:
+            raise writes("An operation in place after detach or in a no_grad block")
         base.become(base.push_all(with_view(view), [base, other]))
         return self
 
@@ -228,7 +223,9 @@ class Carrier(Tensor, metaclass=_AbstractTensor):  # type: ignore[metaclass]
         for reference in self.views:
             jet = reference()
             if jet is not None and jet.source is not None:
-                jet._take(self.push(*2 * (jet.source[1],)))
+                _, view, cut = jet.source
+                part = self.push(view, view)
+                jet._take(self.stopped(part.value) if cut or self.constant else part)
 
     @classmethod
     def add_up(cls, name: str, call: Call, args: list[Any], kwargs: dict[str, Any]) -> Any:
@@ -276,17 +273,21 @@ def slots(func: Call, args: list[Any], kwargs: dict[str, Any]) -> tuple[Call, li
         filled = mapped(lambda leaf: next(fill) if isinstance(leaf, Carrier) else leaf, (args, kwargs))
         return func(*filled[0], **filled[1])
 
-    return call, [leaf for leaf in leaves((args, kwargs)) if isinstance(leaf, Carrier)]
+    return call, _carriers((args, kwargs))
+
+
+def _carriers(tree: Any) -> list[Carrier]:
+    return [leaf for leaf in leaves(tree) if isinstance(leaf, Carrier)]
 
 
 def _value(leaf: Any) -> Any:
     return leaf.value if isinstance(leaf, Carrier) else leaf
 
 
-def _note_views(jet: Carrier, call: Call, result: Any) -> None:
+def _note_views(jet: Carrier, call: Call, result: Any, cut: bool) -> None:
     """Let a jet and its views know of each other."""
     several = isinstance(result, tuple)
     for i, view in enumerate(result if several else [result]):
         if isinstance(view, Carrier) and view is not jet and shared(view.value, jet.value):
-            view.source = jet, (lambda t, i=i: call(t)[i]) if several else call
+            view.source = jet, (lambda t, i=i: call(t)[i]) if several else call, cut
             jet.views.append(weakref.ref(view))

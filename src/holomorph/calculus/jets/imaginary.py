@@ -27,7 +27,7 @@ _HOLOMORPHIC_IN_TORCH = (
     PRODUCTS
     | QUOTIENTS
     | frozenset(
-        """exp sin cos tan sinh cosh tanh reciprocal square expm1 prod cumprod rtruediv rdiv rpow exp2 inverse
+        """exp sin cos tan sinh cosh tanh reciprocal square expm1 rtruediv rdiv rpow exp2 inverse
         linalg_inv""".split()  # noqa: SIM905
     )
 )
@@ -37,8 +37,6 @@ class ComplexJet(Carrier):
     """Real part (the value whose shape others see) and imaginary part, both (batch, ...)."""
 
     imaginary: Tensor
-    #: Whether it was computed without gradients, from the real part alone.
-    cut = False
 
     def __init__(self, value: Tensor, imaginary: Tensor) -> None:
         self.value, self.imaginary = value, imaginary
@@ -46,16 +44,10 @@ class ComplexJet(Carrier):
     def check(self) -> None:
         """Refuse custom functions, and values that no_grad cut off: their extension is not known."""
         super().check()
-        if self.cut and torch.is_grad_enabled():
+        if self.constant and torch.is_grad_enabled():
             raise NotHolomorphicError(
                 "A no_grad block inside the function cuts its analytic extension. Compute that part with gradients on."
             )
-
-    def stopped(self, plain: Tensor) -> Self:
-        """What was computed without gradients: to be refused where it is used."""
-        jet = self.lift(plain, self)
-        jet.cut = True
-        return jet
 
     @property
     def z(self) -> Tensor:

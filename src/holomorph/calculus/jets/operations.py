@@ -38,6 +38,8 @@ INSPECTING = frozenset(
 )
 #: What leads out of torch, where nothing can follow.
 LEAVING = frozenset({"numpy", "array", "dlpack"})
+#: What shares the memory and leaves the derivatives.
+DETACHING = frozenset({"detach", "data"})
 #: What changes more of a tensor than its numbers.
 REFUSED = frozenset({"set", "backward"})
 #: Draws in place, which have no counterpart with a result of its own.

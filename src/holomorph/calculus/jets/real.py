@@ -19,8 +19,10 @@ from holomorph.calculus.jets.activations import Activation, activation_of, dual_
 from holomorph.calculus.jets.carrier import Carrier, slots
 from holomorph.calculus.jets.nested import leaves, mapped
 from holomorph.calculus.jets.normalisation import dual_group_norm, dual_layer_norm, dual_softmax
-from holomorph.calculus.jets.operations import PRODUCTS, Call, is_float
+from holomorph.calculus.jets.operations import DETACHING, PRODUCTS, Call, is_float
+from holomorph.calculus.missing import check_derivative
 from holomorph.calculus.nesting import check_nesting
+from holomorph.calculus.products import power_of_tensors
 from holomorph.errors import ModelError
 
 _FUSED: dict[str, Callable[..., tuple[Tensor, Tensor]]] = {"layer_norm": dual_layer_norm, "group_norm": dual_group_norm}
@@ -92,8 +94,8 @@ class Jet(Carrier):
     @classmethod
     def nonlinear(cls, name: str, func: Call, args: list[Any], kwargs: dict[str, Any]) -> Any:
         """Activations by their derivatives, products by Leibniz, all else by torch's forward mode of that one call."""
-        if name in {"detach", "data"}:
-            return args[0].value.detach()
+        if name in DETACHING:
+            return args[0].stopped(args[0].value.detach())
         call, carriers = slots(func, args, kwargs)
         if len(carriers) == 1 and args and args[0] is carriers[0]:
             if name == "softmax" and carriers[0].second is None:
@@ -103,6 +105,9 @@ class Jet(Carrier):
                 return _activate(phi, carriers[0])
         if name in PRODUCTS and len(carriers) == 2:
             return _leibniz(call, *carriers)
+        check_derivative(name)
+        if name == "pow" and isinstance(args[1], Jet):
+            return power_of_tensors(torch.as_tensor(args[0]), args[1])
         return _forward_mode(name, call, carriers)
 
 
