@@ -6,7 +6,7 @@ threads). Results go to steps.json as they come; what is there with the same set
 again unless ``--again``:
 
     python -m studies.calculus.steps [steps|variance|laplacian|memory|all] [--threads 2] [--rounds 9] [--batch 64]
-        [--network CNN] [--compile] [--clock wall|cpu] [--jax PYTHON] [--again]
+        [--network CNN] [--clock wall|cpu] [--again]
 """
 
 from __future__ import annotations
@@ -22,23 +22,29 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from holomorph import ThreatModel
 from holomorph.calculus import Samples, dirichlet_energy, jets
 from holomorph.calculus.derivatives import probe
-from holomorph.calculus.jets.following import following
-from holomorph.calculus.jets.real import Jet
 from holomorph.calculus.norms import norm
+from holomorph.nn.classifiers.cnn import CNN
+from holomorph.nn.classifiers.resnet import ResNet
+from holomorph.nn.classifiers.vit import ViT
 from holomorph.rules import Dirichlet
 from studies.calculus.steps_extra import laplacians, memory, quartiles
-from studies.calculus.steps_networks import NETWORKS
 from studies.kept import results
 
 OUT = results("calculus") / "steps.json"
 STEP = 1e-2
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
+
+#: The three networks, and the shape of a sample.
+NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
+    "CNN": (lambda: CNN((1, 28, 28), 10), (1, 28, 28)),
+    "ResNet-8": (lambda: ResNet((3, 32, 32), 10, depth=8, norm="group", activation="silu"), (3, 32, 32)),
+    "ViT": (lambda: ViT((3, 32, 32), 10, patch=4, width=96), (3, 32, 32)),
+}
 
 #: A method gives the loss of one step.
 Method = Callable[[nn.Module, Tensor, Tensor, torch.Generator], Tensor]
@@ -99,26 +105,6 @@ def lazy(every: int) -> Method:
     return lambda model, x, y, g: rule(model, x, y)
 
 
-def compiled(model: nn.Module, x: Tensor) -> dict[str, Method]:
-    """Plain and dual steps through torch.compile; a jet is traced to plain operations first, for Dynamo cannot."""
-    parameters = dict(model.named_parameters())
-
-    def both(p: dict[str, Tensor], x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        with following():
-            jet = torch.func.functional_call(model, p, (Jet(x, v[None]),))
-        return jet.value, jet.first.squeeze(0)
-
-    with torch.no_grad():
-        pushed = torch.compile(make_fx(both)(parameters, x, x))
-    whole = torch.compile(model)
-
-    def dual_compiled(model: nn.Module, x: Tensor, y: Tensor, g: torch.Generator) -> Tensor:
-        h, jv = pushed(parameters, x, probe(x, g))
-        return F.cross_entropy(h, y) + jv.square().sum(1).mean()
-
-    return {"plain compiled": lambda model, x, y, g: plain(whole, x, y, g), "dual compiled": dual_compiled}
-
-
 METHODS: dict[str, Method] = {
     "plain": plain,
     "dual": dual,
@@ -146,8 +132,7 @@ def steps(name: str, options: argparse.Namespace) -> dict[str, object]:
     torch.manual_seed(0)
     model, g = make(), torch.Generator().manual_seed(0)
     x, y = torch.rand(options.batch, *shape), torch.randint(10, (options.batch,))
-    methods = METHODS | (compiled(model, x) if options.compile else {})
-    ratios: dict[str, list[float]] = {key: [] for key in methods}
+    ratios: dict[str, list[float]] = {key: [] for key in METHODS}
     base: list[float] = []
 
     def seconds(method: Method) -> float:
@@ -156,7 +141,7 @@ def steps(name: str, options: argparse.Namespace) -> dict[str, object]:
     with sdpa_kernel(SDPBackend.MATH):
         for r in range(options.rounds + 1):
             before = seconds(plain)
-            for key, method in methods.items():
+            for key, method in METHODS.items():
                 calls = int(key.split()[1]) if key.startswith("lazy") else 1
                 took = sum(seconds(method) for _ in range(calls)) / calls
                 after = seconds(plain)
@@ -195,7 +180,6 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--network", choices=list(NETWORKS), help="this network only")
-    parser.add_argument("--compile", action="store_true", help="time compiled steps, too (compiling takes minutes)")
     parser.add_argument("--clock", choices=list(CLOCKS), default="wall")
     parser.add_argument("--again", action="store_true", help="measure even what is there")
     parser.add_argument("--out", type=Path, default=OUT)
@@ -216,7 +200,7 @@ def _parts(section: str, options: argparse.Namespace) -> dict[str, Callable[[], 
     names = [options.network] if options.network else list(NETWORKS)
     threads = f"{options.threads} thread" + "s" * (options.threads > 1)
     if section == "steps":
-        return {f"{n}, {threads}" + ", compiled" * options.compile: lambda n=n: steps(n, options) for n in names}
+        return {f"{n}, {threads}": lambda n=n: steps(n, options) for n in names}
     if section == "variance":
         return {n: lambda n=n: variance(n) for n in names}
     if section == "laplacian":

@@ -87,7 +87,7 @@ def test_far_from_zero_in_float32():
 
 
 def test_a_jet_can_be_traced_to_plain_operations():
-    """As the benchmark of compiled steps does: torch.compile takes what make_fx gives."""
+    """Which torch.compile then takes."""
     model = mixed_network()
     x, v = torch.randn(2, 3, 2, 2, 2, dtype=torch.float64, generator=G)
 

@@ -39,45 +39,6 @@ def test_it_solves_the_problem_over_the_space_of_entire_functions(weight, comple
     torch.testing.assert_close(h.norm(), torch.linalg.vector_norm(a, dim=0), rtol=1e-7, atol=1e-7)
 
 
-def test_the_gradient_of_the_objective_vanishes_at_the_solution():
-    z, rho = cloud(30), 1e-3
-    h = FockKernel(0.5, rho).fit(z, targets(z))
-    K = h.gram(z, z)
-    a = h.coefficients
-    gradient = K @ ((K @ a - targets(z)) / len(z) + rho * a)
-    assert float(gradient.abs().max()) < 1e-10
-
-
-def by_lbfgs(objective, like):
-    """The least value that L-BFGS finds from 0."""
-    a = torch.zeros(like.shape, dtype=like.dtype, requires_grad=True)
-    optimiser = torch.optim.LBFGS([a], max_iter=100, tolerance_change=1e-16, line_search_fn="strong_wolfe")
-
-    def step():
-        optimiser.zero_grad()
-        loss = objective(a)
-        loss.backward()
-        return loss
-
-    optimiser.step(step)
-    return float(objective(a.detach()))
-
-
-def test_lbfgs_on_the_same_objective_does_not_beat_it():
-    z = cloud(20)
-    c, rho = targets(z), 1e-2
-    h = FockKernel(1.0, rho).fit(z, c)
-    K = h.gram(z, z)
-
-    def objective(a):
-        image = K @ a
-        return (image - c).abs().square().sum() / len(z) + rho * (a.conj() * image).sum().real
-
-    best, ours = by_lbfgs(objective, h.coefficients), float(objective(h.coefficients))
-    assert ours <= best + 1e-12
-    assert best < ours * (1 + 1e-3)  # the runner-up did get near, so that the comparison means something
-
-
 @pytest.mark.parametrize("complex_points", [True, False])
 def test_it_is_holomorphic_and_its_derivative_is_right(complex_points):
     z = cloud(15, complex_points=complex_points)
@@ -130,7 +91,7 @@ def test_the_squared_hinge_stops_at_the_rounding_of_single_precision():
 
 @pytest.mark.parametrize(("relative", "complex_points"), [(False, True), (True, False)])
 def test_the_squared_hinge_is_at_its_optimum(relative, complex_points):
-    """KKT of the problem in function space, and L-BFGS on the same objective does not beat it."""
+    """The conditions of Karush, Kuhn and Tucker, which are enough for a convex problem."""
     z, rho = cloud(60, complex_points=complex_points), 1e-2
     y = torch.where(torch.stack([z.abs().square().sum(1) > 2, z[:, 0].real > 0.3], 1), 1.0, -1.0).double()
     h = FockKernel(0.5, rho, loss="squared-hinge", relative=relative).fit(z, y)
@@ -141,13 +102,6 @@ def test_the_squared_hinge_is_at_its_optimum(relative, complex_points):
     torch.testing.assert_close(gram @ alpha, h(z).real / unit[:, None], rtol=0, atol=1e-9)
     assert 0 < int((slack == 0).sum()) < slack.numel()  # samples on either side of the margin
     assert len(h.points) < 60 or bool((alpha != 0).any(1).all())
-
-    def objective(a):
-        return (1 - y * (gram @ a)).clamp_min(0).square().sum() / 60 + rho * (a * (gram @ a)).sum()
-
-    best, ours = by_lbfgs(objective, alpha), float(objective(alpha))
-    assert ours <= best + 1e-12
-    assert best < ours * 1.01  # the runner-up did get near
 
 
 def test_relative_values_without_energy_are_the_gaussian_machine():
