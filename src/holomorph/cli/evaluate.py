@@ -25,7 +25,6 @@ from holomorph.evaluation.robustbench import robustbench as robustbench_fields
 from holomorph.explanation.energy_profile import diagnose
 from holomorph.records.evaluation import EvaluationRecord
 from holomorph.threats import ThreatModel
-from holomorph.threats.features import Features
 
 
 def evaluate_command(
@@ -45,9 +44,7 @@ def evaluate_command(
     ] = None,
     precision: Annotated[float | None, typer.Option(help="Stop once it is known to so many points, such as 2.")] = None,
     prove: Annotated[float, typer.Option(help="Seconds for proofs (10 at most with --quick); 0: none.", min=0)] = 60.0,
-    features: Annotated[
-        Path | None, typer.Option(help="npz with eps, low, high of each feature; the threat counts in these eps.")
-    ] = None,
+    features: options.FeaturesText = None,
     against: Annotated[Path | None, typer.Option(help="Another run, or evaluation.json, on the same samples.")] = None,
     devices: Annotated[int, typer.Option(help="Processes that share the batches.", min=1)] = 1,
     accelerator: Annotated[str, typer.Option(help=f"{either(ACCELERATORS)}.")] = "cpu",
@@ -71,7 +68,7 @@ def evaluate_command(
     found, other = named.load(), EvaluationRecord.load(evaluation_file(against)) if against else None
     run_shared(EvaluationRequest(named, threat, features, settings, shown=not quiet), found, devices, accelerator)
     record = _compared(folder / "evaluation.json", other)
-    if out is None and named.is_run and features is None:
+    if out is None and named.is_run and features is None and found.features is None:
         _diagnose(found, folder, seed)
     if robustbench is not None:
         write_atomically(robustbench, (json.dumps(robustbench_fields(record), indent=1) + "\n").encode())
@@ -107,7 +104,7 @@ class EvaluationRequest:
 
     named: NamedModel
     threat: str | None
-    features: Path | None
+    features: str | None
     settings: dict[str, Any]
     shown: bool
 
@@ -124,7 +121,7 @@ def run_evaluation(fabric: Fabric | None, asked: EvaluationRequest, found: Loade
     """Evaluate on the first n test samples, or all there are; the first process writes the record."""
     found = found or asked.named.load()
     first, (x, y) = fabric is None or fabric.global_rank == 0, found.splits.part("test")
-    features = Features.load(asked.features) if asked.features else None
+    features = found.splits.features_of(asked.features) if asked.features else None
     if features is None:
         threats = found.threats(asked.threat)
     else:

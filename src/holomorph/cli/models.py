@@ -12,6 +12,7 @@ from holomorph.data import Splits, load_data
 from holomorph.errors import ConfigError
 from holomorph.records.training import TrainRecord
 from holomorph.threats import ThreatModel
+from holomorph.threats.features import Features
 
 
 @dataclass(frozen=True)
@@ -25,10 +26,15 @@ class LoadedModel:
     own_threats: list[ThreatModel]
     training_cost: float | None
     source: dict[str, str]
+    features: Features | None = None
 
     def threats(self, text: str | None) -> list[ThreatModel]:
         """Those that a text names, or its own."""
-        return ThreatModel.parse_many(text, self.splits.box) if text else self.own_threats
+        if not text:
+            return self.own_threats
+        f = self.features
+        found = ThreatModel.parse_many(text, self.splits.box if f is None else f.hull)
+        return found if f is None else [f.threat(threat) for threat in found]
 
 
 @dataclass(frozen=True)
@@ -83,7 +89,7 @@ class NamedModel:
         cost = TrainRecord.load(recorded).cost if recorded.is_file() else None
         name, model = f"{config.model} by {config.rule} ({self.model})", folder.load_model(trusted=self.trust)
         splits = config.load_data(self.data_dir)
-        return LoadedModel(name, model, baseline, splits, [config.threat], cost, {"run": self.model})
+        return LoadedModel(name, model, baseline, splits, [config.faced], cost, {"run": self.model}, config.varied)
 
     def _other(self) -> LoadedModel:
         from holomorph.integrations.loading import load_model

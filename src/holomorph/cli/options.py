@@ -25,6 +25,14 @@ RuleText = Annotated[
     str, typer.Option(help=f"{either(RULES)}; settings follow in parentheses: NAME(setting=value,...).")
 ]
 OneThreat = Annotated[str, typer.Option(help="NORM:EPS, for instance inf:8/255.", metavar="NORM:EPS")]
+FeaturesText = Annotated[
+    str | None,
+    typer.Option(
+        "--features",
+        help="What may change in a table: 'income=500 down, claims=2 whole'; or a file of such lines, or an npz file "
+        "with eps, low, high. The threat counts in these eps.",
+    ),
+]
 RunPath = Annotated[Path, typer.Option(help="Folder of the run.")]
 ModelName = Annotated[
     str,

@@ -26,6 +26,7 @@ def run_command(
     data: options.DataName = "digits",
     rule: options.RuleText = DEFAULT,
     threat: options.OneThreat = "inf:0.1",
+    features: options.FeaturesText = None,
     out: options.RunPath = Path("runs/first"),
     model: options.ModelName = "auto",
     activation: options.ActivationName = "gelu",
@@ -44,9 +45,9 @@ def run_command(
     """Train a robust classifier and its undefended baseline, attack both, and write the report."""
     with progress.shown(enabled=not quiet):
         train_command(
-            context, data=data, rule=rule, threat=threat, out=out, model=model, activation=activation, epochs=epochs,
-            baseline=baseline, data_dir=data_dir, box=box, seed=seed, force=force, resume=resume, trust=trust,
-            quiet=quiet,
+            context, data=data, rule=rule, threat=threat, features=features, out=out, model=model,
+            activation=activation, epochs=epochs, baseline=baseline, data_dir=data_dir, box=box, seed=seed,
+            force=force, resume=resume, trust=trust, quiet=quiet,
         )  # fmt: skip
         evaluate_command(str(out), threat=None, n=n, prove=prove, seed=seed, force=force, resume=resume,
                          trust=trust or is_code(model), quiet=quiet)  # fmt: skip

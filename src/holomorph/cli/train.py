@@ -34,6 +34,7 @@ def train_command(
     data: options.DataName = "digits",
     rule: options.RuleText = DEFAULT,
     threat: options.OneThreat = "inf:0.1",
+    features: options.FeaturesText = None,
     out: options.RunPath = Path("runs/first"),
     model: options.ModelName = "auto",
     activation: options.ActivationName = "gelu",
@@ -64,7 +65,9 @@ def train_command(
     if before is not None and _given(context) <= APART:
         splits, config = before.load_data(), before
     else:
-        splits, config = _plan(data, data_dir, box, rule, threat, model, activation, settings, seed, baseline)
+        if features is not None and "threat" not in _given(context):
+            threat = "inf:1"  # each feature by its own eps
+        splits, config = _plan(data, data_dir, box, rule, threat, features, model, activation, settings, seed, baseline)
     if before is not None:
         noted = before.asked  # what an older version did not know is not compared
         check_same(noted, {key: config.asked.get(key) for key in noted}, out)
@@ -116,6 +119,7 @@ def _plan(
     box: tuple[float, float] | None,
     rule: str,
     threat: str,
+    features: str | None,
     model: str,
     activation: str,
     settings: dict[str, Any],
@@ -123,7 +127,10 @@ def _plan(
     baseline: bool,
 ) -> tuple[Splits, RunConfig]:
     """Check everything that was asked for before a single file is written."""
+    if features is not None and name.partition(":")[0] in ("csv", "parquet"):  # columns keep the unit that eps is in
+        name += ("&" if "?" in name else "?") + "scale=no"
     splits = load_data(name, data_dir=data_dir, box=box)
+    varied = None if features is None else splits.features_of(features)
     if box is None and name.startswith("npz:"):
         say(f"The inputs' box is taken from the data: [{splits.box[0]:g}, {splits.box[1]:g}].")
     if model == "auto":
@@ -136,7 +143,8 @@ def _plan(
         shape=tuple(splits.shape),
         classes=splits.classes,
         rule=rule,
-        threat=ThreatModel.parse(threat, splits.box),
+        threat=ThreatModel.parse(threat, splits.box if varied is None else varied.hull),
+        features=None if varied is None else varied.record(),
         training=settings,
         seed=seed,
         baseline=baseline,

@@ -13,6 +13,8 @@ from holomorph._utils.fingerprint import digest
 from holomorph.contract import as_long, check_batch, check_labels
 from holomorph.data.augmentation import Augment
 from holomorph.errors import DataError
+from holomorph.threats.features import Features
+from holomorph.threats.written import written_features
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,10 @@ class Splits:
         nothing = (example[:0], labels[:0])
         train, val, test = (parts.get(part, nothing) for part in ("train", "val", "test"))
         return cls(name, *train, *val, *test, box, classes, names, augment, features)
+
+    def features_of(self, text: str) -> Features:
+        """What may change, as written for these columns; see :func:`~holomorph.threats.written.written_features`."""
+        return written_features(text, self.features, torch.cat([self.x_train, self.x_val, self.x_test]))
 
     def part(self, name: str) -> tuple[Tensor, Tensor]:
         """Samples, as floating point, and labels of ``"train"``, ``"val"`` or ``"test"``.

@@ -24,6 +24,8 @@ from holomorph.records.base import Record
 from holomorph.records.training import TrainRecord
 from holomorph.rules import Rule, parse
 from holomorph.threats import ThreatModel
+from holomorph.threats.features import Features
+from holomorph.threats.ranges import FeatureRanges
 from holomorph.training import checkpoint
 
 
@@ -46,6 +48,7 @@ class RunConfig(Record):
     classes: int
     rule: str = Field(description="as written on the command line, for instance dirichlet(weight=2)")
     threat: ThreatModel
+    features: FeatureRanges | None = Field(default=None, description="in whose eps the threat counts")
     training: dict[str, Any] = Field(default_factory=dict, description="epochs, batch_size, lr, optimizer, ema, ...")
     seed: int = 0
     baseline: bool = True
@@ -80,17 +83,32 @@ class RunConfig(Record):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed_for(self.seed, "model"))
             follow = False if weights_follow else None
-            return classifiers.build_classifier(
+            built = classifiers.build_classifier(
                 self.model, self.shape, self.classes, activation=self.activation, pretrained=follow
             )
+        if (f := self.varied) is None:
+            return built
+        span = torch.where(f.high > f.low, f.high - f.low, 1.0)
+        return nn.Sequential(classifiers.Normalise(f.low.tolist(), span.tolist()), built)
+
+    @property
+    def varied(self) -> Features | None:
+        """What may change feature by feature, if that was said."""
+        return None if self.features is None else Features.recorded(self.features, self.shape)
+
+    @property
+    def faced(self) -> ThreatModel:
+        """The threat, in the units of the features if there are any."""
+        return self.threat if (f := self.varied) is None else f.threat(self.threat)
 
     def build_rule(self) -> Rule:
         """Make the rule."""
-        return parse(self.rule, self.threat, seed=self.seed)
+        return parse(self.rule, self.faced, seed=self.seed)
 
     def load_data(self, data_dir: str | Path | None = None) -> Splits:
         """Load the data set."""
-        return load_data(self.data, data_dir=data_dir or self.data_dir, box=self.threat.box)
+        box = self.threat.box if self.features is None else None
+        return load_data(self.data, data_dir=data_dir or self.data_dir, box=box)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from holomorph.errors import ConfigError, DataError, MissingExtraError
 if TYPE_CHECKING:
     import pandas as pd
 
-TABLE_SETTINGS = ("target", "categories", "missing")
+TABLE_SETTINGS = ("target", "categories", "missing", "scale")
 
 #: Names of the column of classes, where the user gives none.
 TARGETS = ("target", "label", "class", "y")
@@ -39,7 +39,7 @@ def splits_of_table(asked: DataRequest, frames: dict[str, pd.DataFrame]) -> Spli
     ``one-hot`` (a column of 0 and 1 for each value) or ``ordinal`` (one column, the values in order evenly spaced);
     ``missing``, ``refuse``, ``drop`` (rows) or ``median`` (of the training rows; the most frequent word).
     Every column is scaled to [0, 1] by the smallest and the largest value of the whole table, so that a radius is a
-    share of each feature's range.
+    share of each feature's range; with ``scale`` set to ``no`` it keeps its own unit.
     """
     import pandas as pd
 
@@ -51,12 +51,16 @@ def splits_of_table(asked: DataRequest, frames: dict[str, pd.DataFrame]) -> Spli
     if len(names) < 2:
         raise DataError(f"The column {target!r} holds one class only ({names[0]}). A classifier needs at least two.")
     features = _numbers(whole.drop(columns=target), asked.choice("categories", ("one-hot", "ordinal")))
-    low, high = features.min(), features.max()
-    scaled = ((features - low) / (high - low).replace(0.0, 1.0)).to_numpy(np.float32)
+    low, high, box = features.min(), features.max(), (0.0, 1.0)
+    if asked.choice("scale", ("yes", "no")) == "yes":
+        features = (features - low) / (high - low).replace(0.0, 1.0)
+    else:
+        box = float(low.min()), float(max(high.max(), low.min() + 1))
+    scaled = features.to_numpy(np.float32)
     codes, columns = labels.astype(np.int64), tuple(str(column) for column in features.columns)
     rows = _parts(sizes, codes)
     parts = {part: (torch.from_numpy(scaled[index]), torch.from_numpy(codes[index])) for part, index in rows.items()}
-    return Splits.of(asked.text, parts, (0.0, 1.0), len(names), tuple(names.tolist()), features=columns)
+    return Splits.of(asked.text, parts, box, len(names), tuple(names.tolist()), features=columns)
 
 
 def _frames(asked: DataRequest, ending: str) -> dict[str, pd.DataFrame]:
