@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import pytest
 import typer
 
-from holomorph.certification.certify import METHODS
+from holomorph.certification.proofs import METHODS
 from holomorph.cli import app
 from holomorph.cli.report import FORMATS
 from holomorph.comparison.attacks import ATTACK_NAMES

@@ -9,7 +9,8 @@ import typer
 from holomorph._utils import progress
 from holomorph._utils.interval import percent
 from holomorph._utils.words import counted
-from holomorph.certification.certify import METHODS, certify
+from holomorph.certification.certify import certify
+from holomorph.certification.proofs import METHODS
 from holomorph.cli import options
 from holomorph.cli.common import check_output, either, say_found
 from holomorph.cli.models import NamedModel

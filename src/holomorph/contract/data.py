@@ -138,16 +138,11 @@ def gather(data: Any, y: Any = None, *, n: int | None = None) -> tuple[Tensor, T
     return plain(x[:n]), as_long(plain(labels[:n]))
 
 
-def names_of_classes(data: Any, model: Any = None) -> tuple[str, ...]:
-    """Names of the classes, where a data set (``names``, ``classes``) or a fitted estimator (``classes_``) has them.
-
-    >>> from sklearn.tree import DecisionTreeClassifier
-    >>> names_of_classes(None, DecisionTreeClassifier().fit([[0.0], [1.0]], ["no", "yes"]))
-    ('no', 'yes')
-    """
+def names_of_classes(data: Any) -> tuple[str, ...]:
+    """Names of the classes, where a data set has them (``names``, ``classes``)."""
     while hasattr(data, "dataset"):  # a loader, or a part of a data set
         data = data.dataset
-    for found in (getattr(model, "classes_", None), getattr(data, "names", None), getattr(data, "classes", None)):
+    for found in (getattr(data, "names", None), getattr(data, "classes", None)):
         if isinstance(found, Sequence | np.ndarray) and len(found):
             return tuple(str(name) for name in found)
     return ()

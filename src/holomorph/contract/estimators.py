@@ -24,6 +24,16 @@ def is_estimator(model: Any) -> bool:
     return not isinstance(model, nn.Module) and callable(getattr(model, "predict", None))
 
 
+def names_by(estimator: Any) -> tuple[str, ...]:
+    """Names of the classes of a fitted estimator.
+
+    >>> from sklearn.tree import DecisionTreeClassifier
+    >>> names_by(DecisionTreeClassifier().fit([[0.0], [1.0]], ["no", "yes"]))
+    ('no', 'yes')
+    """
+    return tuple(map(str, getattr(estimator, "classes_", ())))
+
+
 def taken_apart(estimator: Any, x: Any, y: Any) -> tuple[Differentiable, Any, Any]:
     """The classifier inside a fitted estimator, and the labels as its class indices.
 

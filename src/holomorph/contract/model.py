@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 
 from holomorph._utils.memory import out_of_memory
-from holomorph.contract.layout import CHANNELS_FIRST, channels_seem_last
 from holomorph.contract.outputs import are_probabilities, logits_of
 from holomorph.errors import DataError, HolomorphError, HolomorphWarning, ModelError
 
@@ -107,6 +106,21 @@ def precision(model: Differentiable) -> torch.dtype | None:
     return max(sizes, key=lambda dtype: sizes[dtype]) if sizes else None
 
 
+def suited(model: Differentiable, values: Tensor) -> Tensor:
+    """Move values to the model's device and, where both are floating point, to its precision, single at least.
+
+    A model in half precision gets its inputs from a :class:`Guest`; distances and radii
+    need the digits of single precision.
+    """
+    first = next(model.parameters(), None) if isinstance(model, nn.Module) else None
+    dtype = precision(model)
+    if dtype is not None and values.is_floating_point():
+        values = values.to(torch.promote_types(dtype, torch.float32))
+    elif values.dtype in (torch.float16, torch.bfloat16):
+        values = values.float()
+    return values if first is None else values.to(first.device)
+
+
 class FixedBatch(nn.Module):
     """A model that takes one number of samples only, as a function of any number: what is missing is filled up.
 
@@ -160,7 +174,25 @@ def accepted_batch(model: Differentiable, x: Tensor, batch_size: int | None) -> 
     ) from failure
 
 
+#: What to do about images whose channels come last.
+CHANNELS_FIRST = (
+    "It looks like (height, width, channels): put the channels first, x.transpose(0, 3, 1, 2) for an array, "
+    "x.permute(0, 3, 1, 2) for a tensor, npz:PATH?channels=last for a file."
+)
+
 _ONE_NUMBER = "If it takes one number of samples only, give that as the batch size."
+
+
+def channels_seem_last(shape: Sequence[int]) -> bool:
+    """Whether the shape of a sample looks like that of an image as (height, width, channels).
+
+    >>> channels_seem_last((28, 28, 1)), channels_seem_last((3, 32, 32)), channels_seem_last((22, 250, 1))
+    (True, False, False)
+    """
+    if len(shape) != 3 or shape[2] not in (1, 3, 4):
+        return False
+    small, large = sorted(shape[:2])
+    return small > 4 and large <= 4 * small  # longer ones are signals of several channels
 
 
 def check_model(model: Differentiable, x: Tensor, classes: int, *, batch_size: int | None = None) -> Tensor:
@@ -217,33 +249,6 @@ def evaluating(model: Module) -> Iterator[Module]:
     finally:
         for module, training in modes:
             module.training = training
-
-
-@contextmanager
-def training_modes(model: nn.Module) -> Iterator[None]:
-    """Put a model into training mode where it is to be trained, and every module back into its own mode afterwards.
-
-    What is in evaluation mode inside a model in training mode was frozen by its owner and stays so. A model that is
-    wholly in evaluation mode is trained, but for normalising layers whose own parameters are all frozen.
-    """
-    modes = [(module, module.training) for module in model.modules()]
-    try:
-        if not model.training:
-            for module, _ in modes:
-                module.training = not _is_frozen_norm(module)
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
-
-
-def _is_frozen_norm(module: nn.Module) -> bool:
-    own = list(module.parameters(recurse=False))
-    return (
-        "running_mean" in dict(module.named_buffers(recurse=False))
-        and bool(own)
-        and not any(parameter.requires_grad for parameter in own)
-    )
 
 
 @contextmanager

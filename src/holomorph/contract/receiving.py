@@ -17,9 +17,9 @@ from holomorph._utils.seeding import random_states, replaying
 from holomorph.contract.classifier import Classifier
 from holomorph.contract.compiled import eagerly
 from holomorph.contract.data import check_samples, gather, names_of_classes
-from holomorph.contract.estimators import is_estimator, taken_apart, trained_for
+from holomorph.contract.estimators import is_estimator, names_by, taken_apart, trained_for
 from holomorph.contract.labels import check_form
-from holomorph.contract.model import Differentiable, FixedBatch, accepted_batch, gradients, precision
+from holomorph.contract.model import Differentiable, FixedBatch, accepted_batch, gradients, suited
 from holomorph.contract.snapshot import Snapshot
 from holomorph.contract.threats import ThreatsLike, as_threats
 from holomorph.contract.units import InUnits
@@ -53,13 +53,13 @@ class Received:
         if features is None:
             return self
         threats: list[ThreatModel] = [features.threat(t) for t in self.threats]
-        found = replace(self, x=features.encode(self.x), threats=threats, features=features)
-        return replace(found, classifier=found.likewise(self.classifier.model, self.classifier.first))
+        inside = Classifier(InUnits(self.classifier.model, features, self.dtype), first=self.classifier.first)
+        return replace(self, classifier=inside, x=features.encode(self.x), threats=threats, features=features)
 
-    def likewise(self, model: Differentiable, first: Snapshot | None = None) -> Classifier:
+    def likewise(self, model: Differentiable) -> Classifier:
         """Another model of the same samples."""
-        first = first or Snapshot(model)
-        return Classifier(model if self.features is None else InUnits(model, self.features, self.dtype), first=first)
+        inside = model if self.features is None else InUnits(model, self.features, self.dtype)
+        return Classifier(inside, first=Snapshot(model))
 
     def alike(self) -> Received:
         """Itself, for a measurement that knows one eps for all features.
@@ -122,8 +122,9 @@ def receive(
     >>> received.x.dtype, received.y, len(received.threats)
     (torch.float32, tensor([1]), 1)
     """
-    before, names = Snapshot(model) if first else None, names_of_classes(x, model)
+    before, names = Snapshot(model) if first else None, names_of_classes(x)
     if is_estimator(model):
+        names = names_by(model) or names
         if y is None and isinstance(x, tuple | list) and len(x) == 2:
             x, y = x
         if not threats:
@@ -152,21 +153,6 @@ def _apart(threats: list[ThreatModel], features: Features | None) -> tuple[list[
         raise ConfigError("The threats count in the units of different features. Make all of them from the same.")
     plain = [threat.plain() if isinstance(threat, FeatureThreat) else threat for threat in threats]
     return plain, own[0] if own else features
-
-
-def suited(model: Differentiable, values: Tensor) -> Tensor:
-    """Move values to the model's device and, where both are floating point, to its precision, single at least.
-
-    A model in half precision gets its inputs from a :class:`~holomorph.contract.model.Guest`; distances and radii
-    need the digits of single precision.
-    """
-    first = next(model.parameters(), None) if isinstance(model, nn.Module) else None
-    dtype = precision(model)
-    if dtype is not None and values.is_floating_point():
-        values = values.to(torch.promote_types(dtype, torch.float32))
-    elif values.dtype in (torch.float16, torch.bfloat16):
-        values = values.float()
-    return values if first is None else values.to(first.device)
 
 
 @contextmanager

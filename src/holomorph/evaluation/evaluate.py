@@ -18,8 +18,8 @@ from holomorph.contract.receiving import receive, under_attack
 from holomorph.contract.threats import ThreatsLike
 from holomorph.data import Splits
 from holomorph.errors import ConfigError
-from holomorph.evaluation import proving
 from holomorph.evaluation.attacking import Task, attack_all, attack_until, quickened
+from holomorph.evaluation.proving import prove_attacked
 from holomorph.evaluation.runner import Processes, Runner
 from holomorph.evaluation.sequential import Stopping
 from holomorph.evaluation.summary import Description, to_record
@@ -163,10 +163,7 @@ def evaluate(
         record = to_record(found, other, description, run_checks=checks, keep=keep, started=started, stopped=answer)
         if prove > 0 and runner.first:
             seconds = min(prove, QUICK_PROOF) if quick else prove
-            rows = found.rows.to(given.y.device)
-            proved = proving.prove_attacked(
-                received.classifier.model, received.x[rows], received.y[rows], record, features, seconds
-            )
+            proved = prove_attacked(received, found.rows, record, seconds)
             record = record.model_copy(update={"certificate": proved}).sealed()
         if place is not None and runner.first:
             record.save(place.file("evaluation.json"))

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from holomorph._utils.statistics import proportion_interval
-from holomorph.certification.certify import certify
+from holomorph.certification.proofs import ProofSettings, prove
+from holomorph.contract.receiving import Received
 from holomorph.errors import HolomorphError
 from holomorph.records.certificate import CertificateRecord, ThreatCertificate
 from holomorph.records.evaluation import EvaluationRecord
-from holomorph.threats.features import Features
 
 #: Samples at once: few, so that the time is kept.
 BATCH = 8
 
 
-def prove_attacked(
-    model: Any, x: Tensor, y: Tensor, record: EvaluationRecord, features: Features | None, seconds: float
-) -> CertificateRecord:
+def prove_attacked(given: Received, rows: Tensor, record: EvaluationRecord, seconds: float) -> CertificateRecord:
     """Certify by ``auto`` for so many seconds; where nothing can be proved, the certificate says why.
 
     Nothing is proved of a model whose answers depend on more than the input: a proof is about one function.
@@ -29,11 +27,12 @@ def prove_attacked(
     failed = [check.name for check in record.failed if check.name in guards]
     if failed:
         return nothing_proved(record, f"One input does not always get the same logits (check: {', '.join(failed)}).")
-    threats = [result.threat for result in record.threats]
+    rows = rows.to(given.y.device)
+    attacked = replace(given, x=given.x[rows], y=given.y[rows])
     broken = torch.tensor([[by is not None for by in result.broken_by] for result in record.threats]).all(0)
     try:
-        return certify(model, x, y, threats, features=features, seconds=seconds, broken=broken, batch_size=BATCH,
-                       seed=record.seed, model_name=record.model, data_name=record.data)  # fmt: skip
+        how = ProofSettings(batch_size=BATCH, seconds=seconds, broken=broken, seed=record.seed)
+        return prove(attacked, how, model=record.model, data=record.data)
     except (HolomorphError, RuntimeError) as error:  # of a network that cannot be bounded, or of its own code
         return nothing_proved(record, " ".join(str(error).split()))
 

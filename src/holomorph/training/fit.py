@@ -20,7 +20,7 @@ from holomorph._utils.io import write_atomically
 from holomorph._utils.versions import versions
 from holomorph.contract import check_batch, check_samples, gather, gradients
 from holomorph.contract.data import names_of_classes
-from holomorph.contract.model import accepted_batch, check_model, training_modes
+from holomorph.contract.model import accepted_batch, check_model
 from holomorph.contract.threats import ThreatLike
 from holomorph.data import Splits
 from holomorph.errors import ConfigError, ModelError
@@ -36,6 +36,7 @@ from holomorph.training.guard import make_guard
 from holomorph.training.last_batch import batch_size_of, check_last_batch, check_whole_batches
 from holomorph.training.logs import loggers_of, write
 from holomorph.training.loop import Loop
+from holomorph.training.modes import training_modes
 from holomorph.training.pause import Pause, naming_the_lost
 from holomorph.training.settings import MakeOptimizer, MakeScheduler, Settings
 from holomorph.training.validation import Validation

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from holomorph.contract.layout import CHANNELS_FIRST, channels_seem_last
+from holomorph.contract.model import CHANNELS_FIRST, channels_seem_last
 from holomorph.errors import ConfigError, HolomorphWarning, unknown_name
 
 
