@@ -6,7 +6,7 @@ import copy
 import math
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import product
@@ -75,6 +75,7 @@ class _Found:
     by: Sequence[Sequence[str | None]]
     smoothing: Smoothing | None = None
     untried: int = 0
+    searched: tuple[bool, ...] = ()
 
 
 def prove(
@@ -103,6 +104,7 @@ def prove(
         threats=tuple(map(_proved, given.threats, found.radii, found.by)),
         smoothing=found.smoothing,
         untried=found.untried,
+        searched=found.searched,
         labels=tuple(given.y.tolist()),
         predictions=tuple(found.predictions.tolist()),
         versions=versions("numpy", "scipy"),
@@ -134,37 +136,51 @@ def _bounded(given: Received, how: ProofSettings, parts: Path | None) -> _Found:
     if how.method == "exact":
         raise ConfigError(f"{type(model).__name__} has no exact certificate. Use method='auto'.")
     bounds = Bounds.of(model, x, logits, how.method, given.asked)
-    radii, by, untried = _searched(bounds, given, right, how, parts)
+    radii, by, depths = _searched(bounds, given, how, right, parts)
     for threat in threats:  # a network that has changed meanwhile, or elsewhere, is not the one that was bounded
         noise = random_in_ball(x[:64], threat.p, threat.radius, generator(0, "certify"))
         near = x[:64] if given.asked is not None else into(x[:64], x[:64] + movable(noise, threat), threat)
         bounds.check_same(near, given.classifier.logits(near))
-    return _Found(predictions, classes, radii, by, untried=untried)
+    searched = () if how.seconds is None else tuple((right.cpu() & (depths == how.steps).all(0)).tolist())
+    untried = int((right.cpu() & (depths == 0).any(0)).sum())
+    return _Found(predictions, classes, radii, by, untried=untried, searched=searched)
 
 
 def _searched(
-    bounds: Bounds, given: Received, right: Tensor, how: ProofSettings, parts: Path | None
-) -> tuple[list[Tensor], list[list[str | None]], int]:
-    """Radii and proofs for each threat, batch by batch until the time is over, and how many samples were not tried."""
+    bounds: Bounds, given: Received, how: ProofSettings, right: Tensor, parts: Path | None
+) -> tuple[list[Tensor], list[list[str | None]], Tensor]:
+    """For each threat and sample the radius, its proof, and how many radii were tried before the time was over."""
     x, y, threats, size = given.x, given.y, given.threats, how.batch_size
     described = f"{[t.model_dump() for t in threats]} {given.asked and given.asked.record()}"
     cache = _cache(given, parts, f"{how.method} {how.steps} {size} {described}")
     radii = [torch.zeros(len(x), dtype=torch.float64, device=x.device) for _ in threats]
     by: list[list[str | None]] = [[None] * len(x) for _ in threats]
-    tried = torch.zeros(len(threats), len(x), dtype=torch.bool)
-    depths = (how.steps,) if how.seconds is None or how.steps == 1 else (1, how.steps)
-    jobs = list(product(depths, range(len(threats)), range(0, len(x), size)))
+    depths = torch.zeros(len(threats), len(x), dtype=torch.long)
     end = math.inf if how.seconds is None else time.perf_counter() + how.seconds
-    with progress.bar("certifying", total=len(jobs)) as bar:
-        for depth, number, start in jobs:
+    with progress.bar("certifying", total=len(threats) * len(x)) as bar:
+        for depth, number, start in _jobs(radii, threats, how):
             if time.perf_counter() > end:
                 break
             rows = slice(start, start + size)
             batch = bounds, x[rows], y[rows], right[rows], threats[number], depth
             radii[number][rows], by[number][rows] = _batch(cache, f"threat-{number}-{start}-{depth}", *batch)
-            tried[number, rows] = True
-            bar.advance()
-    return radii, by, int((right.cpu() & ~tried.all(0)).sum())
+            bar.advance(int((depths[number, rows] == 0).sum()))
+            depths[number, rows] = depth
+    return radii, by, depths
+
+
+def _jobs(
+    radii: Sequence[Tensor], threats: Sequence[ThreatModel], how: ProofSettings
+) -> Iterator[tuple[int, int, int]]:
+    """How many radii to try, under which threat, from which sample on; the first batch tells if eps is too large."""
+    steps, numbers, starts = how.steps, range(len(threats)), range(0, len(radii[0]), how.batch_size)
+    if how.seconds is None or steps == 1:
+        yield from product((steps,), numbers, starts)
+        return
+    yield from product((steps,), numbers, starts[:1])
+    hopeful = [i for i in numbers if (radii[i][: how.batch_size] >= threats[i].radius).any()]
+    yield from product((1,), hopeful, starts[1:])
+    yield from ((steps, number, start) for start in starts[1:] for number in numbers)
 
 
 def _batch(
