@@ -6,10 +6,9 @@ import copy
 import math
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from itertools import product
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -27,6 +26,7 @@ from holomorph._utils.versions import versions
 from holomorph.calculus.norms import random_in_ball
 from holomorph.certification.bounds import Bounds
 from holomorph.certification.exact import adapter_for
+from holomorph.certification.search import jobs_in_order
 from holomorph.certification.smoothing import Smoothed
 from holomorph.contract import at_least_one, check_labels
 from holomorph.contract.classifier import Classifier
@@ -158,7 +158,7 @@ def _searched(
     depths = torch.zeros(len(threats), len(x), dtype=torch.long)
     end = math.inf if how.seconds is None else time.perf_counter() + how.seconds
     with progress.bar("certifying", total=len(threats) * len(x)) as bar:
-        for depth, number, start in _jobs(radii, threats, how):
+        for depth, number, start in jobs_in_order(radii, threats, size, how.steps, timed=how.seconds is not None):
             if time.perf_counter() > end:
                 break
             rows = slice(start, start + size)
@@ -167,20 +167,6 @@ def _searched(
             bar.advance(int((depths[number, rows] == 0).sum()))
             depths[number, rows] = depth
     return radii, by, depths
-
-
-def _jobs(
-    radii: Sequence[Tensor], threats: Sequence[ThreatModel], how: ProofSettings
-) -> Iterator[tuple[int, int, int]]:
-    """How many radii to try, under which threat, from which sample on; the first batch tells if eps is too large."""
-    steps, numbers, starts = how.steps, range(len(threats)), range(0, len(radii[0]), how.batch_size)
-    if how.seconds is None or steps == 1:
-        yield from product((steps,), numbers, starts)
-        return
-    yield from product((steps,), numbers, starts[:1])
-    hopeful = [i for i in numbers if (radii[i][: how.batch_size] >= threats[i].radius).any()]
-    yield from product((1,), hopeful, starts[1:])
-    yield from ((steps, number, start) for start in starts[1:] for number in numbers)
 
 
 def _batch(

@@ -81,6 +81,13 @@ def attack_all(task: Task) -> Outcome:
     return found
 
 
+def attack_baseline(task: Task, rows: Tensor) -> Outcome | None:
+    """Attack the other classifier likewise, on the samples that were attacked."""
+    if task.baseline is None:
+        return None
+    return attack_all(replace(task.part(rows), classifier=task.baseline, baseline=None))
+
+
 def attack_until(task: Task, stopping: Stopping) -> tuple[Outcome, str]:
     """Attack all samples, or chunks of them in a random order until what was asked is answered; say the answer."""
     if not stopping.asked:

@@ -18,8 +18,8 @@ from holomorph.contract.receiving import receive, under_attack
 from holomorph.contract.threats import ThreatsLike
 from holomorph.data import Splits
 from holomorph.errors import ConfigError
-from holomorph.evaluation.attacking import Task, attack_all, attack_until, quickened
-from holomorph.evaluation.proving import prove_attacked
+from holomorph.evaluation.attacking import Task, attack_baseline, attack_until, quickened
+from holomorph.evaluation.proving import with_certificate
 from holomorph.evaluation.runner import Processes, Runner
 from holomorph.evaluation.sequential import Stopping
 from holomorph.evaluation.summary import Description, to_record
@@ -140,13 +140,12 @@ def evaluate(
     """
     started = time.perf_counter()
     stopping, runner = Stopping(decide, precision), Runner(seed, batch_size, fabric=fabric)
-    model_name = model_name or type(model).__name__
     received = receive(model, x, y, threat, n=n, batch_size=batch_size, features=features, first=True)
-    given, features = received.in_units(), received.asked
+    given, effort = received.in_units(), _effort(quick=quick, thorough=thorough)
     undefended = None if baseline is None else given.likewise(baseline)
-    names, data_name = tuple(class_names) or given.names, data_name or (x.name if isinstance(x, Splits) else "")
-    description = Description(model_name, data_name, training_cost, source or {}, given.features, given.dtype, names)
-    effort = _effort(quick=quick, thorough=thorough)
+    names = model_name or type(model).__name__, data_name or (x.name if isinstance(x, Splits) else "")
+    classes = tuple(class_names) or given.names
+    description = Description(*names, training_cost, source or {}, given.features, given.dtype, classes)
     own = output(out, *WRITES, work=WORK, resume=resume, force=force, holds=runner.first)
     with own as place, under_attack(given.classifier), under_attack(undefended or given.classifier):
         if place is not None:
@@ -156,15 +155,12 @@ def evaluate(
         task = Task(given.classifier, given.x, given.y, given.threats, runner, effort, given.grid, undefended)
         task = quickened(task) if quick else task
         found, answer = attack_until(task, stopping)
-        other = None
-        if undefended is not None:
-            other = attack_all(replace(task.part(found.rows), classifier=undefended, baseline=None))
+        other = attack_baseline(task, found.rows)
         keep = None if place is None else place.file("evaluation.npz")
         record = to_record(found, other, description, run_checks=checks, keep=keep, started=started, stopped=answer)
         if prove > 0 and runner.first:
             seconds = min(prove, QUICK_PROOF) if quick else prove
-            proved = prove_attacked(received, found.rows, record, seconds)
-            record = record.model_copy(update={"certificate": proved}).sealed()
+            record = with_certificate(record, received, found.rows, seconds)
         if place is not None and runner.first:
             record.save(place.file("evaluation.json"))
             place.clear_work()

@@ -18,6 +18,11 @@ from holomorph.records.evaluation import EvaluationRecord
 BATCH = 8
 
 
+def with_certificate(record: EvaluationRecord, given: Received, rows: Tensor, seconds: float) -> EvaluationRecord:
+    """The record of these samples with what is proved of them in so many seconds."""
+    return record.model_copy(update={"certificate": prove_attacked(given, rows, record, seconds)}).sealed()
+
+
 def prove_attacked(given: Received, rows: Tensor, record: EvaluationRecord, seconds: float) -> CertificateRecord:
     """Certify by ``auto`` for so many seconds; where nothing can be proved, the certificate says why.
 

@@ -18,26 +18,26 @@ from torch.optim import Optimizer
 from holomorph._utils import progress
 from holomorph._utils.io import write_atomically
 from holomorph._utils.versions import versions
-from holomorph.contract import check_batch, check_samples, gather, gradients
+from holomorph.contract import gradients
 from holomorph.contract.data import names_of_classes
-from holomorph.contract.model import accepted_batch, check_model
 from holomorph.contract.threats import ThreatLike
 from holomorph.data import Splits
-from holomorph.errors import ConfigError, ModelError
+from holomorph.errors import ConfigError
 from holomorph.records.training import TrainRecord
 from holomorph.rules import Rule, as_rule
 from holomorph.rules.base import RiskFunction
-from holomorph.threats.constraints import FeatureThreat, box_of
+from holomorph.threats.constraints import FeatureThreat
 from holomorph.training import checkpoint
-from holomorph.training.batches import Training, make_batches, training_classes
+from holomorph.training.batches import Training, make_batches
 from holomorph.training.devices import one_device
 from holomorph.training.folder import check_same, holding, noted
 from holomorph.training.guard import make_guard
-from holomorph.training.last_batch import batch_size_of, check_last_batch, check_whole_batches
+from holomorph.training.last_batch import batch_size_of
 from holomorph.training.logs import loggers_of, write
 from holomorph.training.loop import Loop
 from holomorph.training.modes import training_modes
 from holomorph.training.pause import Pause, naming_the_lost
+from holomorph.training.receiving import receive
 from holomorph.training.settings import MakeOptimizer, MakeScheduler, Settings
 from holomorph.training.validation import Validation
 from holomorph.training.weights import ClassWeight
@@ -165,41 +165,32 @@ def fit(
         epochs=epochs, batch_size=batch_size, lr=lr, optimizer=optimizer, weight_decay=weight_decay, ema=ema, seed=seed,
         schedule=schedule, accumulate=accumulate, clip=clip,
     )  # fmt: skip
-    if not isinstance(model, nn.Module):
-        raise ModelError(f"fit trains a torch.nn.Module, not {type(model).__name__}. Give the module.")
-    folder = Path(out) if out is not None else None
     fabric = fabric or one_device(device)
     box = train.box if isinstance(train, Splits) else (0.0, 1.0)
     rule = as_rule(rule, threat, box=box, risk_function=risk_function)
-    batches = make_batches(train, batch_size, seed, fabric, augment=augment, steps=steps_per_epoch,
-                           labelled=rule.supervised,
-                           sample_weight=sample_weight, class_weight=class_weight)  # fmt: skip
-    check_last_batch(train, batch_size, model)
-    x, y = batches.first()
-    check_batch(x, y, box=box_of(rule.defends_against))
-    classes = training_classes(train, batches) if rule.supervised else 1
-    size = batch_size_of(train, batch_size)
-    check_model(model.to(x.device), x, classes, batch_size=size)
-    only = check_whole_batches(train, batches.samples, accepted_batch(model, x, size))
-    if isinstance(train, Splits) and validation is None and rule.supervised:
-        validation = train.part("val")
-    if isinstance(validation, tuple | list):
-        validation = gather(validation)
-        check_samples(*validation, classes=classes, soft=True)
-    started = datetime.now(UTC).isoformat(timespec="seconds")
-    writes = folder is not None and fabric.is_global_zero
-    with holding(folder, resume=resume, force=force) if folder is not None and writes else nullcontext():
-        loop = Loop(fabric, model, rule, batches, settings, folder / "checkpoints" if folder else None, only)
-        watched = validation if isinstance(validation, tuple) else (x, y)
-        loop.guard = make_guard(rule, watched, restore=guard, device=fabric.device)
+    batches = make_batches(
+        train, batch_size, seed, fabric, augment=augment, steps=steps_per_epoch, labelled=rule.supervised,
+        sample_weight=sample_weight, class_weight=class_weight,
+    )  # fmt: skip
+    given = receive(model, train, batches, rule, batch_size, validation)
+    folder = Path(out) if out is not None else None
+    with holding(folder, resume=resume, force=force) if folder and fabric.is_global_zero else nullcontext():
+        loop = Loop(fabric, model, rule, batches, settings, folder / "checkpoints" if folder else None, given.only)
+        loop.guard = make_guard(rule, given.watched, restore=guard, device=fabric.device)
         loop.pause = Pause(fabric, steps=checkpoint_steps, minutes=checkpoint_minutes, listen=folder is not None)
-        with training_modes(model), loop.pause, naming_the_lost(fabric):
-            run_loop(loop, validation, folder)
-        rule.settle()
-        record = _record(loop, train, started, loop.finish())
-        if folder is not None and writes:
-            checkpoint.save_tensors(folder / "model.safetensors", model.state_dict())
-            record.save(folder / "train.json")
+        return _trained(loop, train, given.validation, folder)
+
+
+def _trained(loop: Loop, train: Training, validation: Validation | None, folder: Path | None) -> TrainRecord:
+    """Run the loop to its end; the first process writes weights and record."""
+    started = datetime.now(UTC).isoformat(timespec="seconds")
+    with training_modes(loop.module), loop.pause or nullcontext(), naming_the_lost(loop.fabric):
+        run_loop(loop, validation, folder)
+    loop.rule.settle()
+    record = _record(loop, train, started, loop.finish())
+    if folder is not None and loop.fabric.is_global_zero:
+        checkpoint.save_tensors(folder / "model.safetensors", loop.module.state_dict())
+        record.save(folder / "train.json")
     return record
 
 
