@@ -247,7 +247,7 @@ class Ticking(torch.autograd.Function):
 
 
 @pytest.mark.parametrize(
-    "text", ["plain", "pgd(steps=2)", "dirichlet(lazy=2)", "dirichlet(lazy=4)", "finite", "finite(segments=5)", "nfgsm"]
+    "text", ["plain", "pgd(steps=2)", "dirichlet(lazy=2)", "dirichlet(lazy=7)", "finite", "finite(segments=5)", "nfgsm"]
 )
 def test_a_time_budget_is_spent_whatever_a_rule_does_when(text, blobs, monkeypatch):
     """By a clock that counts passes: what a training takes is the budget within 3 percent."""
@@ -264,7 +264,7 @@ def test_a_time_budget_is_spent_whatever_a_rule_does_when(text, blobs, monkeypat
     monkeypatch.setattr("holomorph.comparison.budget.time.perf_counter", lambda: clock[0])
     seconds, steps, model = 40_000.0, 5, Network()
     epochs = Budget(seconds=seconds).epochs_for(parse(text, THREATS[0]), model, blobs, 32)
-    rule, trial, before = parse(text, THREATS[0]), 120, clock[0]
+    rule, trial, before = parse(text, THREATS[0]), 140, clock[0]
     for k in range(trial):
         rule.progress = k / trial
         rule(model, blobs.x_train[:32], blobs.y_train[:32]).backward()

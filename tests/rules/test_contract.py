@@ -9,6 +9,8 @@ import pytest
 import torch
 from torch import nn
 
+from holomorph._utils.seeding import normal
+from holomorph.calculus.norms import noise_length
 from holomorph.errors import ConfigError, DataError, HolomorphWarning, ModelError
 from holomorph.rules import RULES, Plain
 from holomorph.threats import ThreatModel
@@ -141,13 +143,16 @@ def test_without_weight_it_is_plain_to_the_bit(name):
 
 
 @pytest.mark.parametrize(
-    "name", [n for n in sorted(RULES) if hasattr(RULES[n], "ramp") and n not in ("cure", "finite", "weakly-harmonic")]
+    "name", [n for n in sorted(RULES) if hasattr(RULES[n], "ramp") and n not in ("cure", "finite")]
 )
-def test_the_ramp_begins_without_a_defence(name):  # CURE grows its step, finite its radius; weakly-harmonic has noise
+def test_the_ramp_begins_without_a_defence(name):  # CURE grows its step, the finite energy its radius
     rule = make(name, LINF, STILL, ramp=0.5)
     model, (x, y) = network(norm=False), batch()
     rule.progress = 0.0
-    assert torch.equal(rule(model, x, y), Plain()(model, x, y))
+    points = x
+    if name == "weakly-harmonic":  # it integrates by parts over noise, which is there from the first step on
+        points = x + noise_length(x, LINF) / 6**0.5 * normal(x.shape, x, make(name, LINF).generator)
+    assert torch.equal(rule(model, x, y), torch.nn.functional.cross_entropy(model(points), y))
 
 
 @every_rule
@@ -178,9 +183,11 @@ def test_fit_learns_by_it(name):
     model = torch.nn.Sequential(torch.nn.Linear(2, 16), torch.nn.GELU(), torch.nn.Linear(16, 2))
     before = dict(model.named_parameters())
     rule = make(name, ThreatModel("inf", 0.05), repeats=2)
-    record = fit(model, (x, (x[:, 0] > x[:, 1]).long()), rule, epochs=6, batch_size=32, lr=3e-2, validation=None)
+    # weakly-harmonic sees errors averaged over ridges: 0.64 to 0.92 after 6 epochs, 0.90 to 0.99 after 12, five seeds
+    epochs = 12 if name == "weakly-harmonic" else 6
+    record = fit(model, (x, (x[:, 0] > x[:, 1]).long()), rule, epochs=epochs, batch_size=32, lr=3e-2, validation=None)
     right = (model(x).argmax(1) == (x[:, 0] > x[:, 1])).double().mean()
-    assert right > 0.6  # chance is one half; cure and weakly-harmonic learn slowly with their default weights
+    assert right > 0.8  # chance is one half
     assert all(p is before[key] and p.is_leaf for key, p in model.named_parameters())
     assert record.cost == rule.cost.passes / 3 * rule.replays
 

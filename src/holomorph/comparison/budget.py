@@ -14,7 +14,7 @@ from holomorph.errors import ConfigError
 from holomorph.rules import Rule
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
-#: Trial steps, spread evenly over the schedule: what a rule does every second, fourth or fifth step averages out.
+#: Least number of trial steps, spread evenly over the schedule; there are so many more that a rule's period fits in.
 _STEPS = 20
 
 
@@ -68,6 +68,7 @@ def _seconds_a_step(rule: Rule, model: nn.Module, splits: Splits, batch_size: in
 
     The faster of two trials counts: other programs can only slow one down. A step before them warms up.
     """
+    steps = -(-_STEPS // rule.period) * rule.period
     x, y = as_input(splits.x_train[:batch_size], splits.box), splits.y_train[:batch_size]
     optimizer = torch.optim.Adam(model.parameters(), lr=0.0)
 
@@ -79,9 +80,9 @@ def _seconds_a_step(rule: Rule, model: nn.Module, splits: Splits, batch_size: in
 
     def trial() -> float:
         start = time.perf_counter()
-        for k in range(_STEPS):
-            step((k + 0.5) / _STEPS)
-        return (time.perf_counter() - start) / _STEPS
+        for k in range(steps):
+            step((k + 0.5) / steps)
+        return (time.perf_counter() - start) / steps
 
     step(0.0)
     return min(trial(), trial())

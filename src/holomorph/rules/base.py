@@ -207,6 +207,11 @@ class Rule(ABC):
         """How often a training loop takes each batch in turn, one optimizer step each."""
         return 1
 
+    @property
+    def period(self) -> int:
+        """After how many calls the cost of a call repeats itself."""
+        return 1
+
     def settings(self) -> dict[str, Any]:
         """Every setting with its value, as JSON can hold it."""
         return {f.name: _plain(getattr(self, f.name)) for f in dataclasses.fields(self) if f.init}

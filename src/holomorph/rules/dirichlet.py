@@ -209,6 +209,11 @@ class Dirichlet(Rule):
         return "double-backward"
 
     @property
+    def period(self) -> int:
+        """The lazy period."""
+        return self.lazy
+
+    @property
     def cost(self) -> Cost:
         """Passes of one sample, averaged over a lazy period."""
         if self.weight == 0:
