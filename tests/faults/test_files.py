@@ -24,6 +24,7 @@ from holomorph._utils.io import write_atomically
 from holomorph.cli import BAD_INPUT, INTERRUPTED, exit_status
 from holomorph.cli.faults import catch_signals, reader_has_gone
 from holomorph.errors import ConfigError, StorageError
+from holomorph.training.folder import nothing_left_of_a_refusal
 from holomorph.training.loop import Loop
 
 X = torch.rand(24, 2, generator=torch.Generator().manual_seed(0))
@@ -269,3 +270,13 @@ def test_a_lost_worker_is_not_taken_for_a_reader_that_has_gone() -> None:
     with pytest.raises(BrokenPipeError) as lost:
         sending.send(1)
     assert not reader_has_gone(lost.value)
+
+
+def test_a_refused_run_takes_back_what_it_wrote_and_nothing_that_lay_there(tmp_path: Path) -> None:
+    old, new = tmp_path / "evaluation.json", tmp_path / "config.json"
+    old.write_text("{}")
+    with pytest.raises(ConfigError), nothing_left_of_a_refusal(tmp_path):
+        new.write_text("{}")
+        raise ConfigError("refused")
+    assert old.is_file()
+    assert not new.exists()
