@@ -212,7 +212,7 @@ _REFUSALS = {
 }
 
 
-def taken_apart(func: Any, args: Any, kwargs: Any, table: dict[str, Callable[..., Any]]) -> Any:
+def decomposed(func: Any, args: Any, kwargs: Any, table: dict[str, Callable[..., Any]]) -> Any:
     """What the function of the table gives, in place too; what torch gives where there is none, or no derivative."""
     raw = getattr(func, "__name__", "")
     name = raw.strip("_")
@@ -233,7 +233,7 @@ class ElementaryOperations(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Replace the operations of the table."""
         with naming_the_operation(getattr(func, "__name__", "")):
-            result = taken_apart(func, args, kwargs or {}, _FORWARD)
+            result = decomposed(func, args, kwargs or {}, _FORWARD)
         if torch.is_grad_enabled() or not isinstance(result, Tensor) or not result.is_floating_point():
             return result
         return result.detach()  # torch's forward mode would differentiate what a no_grad block makes

@@ -40,7 +40,9 @@ def matrix_norm(
     return vector_norm(A, 2, dim, keepdim, **others) if ord == "fro" else NotImplemented
 
 
-def norm(input: Tensor, p: float | str | None = None, dim: Any = None, keepdim: bool = False, **others: Any) -> Tensor:
+def any_norm(
+    input: Tensor, p: float | str | None = None, dim: Any = None, keepdim: bool = False, **others: Any
+) -> Tensor:
     """``torch.norm``."""
     if p == "nuc":
         return NotImplemented
@@ -93,9 +95,9 @@ LENGTHS: dict[str, Callable[..., Any]] = {
     "linalg_vector_norm": vector_norm,
     "linalg_matrix_norm": matrix_norm,
     "linalg_norm": lambda A, ord=None, dim=None, keepdim=False, **others: (
-        norm(A, ord, dim, keepdim, **others) if ord is None or isinstance(dim, int) else NotImplemented
+        any_norm(A, ord, dim, keepdim, **others) if ord is None or isinstance(dim, int) else NotImplemented
     ),
-    "norm": norm,
+    "norm": any_norm,
     "normalize": normalize,
     "std": std,
     "pairwise_distance": pairwise_distance,

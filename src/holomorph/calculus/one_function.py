@@ -12,7 +12,7 @@ from torch.nn.functional import batch_norm, instance_norm
 from torch.overrides import TorchFunctionMode
 
 from holomorph.calculus.draws import Draws
-from holomorph.calculus.elementary import NORMALISATIONS, NormCall, taken_apart
+from holomorph.calculus.elementary import NORMALISATIONS, NormCall, decomposed
 from holomorph.calculus.elementary import batch_norm as elementary_batch_norm
 from holomorph.contract import Differentiable
 from holomorph.errors import ModelError
@@ -101,7 +101,7 @@ class _Norms(TorchFunctionMode):
         kwargs = kwargs or {}
         tensors = [leaf for leaf in (*args[:2], *kwargs.values()) if isinstance(leaf, Tensor)]
         if tensors and _differentiated(tensors):
-            return taken_apart(func, args, kwargs, NORMALISATIONS)
+            return decomposed(func, args, kwargs, NORMALISATIONS)
         return func(*args, **kwargs)
 
     def _batch_norm(self, given: NormCall) -> Any:
