@@ -37,7 +37,7 @@ from holomorph.training.logs import loggers_of, write
 from holomorph.training.loop import Loop
 from holomorph.training.modes import training_modes
 from holomorph.training.pause import Pause, naming_the_lost
-from holomorph.training.receiving import receive
+from holomorph.training.receiving import receive_training
 from holomorph.training.settings import MakeOptimizer, MakeScheduler, Settings
 from holomorph.training.validation import Validation
 from holomorph.training.weights import ClassWeight
@@ -172,7 +172,7 @@ def fit(
         train, batch_size, seed, fabric, augment=augment, steps=steps_per_epoch, labelled=rule.supervised,
         sample_weight=sample_weight, class_weight=class_weight,
     )  # fmt: skip
-    given = receive(model, train, batches, rule, batch_size, validation)
+    given = receive_training(model, train, batches, rule, batch_size, validation)
     folder = Path(out) if out is not None else None
     with holding(folder, resume=resume, force=force) if folder and fabric.is_global_zero else nullcontext():
         loop = Loop(fabric, model, rule, batches, settings, folder / "checkpoints" if folder else None, given.only)

@@ -28,7 +28,7 @@ class TrainingData:
     only: int | None
 
 
-def receive(
+def receive_training(
     model: nn.Module, train: Training, batches: Batches, rule: Rule, batch_size: int, validation: Any
 ) -> TrainingData:
     """Look at the first batch, the model's outputs on it and the validation samples; the model moves to their device.
