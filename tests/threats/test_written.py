@@ -9,13 +9,14 @@ import torch
 from typer.testing import CliRunner
 
 from holomorph.cli import app
+from holomorph.contract.threats import as_threat
 from holomorph.errors import ConfigError, DataError, HolomorphError
 from holomorph.records.evaluation import EvaluationRecord
 from holomorph.threats.written import written_features
 from holomorph.training.load import load
 
 COLUMNS = ("income", "claims", "city=Oslo", "city=Rome")
-ROWS = torch.tensor([[900.0, 0, 1, 0], [9000.0, 9, 0, 1]])
+ROWS = torch.tensor([[900.0, 0, 1, 0], [9e6, 9, 0, 1]])
 TEXT = "income=500 down, claims = 2 whole"
 
 
@@ -29,7 +30,8 @@ def test_columns_by_name_each_in_its_own_unit(text, tmp_path):
     assert found.direction.tolist() == [-1, 0, 0, 0]
     assert found.whole.tolist() == [False, True, False, False]
     assert found.groups.tolist() == [0, 0, 1, 1]
-    assert (found.low.tolist(), found.high.tolist()) == ([900, 0, 0, 0], [9000, 9, 1, 1])
+    assert (found.low.tolist(), found.high.tolist()) == ([900, 0, 0, 0], [9e6, 9, 1, 1])
+    assert as_threat(found.threat("inf:1")).radius == 1, "a long range is no reason to warn of a small eps"
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from holomorph.errors import ConfigError, HolomorphWarning
 from holomorph.threats import ThreatModel
+from holomorph.threats.constraints import FeatureThreat
 
 #: What stands for a threat: ``ThreatModel("inf", "8/255")`` or ``"inf:8/255"``.
 ThreatLike = ThreatModel | str
@@ -29,7 +30,7 @@ def as_threat(threat: ThreatLike, box: tuple[float, float] = (0.0, 1.0)) -> Thre
     Warns
     -----
     HolomorphWarning
-        If eps is below a thousandth of the box.
+        If eps is below a thousandth of the box, unless each feature has its own.
 
     >>> as_threat("inf:8/255").radius == as_threat(ThreatModel("inf", "8/255")).radius
     True
@@ -41,7 +42,7 @@ def as_threat(threat: ThreatLike, box: tuple[float, float] = (0.0, 1.0)) -> Thre
             "Write ThreatModel(norm, eps, box)."
         )
     low, high = found.box
-    if found.radius < _TINY * (high - low):
+    if not isinstance(found, FeatureThreat) and found.radius < _TINY * (high - low):
         warnings.warn(
             f"eps {found.eps} is less than a thousandth of the box [{low:g}, {high:g}]. eps is in the unit of the "
             "inputs: for a box of 255 grey levels 8/255 is written 8.",
