@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from sklearn.tree import DecisionTreeClassifier
 from torch import Tensor
 
-from holomorph.certification.trees import tree_radius
 from holomorph.contract.estimators import BlackBox
 from holomorph.exact.classifier import ExactClassifier
 from holomorph.threats import ThreatModel
@@ -22,13 +20,15 @@ def _holomorphic(model: ExactClassifier, x: Tensor, threat: ThreatModel) -> Tens
     return model.certified_radius(x, p=threat.p)
 
 
-def _tree(model: BlackBox, x: Tensor, threat: ThreatModel) -> Tensor:
-    """The distance to the nearest leaf of another class."""
-    return tree_radius(model.estimator, x, threat)
-
-
 def adapter_for(model: object) -> Adapter | None:
     """The adapter of a classifier, or None."""
     if isinstance(model, ExactClassifier):
         return _holomorphic
-    return _tree if isinstance(model, BlackBox) and isinstance(model.estimator, DecisionTreeClassifier) else None
+    if isinstance(model, BlackBox):
+        from sklearn.tree import DecisionTreeClassifier  # slow to import, and an estimator brings it
+
+        from holomorph.certification.trees import tree_radius
+
+        if isinstance(model.estimator, DecisionTreeClassifier):
+            return lambda black_box, x, threat: tree_radius(black_box.estimator, x, threat)
+    return None

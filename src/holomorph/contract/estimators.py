@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from holomorph.contract.formulas import as_module
 from holomorph.contract.model import Differentiable
 from holomorph.errors import ConfigError, DataError, ModelError
 from holomorph.threats import ThreatModel
@@ -60,6 +59,8 @@ def taken_apart(estimator: Any, x: Any, y: Any) -> tuple[Differentiable, Any, An
         raise ModelError(f"{type(estimator).__name__} was fitted to one class, so no attack can change its prediction.")
     if y is not None:
         y = _indices(np.asarray(y), np.asarray(classes))
+    from holomorph.contract.formulas import as_module  # imports scikit-learn, which who has an estimator has imported
+
     network = as_module(estimator)
     return (BlackBox(estimator) if network is None else network), x, y
 
