@@ -74,6 +74,10 @@ def test_gaussian_energy_refuses():
         gaussian_energy(first, torch.tanh, last, deviation=0.0)
     with pytest.raises(DomainError, match="does not settle: 1024 points"):
         gaussian_energy(first, torch.relu, last)
+    first.weight.data[0] = 1e4  # bends between the points, in steps of 1e2 or more, where its slope is 0
+    first.bias.data[0] = 1234.5
+    with pytest.raises(DomainError, match="does not settle"):
+        gaussian_energy(first, torch.tanh, last)
 
 
 def test_gaussian_energy_of_long_and_nearly_parallel_weights_is_right_or_refused():

@@ -108,6 +108,19 @@ def test_circles_near_a_pole():
         taylor_coefficients(lambda z: 1e3 * z.exp() + 0.1 / (z - 0.3), ZERO.float(), ONE.float(), 3, radius=0.5)
 
 
+@pytest.mark.parametrize("power", [32, 33, 63, 64])
+def test_high_orders_that_few_points_fold_over(power):
+    f = lambda z: z + z**power  # noqa: E731
+    wanted = torch.tensor([0.0, 1.0, 0.0], dtype=D)
+    torch.testing.assert_close(taylor_coefficients(f, ZERO, ONE, 2, radius=1.0).flatten(), wanted)
+    assert hardy_norm(f, ZERO, ONE, 1.0).item() == pytest.approx(2)
+
+
+def test_coefficients_that_drown_in_rounding_are_refused():
+    with pytest.raises(DomainError, match="rounding hides the coefficients"):
+        taylor_coefficients(torch.exp, ZERO, ONE, 3, radius=300.0)
+
+
 def test_the_hardy_norm_of_a_constant_in_disguise():
     f = lambda x: torch.cat([x, x], 1).log_softmax(1)[:, :1]  # noqa: E731
     assert hardy_norm(f, ZERO, ONE, 6.0).item() == pytest.approx(math.log(2) ** 2)

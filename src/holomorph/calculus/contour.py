@@ -52,7 +52,7 @@ def taylor_coefficients(
     ------
     DomainError
         Where f is not finite on the circle, shows a pole inside it, or one so near that the coefficients do not die
-        away.
+        away; where f is so large there that rounding hides its value at the centre.
 
     Source: docs/mathematics.md, section 5.
 
@@ -72,6 +72,8 @@ def taylor_coefficients(
         raise unknown_name("Taylor method", method, ["contour", "forward"])
     f = one_function(f, x)
     spectrum = _settled(f, x, v, radius, *_counts(points, order))
+    if points is None:
+        _check_centre(f, x, spectrum[: order + 1].detach(), radius)
     powers = radius ** torch.arange(order + 1, dtype=x.real.dtype, device=x.device)
     return (spectrum[: order + 1] / powers[:, None, None]).movedim(0, 1)
 
@@ -205,7 +207,10 @@ def _settled(f: OneFunction, x: Tensor, v: Tensor, radius: float, points: int, m
     """The spectrum at so many points that its middle has died away."""
     while True:
         spectrum = _spectrum(on_circle(f, x, v, radius, points), points, whole=x.is_complex())
-        if _has_died_away(spectrum.detach(), radius) or points < 16:  # so few are the caller's own choice
+        settled = points < 16 or _has_died_away(
+            spectrum.detach(), radius, points >= most
+        )  # so few are the caller's own choice
+        if settled and (most < _LARGEST or _holds_between(f, x, v, radius, spectrum.detach())):
             return spectrum
         if points >= most:
             raise DomainError(
@@ -222,22 +227,46 @@ def _spectrum(values: Tensor, points: int, *, whole: bool) -> Tensor:
     return torch.fft.hfft(values, n=points, dim=0) / points
 
 
-def _has_died_away(spectrum: Tensor, radius: float) -> bool:
+def _has_died_away(spectrum: Tensor, radius: float, final: bool) -> bool:
     r"""Whether the middle is below $\sqrt\epsilon$ of the largest, so that what is folded over is below $\epsilon$.
 
-    Analytic functions have no negative orders; a pole inside makes the spectrum rise again towards order -1.
+    Analytic functions have no negative orders; a pole inside makes the spectrum rise again towards order -1, and so
+    do high orders that few points fold over.
     """
     size = spectrum.abs()
     points, eighth = len(size), max(1, len(size) // 8)
     last, middle = size[-eighth:].amax(0), size[points // 2 : points // 2 + eighth].amax(0)
     largest, eps = size.amax(0), torch.finfo(size.dtype).eps
-    if bool(((last > _ROUNDING * eps * largest) & (last > middle)).any()):
+    risen = bool(((last > _ROUNDING * eps * largest) & (last > middle)).any())
+    if risen and final:
         raise DomainError(
             f"The function is not analytic on the disc of radius {radius:g}: its Fourier coefficients of negative "
             f"order do not vanish. There is a pole or branch point inside, or {points} points are too few to tell; "
             f"use a smaller radius or more points."
         )
-    return bool((middle <= math.sqrt(eps) * largest).all())
+    return not risen and bool((middle <= math.sqrt(eps) * largest).all())
+
+
+def _holds_between(f: OneFunction, x: Tensor, v: Tensor, radius: float, spectrum: Tensor) -> bool:
+    """Whether the sum of the spectrum is f between the points too: $z^{33}$ on 32 points looks like z."""
+    angle = torch.ones(1, dtype=x.real.dtype, device=x.device)
+    k = torch.arange(len(spectrum), dtype=angle.dtype, device=x.device)[:, None, None]
+    k = torch.where(k < len(spectrum) // 2, k, k - len(spectrum))
+    with torch.no_grad():
+        apart = _values(f, x, v, radius, angle)[0] - (spectrum * torch.polar(torch.ones_like(k), k)).sum(0)
+    return bool((apart.abs() <= 16 * math.sqrt(torch.finfo(k.dtype).eps) * spectrum.abs().sum(0)).all())
+
+
+def _check_centre(f: OneFunction, x: Tensor, spectrum: Tensor, radius: float) -> None:
+    """Refuse coefficients that drown in the rounding of much larger values on the circle: the first is f(x)."""
+    with torch.no_grad():
+        centre = output_of(f, x).reshape(len(x), -1)
+    slack = math.sqrt(torch.finfo(x.dtype).eps) * (centre.abs() + spectrum.abs().sum(0))
+    if bool(((spectrum[0] - centre).abs() > slack).any()):
+        raise DomainError(
+            f"On the circle of radius {radius:g} the function is so much larger than at its centre that rounding hides "
+            f"the coefficients. Use a smaller radius."
+        )
 
 
 def _by_forward_mode(f: Differentiable, x: Tensor, v: Tensor, order: int) -> Tensor:

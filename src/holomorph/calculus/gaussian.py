@@ -83,12 +83,15 @@ def gaussian_energy(
         raise ConfigError(f"deviation must be positive, not {deviation}.")
     goal = torch.finfo(layer1.weight.dtype).eps ** (1 / 2) if tolerance is None else tolerance
     points, previous = 16, math.inf
+    longest = 2 * _REACH * deviation * float(torch.linalg.vector_norm(layer1.weight.detach(), dim=1).max())
+    while points < min(longest / 4, _LARGEST / 2):  # longer steps of the pre-activation could miss where it bends
+        points *= 2
     while points < _LARGEST:
         points *= 2
         with torch.no_grad():
             value, inner = (float(v) for v in _energies(layer1, activation, layer2, mean, deviation, points))
-        error = abs(value - previous) + abs(value - inner)
-        if error <= goal * abs(value) or value == previous == 0:
+        error = abs(value - previous) + abs(value - inner) if longest > 0 else 0.0
+        if error <= goal * abs(value):
             return Quadrature(_energies(layer1, activation, layer2, mean, deviation, points)[0], error)
         previous = value
     raise DomainError(
