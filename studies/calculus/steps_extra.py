@@ -44,14 +44,10 @@ def laplacians(rounds: int) -> dict[str, object]:
         with torch.no_grad():
             difference = (forward_laplacian(model, x) - hessian_trace(model, x)).abs().max().item()
             ours, dense = interleaved(rounds, (forward_laplacian, hessian_trace), model, x)
-        memory = {
-            f.__name__: peak_megabytes(_laplacian_once, f, outputs, count) for f in (forward_laplacian, hessian_trace)
-        }
         table[f"{outputs} outputs, batch {count}"] = {
             "milliseconds": quartiles([1000 * s for s in ours]),
             "milliseconds of the Hessian's trace": quartiles([1000 * s for s in dense]),
             "times faster": round(statistics.median(dense) / statistics.median(ours), 2),
-            "megabytes": memory,
             "difference": difference,
         }
     return table
@@ -66,11 +62,6 @@ def interleaved(rounds: int, methods: tuple[Callable[..., Tensor], ...], *args: 
             method(*args)
             row.append(time.perf_counter() - start)
     return table
-
-
-def _laplacian_once(function: Callable[[nn.Module, Tensor], Tensor], outputs: int, count: int) -> None:
-    with torch.no_grad():
-        function(tanh_mlp(outputs), torch.rand(count, 784))
 
 
 def _energy_once(method: str, size: int, classes: int) -> None:

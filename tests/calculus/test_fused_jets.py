@@ -3,14 +3,10 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from torch.fx.experimental.proxy_tensor import make_fx
 
 from holomorph.calculus import jets
 from holomorph.calculus.elementary import group_norm, layer_norm
-from holomorph.calculus.jets.following import following
 from holomorph.calculus.jets.normalisation import dual_group_norm, dual_layer_norm, dual_softmax
-from holomorph.calculus.jets.real import Jet
-from oracles import mixed_network
 
 G = torch.Generator().manual_seed(0)
 
@@ -84,18 +80,3 @@ def test_far_from_zero_in_float32():
     _, exact = jets.dual(lambda s: F.layer_norm(s, (3,)), x.double(), T.detach())
     _, found = jets.dual(lambda s: F.layer_norm(s, (3,)), x, T.detach().float())
     torch.testing.assert_close(found.double(), exact, rtol=1e-3, atol=1e-3)
-
-
-def test_a_jet_can_be_traced_to_plain_operations():
-    """Which torch.compile then takes."""
-    model = mixed_network()
-    x, v = torch.randn(2, 3, 2, 2, 2, dtype=torch.float64, generator=G)
-
-    def both(x, v):
-        with following():
-            jet = model(Jet(x, v[None]))
-        return jet.value, jet.first.squeeze(0)
-
-    with torch.no_grad():
-        traced = make_fx(both)(x, v)
-        torch.testing.assert_close(traced(2 * x, 3 * v), jets.dual(model, 2 * x, 3 * v))
