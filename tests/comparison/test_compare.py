@@ -31,7 +31,7 @@ def blobs():
     y = torch.arange(240) % 2
     centre = torch.tensor([[0.35, 0.35], [0.65, 0.65]])[y]
     x = (centre + 0.08 * torch.randn(240, 2, generator=generator)).clamp(0, 1)
-    return Splits("blobs", x[:160], y[:160], x[160:200], y[160:200], x[200:], y[200:], (0.0, 1.0), 2)
+    return Splits("blobs", x[:160], y[:160], x[160:200], y[160:200], x[200:], y[200:], (0.0, 1.0), 2, ("low", "high"))
 
 
 def run(blobs, out, **settings):
@@ -66,6 +66,8 @@ def test_every_rule_is_trained_and_attacked(finished):
         assert value.value == pytest.approx(sum(r.robust["union"] for r in rule.runs) / 2)
     loaded = ComparisonRecord.load(out / "comparison.json")
     assert loaded.model_dump_json() == record.model_dump_json()
+    assert loaded.class_names == ("low", "high")
+    assert comparison_table(loaded).endswith("Classes: low, high.")
 
 
 def test_differences_are_paired_and_antisymmetric(finished):

@@ -236,3 +236,16 @@ def test_training_augments_the_batches_and_nothing_else(tmp_path):
     assert torch.equal(changed, trained(True))
     assert not torch.equal(changed, plain)
     assert changed.dtype == torch.float32
+    noisy = trained(lambda image: 255 - image if torch.rand(()) < 0.5 else image)
+    assert torch.equal(noisy, trained(lambda image: 255 - image if torch.rand(()) < 0.5 else image))
+    turned = (noisy == plain).flatten(1).all(1)
+    assert turned.any(), "some images stay"
+    assert not turned.all(), "others are inverted"
+
+
+def test_transforms_of_torchvision_augment(tmp_path):
+    v2 = pytest.importorskip("torchvision.transforms.v2")
+    x, transform = torch.rand(40, 3, 8, 8), v2.Compose([v2.RandomHorizontalFlip(), v2.RandomErasing(p=1.0)])
+    net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, 2))
+    record = hm.fit(net, (x, torch.arange(40) % 2), "plain", epochs=1, augment=transform)
+    assert record.history[0].loss > 0

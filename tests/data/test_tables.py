@@ -169,3 +169,19 @@ def test_what_is_no_saved_data_set(tmp_path):
     (tmp_path / "a").mkdir()
     with pytest.raises(DataError, match="holds no saved data set"):
         load_data(f"hf:{tmp_path / 'a'}")
+
+
+@pytest.mark.parametrize(
+    ("values", "filled"),
+    [(pd.array([1, 2, None] * 20, dtype="Int64"), [0.5]), (pd.array([True, True, False, None] * 15, "boolean"), [1.0]),
+     (pd.Categorical(["u", "u", "v", None] * 15), [1.0, 0.0]), ([None] * 60, "no value in the training rows")],
+)  # fmt: skip
+def test_gaps_are_filled_in_columns_of_every_type(tmp_path, values, filled):
+    pd.DataFrame({"c": values, "label": ["x", "y"] * 30}).to_parquet(tmp_path / "a.parquet")
+    text = f"parquet:{tmp_path}/a.parquet?missing="
+    if isinstance(filled, str):
+        for how, words in (("median", filled), ("drop", "Every row of a part has missing values")):
+            with pytest.raises(DataError, match=words):
+                load_data(text + how)
+    else:
+        assert filled in whole(load_data(text + "median")).tolist()

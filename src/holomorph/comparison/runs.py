@@ -160,6 +160,7 @@ def _record(
         split=plan.split,
         attack=attacks.ATTACK_NAMES[plan.split],
         samples=len(runs[rules[0]][0].right["clean"]),
+        class_names=plan.data.names,
         versions=versions("lightning-fabric", "numpy"),
         command=" ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         started=started,

@@ -10,7 +10,7 @@ def comparison_table(record: ComparisonRecord) -> str:
     """Write the comparison as Markdown, best union (or only threat) first.
 
     A value is the mean over seeds in percent with its 95 % interval. A star marks rules that are not clearly worse
-    than the best one in the last column: the paired interval of the difference holds 0.
+    than the best one in the last column: the paired interval of the difference holds 0. Below stand the classes.
     """
     last = record.quantities[-1]
     ranked = sorted(record.rules, key=lambda rule: -rule.accuracies[last].value)
@@ -23,7 +23,8 @@ def comparison_table(record: ComparisonRecord) -> str:
         cells = [f"`{rule.text}`{' *' if tied else ''}"]
         cells += [_cell(rule.accuracies[f]) for f in record.quantities]
         lines.append(" | ".join([*cells, f"{rule.seconds / plain:.1f}", f"{rule.cost:.1f}"]))
-    return "\n".join(f"| {line} |" for line in lines)
+    classes = f"\n\nClasses: {', '.join(record.class_names)}." if record.class_names else ""
+    return "\n".join(f"| {line} |" for line in lines) + classes
 
 
 def _cell(interval: Interval) -> str:

@@ -77,3 +77,22 @@ class CropFlip:
         first = torch.randint(0, side, (count, 1), generator=generator) - self.cutout // 2
         place = torch.arange(side)
         return (place >= first) & (place < first + self.cutout)
+
+
+@dataclass(frozen=True)
+class EachSample:
+    """A transform of single samples, such as those of torchvision.transforms.v2, for each sample of a batch.
+
+    What it draws from torch's own generator is seeded by the batch's; the generator is left alone.
+
+    >>> EachSample(lambda one: one.flip(-1))(torch.tensor([[0.0, 1.0]]), torch.Generator())
+    tensor([[1., 0.]])
+    """
+
+    transform: Callable[[Tensor], Tensor]
+
+    def __call__(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        """Return the changed batch."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(int(torch.randint(2**31, (), generator=generator)))
+            return torch.stack([self.transform(one) for one in x])

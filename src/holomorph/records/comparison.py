@@ -72,6 +72,7 @@ class ComparisonRecord(Record):
     split: Literal["val", "test"]
     attack: str = Field(description="what the robust accuracies were measured with")
     samples: int
+    class_names: tuple[str, ...] = ()
     rules: tuple[RuleResult, ...] = ()
     differences: tuple[Difference, ...] = ()
     versions: dict[str, str] = Field(default_factory=dict)

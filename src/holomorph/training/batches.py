@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -19,7 +19,7 @@ from holomorph.contract.data import as_tensor
 from holomorph.contract.labels import count_outputs
 from holomorph.contract.model import plain
 from holomorph.data import Splits, as_input
-from holomorph.data.augmentation import Augment
+from holomorph.data.augmentation import Augment, EachSample
 from holomorph.errors import DataError
 from holomorph.training.loaders import LoaderBatches, with_labels
 from holomorph.training.weights import ClassWeight, drawn, weights_of
@@ -124,7 +124,7 @@ def make_batches(
     seed: int,
     fabric: Fabric,
     *,
-    augment: bool = True,
+    augment: bool | Callable[[Tensor], Tensor] = True,
     labelled: bool = True,
     steps: int | None = None,
     sample_weight: Any = None,
@@ -140,12 +140,13 @@ def make_batches(
         For empty or mismatched data, labels out of range, or one class only.
     """
     batches: Batches
+    own = EachSample(augment) if callable(augment) else None
     if not labelled and not isinstance(train, Splits | Dataset | DataLoader):
         train = with_labels(train)
     if isinstance(train, Splits):
         if len(train.x_train) == 0:
             raise DataError(f"The data set {train.name} has no train samples.")
-        chosen = train.augment if augment else None
+        chosen = own or (train.augment if augment else None)
         batches = TensorBatches(train.x_train, train.y_train, batch_size, seed, fabric, train.box, chosen)
     elif isinstance(train, DataLoader):
         batches = LoaderBatches(train, seed, fabric, steps, labelled=labelled)
@@ -153,7 +154,7 @@ def make_batches(
         if len(train) != 2:
             raise DataError(f"Give the training data as (samples, labels), not {len(train)} things.")
         x, y = as_tensor(train[0], "samples"), as_tensor(train[1], "labels")
-        batches = TensorBatches(plain(x), plain(y), batch_size, seed, fabric)
+        batches = TensorBatches(plain(x), plain(y), batch_size, seed, fabric, augment=own)
     elif isinstance(train, Dataset):
         batches = LoaderBatches(_loader(train, batch_size, fabric), seed, fabric, steps, labelled=labelled)
     else:

@@ -6,13 +6,14 @@ import hashlib
 import json
 import os
 import sys
+from collections.abc import Callable
 from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from lightning_fabric import Fabric
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from holomorph._utils import progress
@@ -62,7 +63,7 @@ def fit(
     accumulate: int = 1,
     clip: float | None = None,
     guard: bool = True,
-    augment: bool = True,
+    augment: bool | Callable[[Tensor], Tensor] = True,
     sample_weight: Any = None,
     class_weight: ClassWeight | None = None,
     risk_function: RiskFunction | None = None,
@@ -123,7 +124,8 @@ def fit(
         less robust than its best one ends with the weights of that.
     augment:
         Whether the batches of ``Splits`` are changed as the data set asks: crops and mirror images of ``cifar10`` and
-        of folders. Your own loader changes its batches itself.
+        of folders. A function of one sample, such as a transform of torchvision, is applied to each anew. Your own
+        loader changes its batches itself.
     sample_weight, class_weight:
         How much each sample counts, and each class: a number a class, or ``"balanced"``. They are drawn so much more
         often, which serves every rule; a loader draws its own samples.

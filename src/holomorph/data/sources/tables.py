@@ -116,11 +116,17 @@ def _without_missing(frames: dict[str, pd.DataFrame], target: str, how: str) -> 
         column, count = (target, gaps[target]) if target in gaps else next(iter(gaps.items()))
         remedy = "Give ?missing=drop" if target in gaps else "Give ?missing=median or ?missing=drop"
         raise DataError(f"The column {column!r} has {count} missing values. {remedy}, or fill them in yourself.")
-    if how == "drop":
-        return {part: frame.dropna() for part, frame in frames.items()}
     training = next(iter(frames.values()))
-    values = {c: training[c].median() if _is_number(training[c]) else training[c].mode().iat[0] for c in gaps}
-    return {part: frame.fillna(values) for part, frame in frames.items()}
+    if how == "drop":
+        kept = {part: frame.dropna() for part, frame in frames.items()}
+        if any(frame.empty for frame in kept.values()):
+            raise DataError("Every row of a part has missing values. Give ?missing=median, or leave columns out.")
+        return kept
+    if empty := [column for column in gaps if training[column].isna().all()]:
+        raise DataError(f"The column {empty[0]!r} has no value in the training rows. Leave it out of the table.")
+    numbers = dict.fromkeys((c for c in gaps if training[c].dtype.kind in "fiu"), float)  # a median may be a half
+    values = {c: training[c].astype(float).median() if c in numbers else training[c].mode().iat[0] for c in gaps}
+    return {part: frame.astype(numbers).fillna(values) for part, frame in frames.items()}
 
 
 def _is_number(column: pd.Series) -> bool:
