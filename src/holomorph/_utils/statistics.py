@@ -139,9 +139,13 @@ def _variance_of_mean(table: Array) -> tuple[float, float]:
 def bootstrap(
     statistic: Callable[..., float], *samples: Array, seed: int = 0, draws: int = 500, level: float = 0.95
 ) -> Interval:
-    """Percentile bootstrap of a statistic of arrays whose first axis is the sample; draws that are NaN are left out.
+    r"""Percentile bootstrap of a statistic of arrays whose first axis is the sample; draws that are NaN are left out.
 
-    Source: Efron and Tibshirani 1993; ``scipy.stats.bootstrap``.
+    The percentiles are further out for few samples, as Student's t is: the usual ones at 95 % hold the mean of ten
+    normal numbers in 91 % of simulations, these in 95 %. Of numbers as skewed as a lognormal's they still hold it too
+    seldom: 85 % at 10 samples, 92 % at 100.
+
+    Source: Efron and Tibshirani 1993; Hesterberg, The American Statistician 2015; ``scipy.stats.bootstrap``.
 
     >>> interval = bootstrap(lambda a: float(a.mean()), np.arange(100.0))
     >>> interval.value, interval.low < 49.5 < interval.high
@@ -164,7 +168,9 @@ def bootstrap(
     drawn = found.bootstrap_distribution[~np.isnan(found.bootstrap_distribution)]
     if len(drawn) == 0:
         return Interval(value=value, low=value, high=value, level=level)
-    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2], method="inverted_cdf")  # infinities may occur
+    n = len(samples[0])
+    tail = float(stats.norm.cdf(-stats.t.isf((1 - level) / 2, n - 1) * (n / (n - 1)) ** 0.5))
+    low, high = np.quantile(drawn, [tail, 1 - tail], method="inverted_cdf")  # infinities may occur
     return Interval(value=value, low=float(low), high=float(high), level=level)
 
 
