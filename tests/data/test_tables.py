@@ -185,3 +185,14 @@ def test_gaps_are_filled_in_columns_of_every_type(tmp_path, values, filled):
                 load_data(text + how)
     else:
         assert filled in whole(load_data(text + "median")).tolist()
+
+
+def test_columns_of_lists_are_embeddings_and_texts_are_refused(tmp_path):
+    table = pd.DataFrame({"e": list(np.arange(180.0).reshape(60, 3)), "label": ["x", "y"] * 30})
+    table.to_parquet(tmp_path / "a.parquet")
+    assert load_data(f"parquet:{tmp_path}/a.parquet").features == ("e.0", "e.1", "e.2")
+    table.assign(e=[[0.0] * (1 + i % 2) for i in range(60)]).to_parquet(tmp_path / "b.parquet")
+    table.assign(e=[f"text {i}" for i in range(60)]).to_parquet(tmp_path / "c.parquet")
+    for name, words in (("b", "or differ in length"), ("c", "60 different words in 60 rows")):
+        with pytest.raises(DataError, match=words):
+            load_data(f"parquet:{tmp_path}/{name}.parquet")

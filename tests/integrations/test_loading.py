@@ -113,7 +113,12 @@ LAYOUTS = {
     "compiled": lambda state: {f"_orig_mod.{key}": value for key, value in state.items()},
     "both": lambda state: {f"module._orig_mod.{key}": value for key, value in state.items()},
     "Lightning": lambda state: {"state_dict": {f"model.{key}": value for key, value in state.items()}, "epoch": 1},
-}
+    "nested": lambda state: {"model": {"state_dict": state}},
+    "averaged": lambda state: {"n_averaged": torch.ones(()), **{f"module.{key}": v for key, v in state.items()}},
+    "its own": lambda state: {"loss.weight": torch.ones(3), **{f"backbone.{key}": v for key, v in state.items()}},
+    "with a teacher": lambda state: {f"{p}.{k}": v + (p == "teacher") for p in ("teacher", "model")
+                                     for k, v in state.items()},
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -123,5 +128,12 @@ def test_weights_in_the_layouts_that_training_scripts_leave(layout, tmp_path, ca
     load_weights(target, tmp_path / "w.pt")
     assert torch.equal(source[0].weight, target[0].weight)
     assert ("were read without their beginning" in caplog.text) == (
-        layout in ("DataParallel", "compiled", "both", "Lightning")
+        layout in ("DataParallel", "compiled", "both", "Lightning", "averaged", "its own", "with a teacher")
     )
+
+
+def test_of_two_networks_of_one_form_none_is_guessed(tmp_path):
+    state = nn.Linear(5, 3).state_dict()
+    torch.save({f"{p}.{k}": v for p in ("student", "teacher") for k, v in state.items()}, tmp_path / "w.pt")
+    with pytest.raises(CheckpointError, match="does not fit the model"):
+        load_weights(nn.Linear(5, 3), tmp_path / "w.pt")

@@ -21,21 +21,10 @@ class GivenInputs(nn.Module):
     inputs:
         All others, for this batch: an attention mask, token types.
 
+    Source: the page on loops shows a ``Trainer`` of transformers with it.
+
     Examples
     --------
-    In a ``Trainer`` of transformers::
-
-        class RobustTrainer(Trainer):
-            rule = hm.FiniteEnergy(hm.ThreatModel(2, 0.1, box=(-10, 10)))
-
-            def compute_loss(self, model, inputs, return_outputs=False, **_):
-                labels, ids = inputs.pop("labels"), inputs.pop("input_ids")
-                embedded = model.get_input_embeddings()(ids)
-                outputs = model(inputs_embeds=embedded, **inputs)  # teaches the embeddings, too
-                loss = cross_entropy(outputs.logits, labels)
-                loss = loss + self.rule(GivenInputs(model, **inputs), embedded, labels)
-                return (loss, outputs) if return_outputs else loss
-
     >>> import torch
     >>> product = GivenInputs(nn.Bilinear(2, 2, 3), name="input1", input2=torch.ones(4, 2))
     >>> product(torch.ones(4, 2)).shape

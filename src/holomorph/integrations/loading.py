@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import pickle
+import re
 import warnings
 from collections.abc import Collection
 from pathlib import Path
@@ -24,7 +25,7 @@ _log = logging.getLogger("holomorph")
 
 #: Under which name training scripts keep the weights in a file, and what wrappers put before each weight's name.
 _CONTAINERS = ("state_dict", "model_state_dict", "model", "net", "module", "weights")
-_PREFIXES = ("module.", "_orig_mod.", "model.", "net.")
+_WRAPPERS = re.compile(r"(module|_orig_mod|model|net)\.")
 
 
 def load_model(
@@ -65,7 +66,7 @@ def load_weights(model: nn.Module, path: str | Path) -> None:
     """Load a state dict into a model; every tensor must be there and fit.
 
     What wrappers have put before the names is stripped, and said: ``module.`` of DataParallel, ``_orig_mod.`` of
-    torch.compile, ``model.`` or ``net.`` of a training module.
+    torch.compile, ``model.``, ``net.`` or another beginning of a training module, whose other tensors are left out.
     """
     if isinstance(model, Preprocessed):
         model = model.model
@@ -102,20 +103,24 @@ def read_state(path: Path) -> dict[str, Any]:
         ) from None
     except (SafetensorError, RuntimeError, EOFError, OSError) as error:
         raise CheckpointError(f"{path} cannot be read as weights: {' '.join(str(error).split())[:150]}") from None
-    if isinstance(state, dict):
-        state = next((state[key] for key in _CONTAINERS if isinstance(state.get(key), dict)), state)
+    while isinstance(state, dict) and (inside := [k for k in _CONTAINERS if isinstance(state.get(k), dict)]):
+        state = state[inside[0]]
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise CheckpointError(f"{path} holds no state dict. Save model.state_dict(), best as safetensors.")
     return state
 
 
 def _fitting(state: dict[str, Any], names: Collection[str]) -> tuple[dict[str, Any], str]:
-    """The state without the beginnings that all of its names share and the model's have not, and what these were."""
-    stripped = ""
-    while state.keys() != set(names):
-        prefix = next((p for p in _PREFIXES if state and all(key.startswith(p) for key in state)), None)
-        if prefix is None or any(name.startswith(stripped + prefix) for name in names):
-            break
-        state = {key.removeprefix(prefix): value for key, value in state.items()}
-        stripped += prefix
-    return state, stripped
+    """The part of the state whose names are the model's after a beginning, and this beginning.
+
+    Where several parts fit, such as a student and its teacher, only one that wrappers have named is taken.
+    """
+    wanted, fits = set(names), dict[str, dict[str, Any]]()
+    for key in state if wanted and state.keys() != wanted else ():
+        prefix = key.removesuffix(min(wanted))
+        if prefix != key and prefix not in fits:
+            part = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+            fits |= {prefix: part} if part.keys() == wanted else {}
+    known = [prefix for prefix in fits if not _WRAPPERS.sub("", prefix)]
+    chosen = known if len(fits) > 1 else list(fits)
+    return (fits[chosen[0]], chosen[0]) if len(chosen) == 1 else (state, "")

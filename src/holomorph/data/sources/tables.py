@@ -134,10 +134,23 @@ def _is_number(column: pd.Series) -> bool:
 
 
 def _numbers(frame: pd.DataFrame, how: str) -> pd.DataFrame:
-    """Columns of words as numbers."""
+    """Columns of words as numbers, and columns of lists, such as embeddings, as one column for each entry."""
     import pandas as pd
 
+    for column in [c for c in frame.columns if len(frame) and isinstance(frame[c].iat[0], list | tuple | np.ndarray)]:
+        try:
+            entries = np.array(frame[column].tolist(), dtype=np.float64).reshape(len(frame), -1)
+        except (TypeError, ValueError):
+            raise DataError(f"The lists in the column {column!r} are no numbers, or differ in length.") from None
+        names = [f"{column}.{place}" for place in range(entries.shape[1])]
+        frame = frame.drop(columns=column).join(pd.DataFrame(entries, frame.index, names))
     words = [column for column in frame.columns if not _is_number(frame[column])]
+    for column in words:
+        if (count := frame[column].nunique()) > max(20, len(frame) // 2):
+            raise DataError(
+                f"The column {column!r} has {count} different words in {len(frame)} rows, nearly one a row. "
+                "Leave it out, or give the embeddings of texts."
+            )
     if how == "ordinal":
         texts = {column: frame[column].astype(str).to_numpy(dtype=str) for column in words}
         codes = {column: np.unique(text, return_inverse=True)[1] for column, text in texts.items()}
