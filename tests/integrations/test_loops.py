@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,52 +31,34 @@ def images() -> dict[str, Any]:
             "loader": DataLoader(data, 32), "rule": hm.FiniteEnergy("inf:8/255"), "steps": 2, "epochs": 1}  # fmt: skip
 
 
-def plain(_: Any) -> dict[str, Any]:
-    return {}
+class Pictures(torch.utils.data.Dataset[Any]):
+    transform: Any = None
+
+    def __len__(self) -> int:
+        return 64
+
+    def __getitem__(self, i: int) -> Any:
+        return self.transform(pytest.importorskip("PIL.Image").new("RGB", (80, 80), (3 * i, 9, 9))), i % 10
 
 
-def lightning(library: Any) -> dict[str, Any]:
-    return {"L": library, "MyNet": lambda: images()["model"]}
+X, Y = make_moons(120, noise=0.1, random_state=0)
 
-
-def timm(library: Any) -> dict[str, Any]:
-    from PIL import Image
-
-    class Pictures(torch.utils.data.Dataset[Any]):
-        transform = None
-
-        def __len__(self) -> int:
-            return 64
-
-        def __getitem__(self, i: int) -> Any:
-            return self.transform(Image.new("RGB", (80, 80), (3 * i, 9, 9))), i % 10
-
-    return {"timm": library, "dataset": Pictures()}
-
-
-def accelerate(library: Any) -> dict[str, Any]:
-    return {"accelerator": library.Accelerator(cpu=True, gradient_accumulation_steps=2)}
-
-
-def transformers(library: Any) -> dict[str, Any]:
-    return {"Trainer": library.Trainer, "cross_entropy": nn.functional.cross_entropy}
-
-
-def skorch(library: Any) -> dict[str, Any]:
-    return {
-        "NeuralNetClassifier": library.NeuralNetClassifier,
-        "to_tensor": importlib.import_module("skorch.utils").to_tensor,
-    }
-
-
-def sklearn(_: Any) -> dict[str, Any]:
-    X, y = make_moons(200, noise=0.1, random_state=0)
-    return {"GridSearchCV": lambda *args, **more: GridSearchCV(*args, **more, cv=2), "X": X, "y": y}
-
-
-LIBRARIES: dict[str, Callable[[Any], dict[str, Any]]] = {
-    "Plain torch": plain, "Lightning": lightning, "timm": timm, "accelerate": accelerate,
-    "Hugging Face Trainer": transformers, "skorch": skorch, "scikit-learn": sklearn,
+#: Which library a section needs, and what its block has at hand besides.
+LIBRARIES: dict[str, tuple[str, Callable[[Any], dict[str, Any]]]] = {
+    "Plain torch": ("torch", lambda _: {}),
+    "Lightning": ("lightning", lambda L: {"L": L, "MyNet": lambda: images()["model"]}),
+    "timm": ("timm", lambda timm: {"timm": timm, "dataset": Pictures()}),
+    "accelerate": (
+        "accelerate", lambda it: {"accelerator": it.Accelerator(cpu=True, gradient_accumulation_steps=2)}
+    ),
+    "Hugging Face Trainer": (
+        "transformers", lambda it: {"Trainer": it.Trainer, "cross_entropy": nn.functional.cross_entropy}
+    ),
+    "skorch": (
+        "skorch", lambda it: {"NeuralNetClassifier": it.NeuralNetClassifier,
+                              "to_tensor": importlib.import_module("skorch.utils").to_tensor},
+    ),
+    "scikit-learn": ("sklearn", lambda _: {"GridSearchCV": partial(GridSearchCV, cv=2), "X": X, "y": Y}),
 }  # fmt: skip
 
 
@@ -107,9 +90,8 @@ def used(found: dict[str, Any], tmp: Path) -> None:
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore:.*workers")
 @pytest.mark.parametrize("section", LIBRARIES)
 def test_every_block_of_the_page_runs(section: str, tmp_path: Path) -> None:
-    name = LIBRARIES[section].__name__
-    library = None if name == "plain" else pytest.importorskip(name)
-    found = images() | LIBRARIES[section](library)
+    library, given = LIBRARIES[section]
+    found = images() | given(pytest.importorskip(library))
     before = [p.detach().clone() for p in found["model"].parameters()]
     exec(BLOCKS[section], found)
     used(found, tmp_path)
