@@ -48,6 +48,13 @@ def test_it_is_holomorphic_and_its_derivative_is_right(complex_points):
     torch.testing.assert_close(h.derivative(point), wirtinger(h, point)[0].detach(), rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.parametrize("units", [1e-200, 1e200])
+def test_units_whose_squares_leave_the_range_change_nothing(units):
+    z = cloud(20)
+    wanted = FockKernel(1.0, 1e-2).fit(z, targets(z))(z)
+    torch.testing.assert_close(FockKernel(1.0, 1e-2).fit(z * units, targets(z))(z * units), wanted)
+
+
 def test_landmarks_that_are_all_samples_give_the_full_solution(monkeypatch):
     z = cloud(60)
     full = FockKernel(1.0, 1e-2).fit(z, targets(z))

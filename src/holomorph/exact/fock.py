@@ -8,6 +8,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
+from holomorph.contract import check_batch
 from holomorph.errors import ConfigError, DataError, DomainError, unknown_name
 from holomorph.exact.certificate import DegreeNorms, certified_radius, degree_norms, through_codes
 from holomorph.exact.kernel import fock_kernel
@@ -113,9 +114,12 @@ class FockKernel(nn.Module):
             raise DataError(
                 f"Give samples (N, m) and targets (N, outputs), not {tuple(z.shape)}, {tuple(targets.shape)}."
             )
+        check_batch(z)
         z, targets, self._counts = weighed(z, targets, weights)
         self.centre = (self._counts[:, None] * z).mean(0)
-        rms = (self._counts * torch.linalg.vector_norm(z - self.centre, dim=1).square()).mean().sqrt()
+        largest = (z - self.centre).abs().max()  # whose square may leave the range of the type
+        shares = (z - self.centre) / torch.where(largest > 0, largest, torch.ones_like(largest))
+        rms = largest * (self._counts * torch.linalg.vector_norm(shares, dim=1).square()).mean().sqrt()
         self.unit = self.scale * torch.where(rms > 0, rms, torch.ones_like(rms))
         w = self._normalise(z)
         self._norms = None
