@@ -109,4 +109,4 @@ def test_each_promise_names_a_test_that_is_there() -> None:
 
 def test_help_is_the_functions_own() -> None:
     assert isinstance(app, typer.Typer)
-    assert all(command.callback and command.callback.__doc__ for command in app.registered_commands)
+    assert all(command.callback.__doc__ for command in typer.main.get_command(app).commands.values())

@@ -7,6 +7,7 @@ import inspect
 from pathlib import Path
 
 import pytest
+import typer
 
 import holomorph as hm
 from holomorph.cli import app
@@ -90,7 +91,8 @@ def test_a_word_means_the_same_in_every_public_function(word: str) -> None:
 
 
 def commands() -> dict[str, dict[str, inspect.Parameter]]:
-    return {c.name or "": dict(inspect.signature(c.callback).parameters) for c in app.registered_commands if c.callback}
+    found = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    return {name: dict(inspect.signature(command.callback).parameters) for name, command in found.items()}
 
 
 @pytest.mark.parametrize("name", MEASUREMENTS)

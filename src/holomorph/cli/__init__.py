@@ -2,33 +2,55 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 import warnings
-from typing import Annotated
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from holomorph._utils.versions import versions
-from holomorph.cli import (
-    audit,
-    certify,
-    check,
-    compare,
-    evaluate,
-    explain,
-    export,
-    geometry,
-    report,
-    run,
-    train,
-    transfer,
-)
 from holomorph.cli.allocator import keep_memory
 from holomorph.cli.common import say, sentence
 from holomorph.cli.faults import catch_signals, open_streams, reader_has_gone, users_fault
 from holomorph.errors import HolomorphError, HolomorphWarning, StoppedError
 
-app = typer.Typer(name="holomorph", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+#: Every command, in the order of the help; ``NAME_command`` in the file of its name.
+COMMANDS = ("run", "train", "evaluate", "certify", "compare", "report", "check", "export", "audit", "explain",
+            "transfer", "geometry")  # fmt: skip
+
+
+class _Commands(Mapping[str, Any]):
+    """The commands, each imported when it is asked for: what trains takes seconds to import."""
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in COMMANDS:
+            raise KeyError(name)
+        function = getattr(importlib.import_module(f"holomorph.cli.{name}"), f"{name}_command")
+        alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+        alone.command(name)(function)
+        return typer.main.get_command(alone)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(COMMANDS)
+
+    def __len__(self) -> int:
+        return len(COMMANDS)
+
+
+class _Group(TyperGroup):
+    """Asks for commands by name."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.commands = _Commands()  # type: ignore[assignment]
+
+
+app = typer.Typer(
+    name="holomorph", cls=_Group, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
+)
 
 
 def _version(wanted: bool) -> None:
@@ -45,10 +67,6 @@ def main_options(
 ) -> None:
     """Train classifiers that withstand adversarial examples, attack them honestly, and see why they withstand."""
 
-
-for command in (run, train, evaluate, certify, compare, report, check, export, audit, explain, transfer, geometry):
-    name = command.__name__.rpartition(".")[2]
-    app.command(name)(getattr(command, f"{name}_command"))
 
 #: Commands that keep what they finish.
 RESUMABLE = {"run", "train", "evaluate", "compare", "certify", "explain", "transfer"}

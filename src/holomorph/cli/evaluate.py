@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from lightning_fabric import Fabric
 from torch import nn
 
 from holomorph._utils import progress
@@ -25,6 +24,9 @@ from holomorph.evaluation.robustbench import robustbench as robustbench_fields
 from holomorph.explanation.energy_profile import diagnose
 from holomorph.records.evaluation import EvaluationRecord
 from holomorph.threats import ThreatModel
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 
 def evaluate_command(

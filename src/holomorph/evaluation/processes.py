@@ -6,14 +6,15 @@ import logging
 from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from lightning_fabric import Fabric
-from lightning_fabric.strategies.ddp import DDPStrategy
 from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException
 
 from holomorph._utils.processes import is_loss_of_a_process
 from holomorph.errors import HolomorphError, WorkerError, unknown_name
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 #: The devices that processes of an evaluation can share.
 ACCELERATORS = ("cpu", "cuda")
@@ -41,6 +42,9 @@ def share(
     """
     if accelerator not in ACCELERATORS:
         raise unknown_name("accelerator", accelerator, ACCELERATORS)
+    from lightning_fabric import Fabric  # imports the compiler of torch, which takes seconds
+    from lightning_fabric.strategies.ddp import DDPStrategy
+
     strategy = DDPStrategy(start_method=start, timeout=timedelta(days=30))  # a batch may take its time
     fabric = Fabric(accelerator=accelerator, devices=devices, strategy=strategy)
     try:
