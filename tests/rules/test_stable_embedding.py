@@ -63,11 +63,12 @@ def test_fit_takes_samples_alone(kind):
     train = {"array": x.numpy(), "tensor": x, "pair": (x, torch.full((60,), 99)), "set": TensorDataset(x),
              "loader": DataLoader(TensorDataset(x), 20), "loader of tensors": DataLoader(x, 20)}[kind]  # fmt: skip
     encoder = network(norm=False).float()
+    before = encoder[0].weight.detach().clone()
     record = fit(encoder, train, "stable-embedding", threat=LINF, epochs=2, batch_size=20)
-    assert record.history[1].loss < record.history[0].loss or record.history[0].loss > 0
+    assert not torch.equal(before, encoder[0].weight)
     assert (record.samples, record.class_names) == (60, ())
-    if kind not in ("pair",):
-        with pytest.raises((DataError, ValueError)):
+    if kind != "pair":
+        with pytest.raises(DataError):
             fit(encoder, train, "finite", threat=LINF)
 
 
@@ -76,6 +77,7 @@ def test_it_is_read_by_name_and_compared_with_no_classifier():
     assert not RULES.keys() & ENCODERS.keys()
 
 
+@pytest.mark.slow
 def test_a_linear_head_on_the_trained_encoder_is_more_robust_than_on_the_untouched_one():
     # 360 test images of fixed seeds: 0.1 is four standard errors of either share.
     data, threat = load_data("digits"), ThreatModel("inf", 0.1)

@@ -56,7 +56,7 @@ def written_features(text: str, columns: Sequence[str], rows: Tensor) -> Feature
             raise ConfigError(f"Cannot read the feature {entry[:60]!r}. Write COLUMN=EPS, then up, down or whole.")
         places = torch.tensor([found["name"] in (column, base) for column, base in zip(columns, bases, strict=True)])
         if not places.any():
-            raise unknown_name("column", found["name"], [b or c for b, c in zip(bases, columns, strict=True)])
+            raise unknown_name("column", found["name"], {b or c for b, c in zip(bases, columns, strict=True)})
         words = found["words"].split()
         eps[places], whole[places] = value, "whole" in words
         direction[places] = ("up" in words) - ("down" in words)
