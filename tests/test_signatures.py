@@ -18,8 +18,8 @@ PATH = "str | os.PathLike[str]"
 #: A word's kinds, and the defaults that it may have where it need not be given.
 WORDS: dict[str, tuple[set[str], set[object]]] = {
     "activation": ({"str", "Callable[[Tensor], Tensor]"}, {"gelu"}),
-    # samples at once: of a training step 64, of attacks 250, of second derivatives 100, of proofs 50, of tuning 500
-    "batch_size": ({"int", "int | None"}, {64, 250, 100, 50, 500, None}),
+    # samples at once: of a training step 64, of a measurement 250, of a proof, which holds more for each sample, 50
+    "batch_size": ({"int", "int | None"}, {64, 250, 50, None}),
     "classes": ({"int", "int | None"}, {0, None}),
     "data_name": ({"str"}, {""}),
     "device": ({"torch.device", "torch.device | str", "str"}, {"auto", "cpu"}),

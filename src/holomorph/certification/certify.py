@@ -29,7 +29,7 @@ def certify(
     steps: int = 5,
     seconds: float | None = None,
     broken: Tensor | None = None,
-    batch_size: int = 50,
+    batch_size: int = 50,  # few: a proof holds bounds of every unit of the network for each sample
     sigma: float | None = None,
     draws: int = 10_000,
     failure: float = 0.001,

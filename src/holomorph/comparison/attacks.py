@@ -42,7 +42,7 @@ def tuning(
     *,
     steps: int = 40,
     restarts: int = 2,
-    batch_size: int = 500,
+    batch_size: int = 250,
 ) -> Withstood:
     """Attack by PGD on the cross-entropy: quick, and an upper bound of the robust accuracy.
 

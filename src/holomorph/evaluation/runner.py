@@ -69,7 +69,7 @@ class Runner:
     """
 
     seed: int = 0
-    batch_size: int = 250
+    batch_size: int = 250  # attacks draw batch by batch, so that records of a seed hold for this number
     cache: Cache | None = None
     fabric: Processes | None = None
     queried: list[tuple[Tensor, Tensor]] = field(default_factory=list)

@@ -36,7 +36,7 @@ def boundary(
     *,
     reference: Tensor | None = None,
     neighbours: int = 10,
-    batch_size: int = 100,
+    batch_size: int = 250,
     seed: int = 0,
 ) -> Boundary:
     r"""Measure curvature at the nearest boundary points and the share of the normal that lies along the manifold.

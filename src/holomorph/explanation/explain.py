@@ -70,7 +70,7 @@ def explain(
     reference: Tensor | None = None,
     steps: int = 100,
     thorough: bool = False,
-    batch_size: int = 100,
+    batch_size: int = 250,
     seed: int = 0,
     out: str | os.PathLike[str] | None = None,
     resume: bool = False,
@@ -136,30 +136,23 @@ def explain(
     """
     started = time.perf_counter()
     at_least_one(steps=steps, batch_size=batch_size)
-    model_name = model_name or type(model).__name__
     given = receive(model, x, y, threat, batch_size=batch_size).alike()
     classifier, x, y, (threat,) = given.classifier, given.x, given.y, given.threats
     reference = None if reference is None else suited(classifier, reference)
     if len(x) < 12 or len(set(y.tolist())) < 2:
         raise DataError("An explanation needs at least 12 samples of at least two classes.")
     wanted, options = _chosen(only), {"batch_size": batch_size, "seed": seed}
-    settings = f"{threat} {threat.box} {steps} {thorough} {seed} {classifier.mark(x, batch_size)}"
-    mark = fingerprint(settings, x, y)
+    mark = fingerprint(f"{threat} {threat.box} {steps} {thorough} {seed} {classifier.mark(x, batch_size)}", x, y)
     own = output(out, "explanation", ("explanation.json",), work="explanation.parts", resume=resume, force=force)
     with own as place, under_attack(classifier), twice_differentiable(classifier):
         cache = Cache(None if place is None else place.work_folder, f"{mark} {batch_size}")
         check_labels(y, classifier.logits(x[:2]).shape[1])
         task = ExplanationTask(classifier, x, y, threat, options, reference, steps, thorough, cache)
         empty = ExplanationRecord(
-            model=model_name,
-            data=data_name,
-            threat=threat,
-            samples=len(x),
-            seed=seed,
-            fingerprint=mark,
-            clean=float((classifier.predictions(x) == y).float().mean()),
+            model=model_name or type(model).__name__, data=data_name, threat=threat, samples=len(x), seed=seed,
+            fingerprint=mark, clean=float((classifier.predictions(x) == y).float().mean()),
             versions=versions("foolbox", "pyautoattack"),
-        )
+        )  # fmt: skip
         record = _filled(empty, wanted, task, None if place is None else place.file("explanation.json"), started)
         if place is not None:
             place.clear_work()

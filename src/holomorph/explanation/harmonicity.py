@@ -39,7 +39,7 @@ def harmonicity(
     *,
     directions: int = 16,
     tests: int = 32,
-    batch_size: int = 100,
+    batch_size: int = 250,
     seed: int = 0,
 ) -> Harmonicity:
     r"""Measure the mean-value gap, the Laplacian, the maximum principle and the weak form.
@@ -107,7 +107,7 @@ def weak_residual(
     threat: ThreatModel,
     *,
     tests: int = 32,
-    batch_size: int = 100,
+    batch_size: int = 250,
     seed: int = 0,
 ) -> tuple[float, float]:
     r"""Return the relative residual of the weak form, and the weight $\lambda \ge 0$ that makes it least.

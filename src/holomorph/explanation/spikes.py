@@ -21,7 +21,7 @@ from holomorph.threats import ThreatModel
 
 
 def spikes(
-    model: Differentiable, x: Tensor, y: Tensor, threat: ThreatModel, *, batch_size: int = 100, seed: int = 0
+    model: Differentiable, x: Tensor, y: Tensor, threat: ThreatModel, *, batch_size: int = 250, seed: int = 0
 ) -> Energies:
     r"""Measure $E_\mu |\nabla p|^2$, p = softmax h, on samples, balls and segments, and how it is spread.
 

@@ -48,7 +48,7 @@ def validate_margins(
     *,
     steps: int = 100,
     thorough: bool = False,
-    batch_size: int = 100,
+    batch_size: int = 250,
     seed: int = 0,
     cache: Cache | None = None,
 ) -> Margins:
@@ -78,9 +78,7 @@ def validate_margins(
     attacks = references(threat, model.logits(x[:1]).shape[1], steps, thorough=thorough)
     found, fmn = _attacked(model, x, y, threat, attacks, batch_size, seed, cache or Cache())
     if (found > 0).sum() < 2:
-        raise DataError(
-            "Fewer than two samples are classified correctly: there are no margins to compare. Train the model."
-        )
+        raise DataError("Fewer than two samples are classified correctly: there is no margin to compare. Train more.")
     if (np.isfinite(found) & (found > 0)).sum() < 2:
         raise DataError("The attacks found next to nothing to compare the margins with. Give them more steps.")
     estimates = {name: _estimated(estimate, model, x, y, threat, batch_size) for name, estimate in _ESTIMATES.items()}

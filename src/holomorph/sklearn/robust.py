@@ -86,7 +86,7 @@ class RobustClassifier(TorchClassifier):
     depth: int = 2
     activation: str = "gelu"
     epochs: int = 100
-    batch_size: int = 32
+    batch_size: int = 32  # tables are small: half of what fit takes, with learning rates that go with it
     lr: float = 1e-2
     class_weight: Any = None
     risk_function: RiskFunction | None = None

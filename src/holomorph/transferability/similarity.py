@@ -21,7 +21,7 @@ from holomorph.threats import ThreatModel
 
 
 def parallelogram_bounds(
-    models: Mapping[str, nn.Module], x: Tensor, threat: ThreatModel, *, batch_size: int = 100, seed: int = 0
+    models: Mapping[str, nn.Module], x: Tensor, threat: ThreatModel, *, batch_size: int = 250, seed: int = 0
 ) -> list[ParallelogramBound]:
     r"""Return the parallelogram bound of each pair, for the energy of the probabilities over the threat's balls.
 

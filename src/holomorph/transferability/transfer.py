@@ -119,8 +119,7 @@ def transfer(
     at_least_one(steps=steps, batch_size=batch_size)
     classifiers, x, y, threat = _received(models, x, y, threat, batch_size)
     threats = [ThreatModel(threat.norm, e, threat.box) for e in ([threat.eps] if eps is None else eps)]
-    radii = [t.radius for t in threats]
-    marks = [classifier.mark(x, batch_size) for classifier in classifiers.values()]
+    radii, marks = [t.radius for t in threats], [c.mark(x, batch_size) for c in classifiers.values()]
     mark = fingerprint(f"{list(models)} {threat.norm} {threat.box} {radii} {steps} {seed} {marks}", x, y)
     own = output(out, "transfer", ("transfer.json",), work="transfer.parts", resume=resume, force=force)
     with own as place, ExitStack() as stack:
@@ -132,21 +131,12 @@ def transfer(
         right = _right(classifiers, x, y)
         options = {"batch_size": batch_size, "seed": seed}
         found = tables(list(classifiers.values()), x, y, threats, steps=steps, cache=cache, **options)
-        near = parallelogram_bounds(classifiers, x, threat, batch_size=min(batch_size, 100), seed=seed)
+        near = parallelogram_bounds(classifiers, x, threat, **options)
         record = TransferRecord(
-            threat=threat,
-            samples=len(x),
-            seed=seed,
-            fingerprint=mark,
-            models=tuple(models),
-            clean=tuple(float(v) for v in right.mean(0)),
-            attacked=tuple(_attacked(a, r, found, right) for r in radii for a in _ATTACKS),
-            predicted=tuple(_predicted(k, r, found, right) for r in radii for k in _ORDERS),
-            scores=_scores(radii, found, right) if len(models) >= _ENOUGH else (),
-            parallelogram=tuple(near),
-            versions=versions("pyautoattack", "foolbox"),
-            seconds=time.perf_counter() - started,
-        )
+            threat=threat, samples=len(x), seed=seed, fingerprint=mark, models=tuple(models),
+            clean=tuple(float(v) for v in right.mean(0)), parallelogram=tuple(near), **_matrices(radii, found, right),
+            versions=versions("pyautoattack", "foolbox"), seconds=time.perf_counter() - started,
+        )  # fmt: skip
         if place is not None:
             record.save(place.file("transfer.json"))
             place.clear_work()
@@ -193,6 +183,15 @@ def _right(models: Mapping[str, Classifier], x: Tensor, y: Tensor) -> NDArray[np
         raise ModelError(f"The models have different numbers of classes ({sorted(classes)}). Compare like with like.")
     check_labels(y, classes.pop())
     return torch.stack(predictions, 1).cpu().numpy()
+
+
+def _matrices(radii: Sequence[float], found: Tables, right: NDArray[np.bool_]) -> dict[str, Any]:
+    """What attacks found and what gradients predicted, by the record's field."""
+    return {
+        "attacked": tuple(_attacked(a, r, found, right) for r in radii for a in _ATTACKS),
+        "predicted": tuple(_predicted(k, r, found, right) for r in radii for k in _ORDERS),
+        "scores": _scores(radii, found, right) if right.shape[1] >= _ENOUGH else (),
+    }
 
 
 def _attacked(attack: str, radius: float, found: Tables, right: NDArray[np.bool_]) -> MeasuredTransfer:
