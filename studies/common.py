@@ -115,20 +115,11 @@ def train_row(name: str, row: Row, data: Splits) -> tuple[nn.Module, dict[str, A
     record = fit(model, (data.x_train, data.y_train), rule, epochs=row.epochs, ema=row.ema, lr=row.lr, seed=row.seed,
                  batch_size=row.batch, fabric=fabric, out=where, resume=True, force=False)  # fmt: skip
     facts = {
-        "rule": record.rule_settings,
-        "epochs": row.epochs,
-        "seed": row.seed,
-        "activation": row.activation,
-        "ema": row.ema,
-        "lr": row.lr,
-        "batch": row.batch,
-        "precision": row.precision,
-        "passes_relative_to_plain": record.cost,
-        "seconds": record.seconds,
-        "threads": torch.get_num_threads(),
-        "last_epoch": record.history[-1].model_dump(),
-        "run": where.name,
-    }
+        "rule": record.rule_settings, "epochs": row.epochs, "seed": row.seed, "activation": row.activation,
+        "ema": row.ema, "lr": row.lr, "batch": row.batch, "precision": row.precision,
+        "passes_relative_to_plain": record.cost, "seconds": record.seconds, "threads": torch.get_num_threads(),
+        "last_epoch": record.history[-1].model_dump(), "run": where.name,
+    }  # fmt: skip
     return model.eval(), facts
 
 

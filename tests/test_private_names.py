@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from pathlib import Path
 
@@ -13,6 +14,7 @@ SOURCE = TESTS.parent / "src"
 DOCUMENTED = {"_replace", "_asdict", "_fields", "_make"}
 
 
+@functools.cache
 def trees() -> dict[str, ast.Module]:
     return {str(path.relative_to(SOURCE)): ast.parse(path.read_text()) for path in sorted(SOURCE.rglob("*.py"))}
 

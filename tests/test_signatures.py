@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import inspect
 from pathlib import Path
 
@@ -60,6 +61,7 @@ MEASUREMENTS = {"compare": "compare", "certify": "certify", "evaluate": "evaluat
 OWN = {"baseline", "data", "ema", "epochs", "features", "model", "n", "only", "out", "rule", "sigma", "threat"}
 
 
+@functools.cache
 def public_functions() -> dict[str, ast.FunctionDef]:
     return {
         f"{path.relative_to(PACKAGE)}:{node.name}": node

@@ -1,4 +1,4 @@
-"""What ``steps.py`` measures besides steps: the forward Laplacian and its rivals, and memory."""
+"""What ``steps.py`` measures besides steps: the forward Laplacian and its alternatives, and memory."""
 
 from __future__ import annotations
 

@@ -59,18 +59,9 @@ def evaluated(name: str, model: nn.Module, baseline: nn.Module, data: Splits, sa
     kept = RUNS / "checks" / name
     x, y = data.x_test[:samples], data.y_test[:samples]
     return evaluate(
-        model,
-        x,
-        y,
-        THREAT,
-        baseline=baseline,
-        quick=QUICK,
-        batch_size=100,
-        out=kept,
-        resume=True,
-        model_name=name,
+        model, x, y, THREAT, baseline=baseline, quick=QUICK, batch_size=100, out=kept, resume=True, model_name=name,
         data_name=data.name,
-    )
+    )  # fmt: skip
 
 
 def digits(name: str) -> EvaluationRecord:

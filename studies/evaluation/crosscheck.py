@@ -100,10 +100,10 @@ def _chain_only(model: nn.Module, x: torch.Tensor, y: torch.Tensor) -> None:
     from holomorph.evaluation.runner import Runner
 
     with under_attack(model):
-        subject = Classifier(model)
-        results = Results(subject, x, y, THREAT, subject.predictions(x))
+        classifier = Classifier(model)
+        results = Results(classifier, x, y, THREAT, classifier.predictions(x))
         for stage in standard(THREAT, 10):
-            run_attack(stage, results, subject, Runner())
+            run_attack(stage, results, classifier, Runner())
 
 
 def main() -> None:

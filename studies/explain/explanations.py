@@ -67,11 +67,12 @@ def margins_all(data: Splits, samples: int, only: str = "") -> None:
             continue
         cache = Cache(RUNS / f"{stem}.found", fingerprint(f"{threat} thorough {model_digest(model)}", x[:1], y[:1]))
         with under_attack(model):
-            subject = Classifier(model)
-            margins = validate_margins(subject, x, y, threat, thorough=True, cache=cache)
+            classifier = Classifier(model)
+            margins = validate_margins(classifier, x, y, threat, thorough=True, cache=cache)
             record = ExplanationRecord(
                 model=name, data=data.name, threat=threat, samples=len(x), seed=0, margins=margins,
-                clean=float((subject.predictions(x) == y).float().mean()), versions=versions("foolbox", "pyautoattack"),
+                clean=float((classifier.predictions(x) == y).float().mean()),
+                versions=versions("foolbox", "pyautoattack"),
             )  # fmt: skip
         record.save(RESULTS / f"margins-{stem}.json")
         for a in margins.agreements:
@@ -105,12 +106,14 @@ def turns_all(data: Splits, samples: int) -> None:
         seconds: dict[str, list[float]] = {}
         model = trained(name, data)
         with under_attack(model):
-            subject = Classifier(model)
+            classifier = Classifier(model)
             works: dict[str, Callable[[], object]] = {
-                "fmn": functools.partial(FoolboxAttack("fmn", threat, 100), subject, x, y, 0),
-                "first order": functools.partial(first_order, subject, x, y, threat, runners_up=3),
-                "analytic": functools.partial(analytic, subject, x, y, threat),
-                "analytic, thorough": functools.partial(analytic, subject, x, y, threat, runners_up=3, expansions=20),
+                "fmn": functools.partial(FoolboxAttack("fmn", threat, 100), classifier, x, y, 0),
+                "first order": functools.partial(first_order, classifier, x, y, threat, runners_up=3),
+                "analytic": functools.partial(analytic, classifier, x, y, threat),
+                "analytic, thorough": functools.partial(
+                    analytic, classifier, x, y, threat, runners_up=3, expansions=20
+                ),
             }
             for _ in range(ROUNDS):
                 for label, work in works.items():

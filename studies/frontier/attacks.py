@@ -6,7 +6,7 @@ import torch
 from pyautoattack import AutoAttack
 from torch import Tensor, nn
 
-#: For choosing: the targeted attack tries the three strongest of its nine rivals, at a third of the time.
+#: For choosing: the targeted attack tries the three strongest of the nine other classes, at a third of the time.
 WHITE = ("apgd-ce", "apgd-t3")
 ALL = ("apgd-ce", "apgd-t", "fab-t", "square")
 

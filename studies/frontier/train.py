@@ -187,21 +187,12 @@ def row(run: Run, data: Data, folder: Path) -> dict[str, object]:
     found = {"clean": attacked["clean"], "apgd_ce": attacked["apgd-ce"], "robust": attacked["apgd-t3"]}
     rounded = {key: " ".join(f"{value:.3f}" for value in values) for key, values in course.items()}
     return {
-        "name": run.name,
-        "data": run.data,
-        "network": run.network,
-        "rule": run.rule,
-        "threat": f"{run.threat.norm}:{run.threat.eps}",
-        "epochs": run.epochs,
-        "seed": run.seed,
-        "seconds": round(sum(course["seconds"]), 1),
-        "passes": round(rule.cost.passes / 3, 2),
-        "alignment": rounded["alignment"],
-        "linearity": rounded["linearity"],
-        "epoch_clean": rounded["clean"],
-        "epoch_robust": rounded["robust"],
-        **{key: round(value, 4) for key, value in found.items()},
-    }
+        "name": run.name, "data": run.data, "network": run.network, "rule": run.rule,
+        "threat": f"{run.threat.norm}:{run.threat.eps}", "epochs": run.epochs, "seed": run.seed,
+        "seconds": round(sum(course["seconds"]), 1), "passes": round(rule.cost.passes / 3, 2),
+        "alignment": rounded["alignment"], "linearity": rounded["linearity"], "epoch_clean": rounded["clean"],
+        "epoch_robust": rounded["robust"], **{key: round(value, 4) for key, value in found.items()},
+    }  # fmt: skip
 
 
 def queue_parser(description: str | None) -> argparse.ArgumentParser:

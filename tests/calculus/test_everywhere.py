@@ -8,29 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from holomorph import ThreatModel
-from holomorph.calculus import (
-    Ball,
-    Noise,
-    Segments,
-    cauchy_estimate,
-    cauchy_riemann_residual,
-    curvature,
-    dirichlet_energy,
-    dirichlet_gram,
-    hardy_norm,
-    hessian_vector,
-    input_gradient,
-    jacobian,
-    jets,
-    jvp,
-    laplacian,
-    maximum_principle_violations,
-    mean_value_gap,
-    taylor_coefficients,
-    vjp,
-    wirtinger,
-)
+from holomorph import ThreatModel, calculus
 from holomorph.errors import DataError, DomainError, NotDifferentiableError, NotHolomorphicError
 from oracles import smooth_mlp
 
@@ -44,42 +22,44 @@ def first(f):
 
 #: Deterministic functions with one row a sample, of a real network f and points x.
 BY_SAMPLE = {
-    "input_gradient": lambda f, x: input_gradient(first(f), x),
-    "jvp": lambda f, x: jvp(f, x, x)[1],
-    "vjp": lambda f, x: vjp(f, x, torch.ones_like(f(x)))[1],
-    "jacobian": jacobian,
-    "hessian_vector": lambda f, x: hessian_vector(first(f), x, x),
-    "curvature": lambda f, x: curvature(first(f), x),
-    "exact energy": lambda f, x: dirichlet_energy(f, x).each,
-    "finite difference": lambda f, x: dirichlet_energy(first(f), x, "finite-difference", q=1.0, step=1e-2).each,
-    "dual": lambda f, x: jets.dual(f, x, x)[1],
-    "second": lambda f, x: jets.second(f, x, x)[2],
-    "complex": lambda f, x: jets.complex(f, x, 0.1 * x)[1],
-    "laplacian exact": laplacian,
-    "laplacian forward": lambda f, x: laplacian(f, x, "forward"),
-    "wirtinger": lambda f, x: wirtinger(jets.analytic_extension(f), torch.complex(x, 0.1 * x))[0],
-    "taylor_coefficients": lambda f, x: taylor_coefficients(f, x, x, 2),
-    "taylor, nested": lambda f, x: taylor_coefficients(f, x, x, 2, method="forward"),
-    "hardy_norm": lambda f, x: hardy_norm(f, x, x, 0.1),
-    "cauchy_estimate": lambda f, x: cauchy_estimate(f, x, x, 2, 0.1),
+    "input_gradient": lambda f, x: calculus.input_gradient(first(f), x),
+    "jvp": lambda f, x: calculus.jvp(f, x, x)[1],
+    "vjp": lambda f, x: calculus.vjp(f, x, torch.ones_like(f(x)))[1],
+    "jacobian": calculus.jacobian,
+    "hessian_vector": lambda f, x: calculus.hessian_vector(first(f), x, x),
+    "curvature": lambda f, x: calculus.curvature(first(f), x),
+    "exact energy": lambda f, x: calculus.dirichlet_energy(f, x).each,
+    "finite difference": lambda f, x: (
+        calculus.dirichlet_energy(first(f), x, "finite-difference", q=1.0, step=1e-2).each
+    ),
+    "dual": lambda f, x: calculus.jets.dual(f, x, x)[1],
+    "second": lambda f, x: calculus.jets.second(f, x, x)[2],
+    "complex": lambda f, x: calculus.jets.complex(f, x, 0.1 * x)[1],
+    "laplacian exact": calculus.laplacian,
+    "laplacian forward": lambda f, x: calculus.laplacian(f, x, "forward"),
+    "wirtinger": lambda f, x: calculus.wirtinger(calculus.jets.analytic_extension(f), torch.complex(x, 0.1 * x))[0],
+    "taylor_coefficients": lambda f, x: calculus.taylor_coefficients(f, x, x, 2),
+    "taylor, nested": lambda f, x: calculus.taylor_coefficients(f, x, x, 2, method="forward"),
+    "hardy_norm": lambda f, x: calculus.hardy_norm(f, x, x, 0.1),
+    "cauchy_estimate": lambda f, x: calculus.cauchy_estimate(f, x, x, 2, 0.1),
 }
 RANDOM = {
-    "projection": lambda f, x: dirichlet_energy(f, x, "projection", generator=seeded()).each,
-    "antithetic": lambda f, x: dirichlet_energy(f, x, "antithetic", generator=seeded()).each,
-    "dual energy": lambda f, x: dirichlet_energy(f, x, "dual", generator=seeded()).each,
-    "complex step": lambda f, x: dirichlet_energy(f, x, "complex-step", generator=seeded()).each,
-    "hutchinson": lambda f, x: laplacian(f, x, "hutchinson", generator=seeded()),
-    "mean_value_gap": lambda f, x: mean_value_gap(f, x, 0.1, directions=2, generator=seeded()),
+    "projection": lambda f, x: calculus.dirichlet_energy(f, x, "projection", generator=seeded()).each,
+    "antithetic": lambda f, x: calculus.dirichlet_energy(f, x, "antithetic", generator=seeded()).each,
+    "dual energy": lambda f, x: calculus.dirichlet_energy(f, x, "dual", generator=seeded()).each,
+    "complex step": lambda f, x: calculus.dirichlet_energy(f, x, "complex-step", generator=seeded()).each,
+    "hutchinson": lambda f, x: calculus.laplacian(f, x, "hutchinson", generator=seeded()),
+    "mean_value_gap": lambda f, x: calculus.mean_value_gap(f, x, 0.1, directions=2, generator=seeded()),
 }
 TOGETHER = {
-    "gram": lambda f, x: dirichlet_gram([f, f], x),
-    "violations": lambda f, x: maximum_principle_violations(f, x, 0.1, directions=2, steps=2)[0],
+    "gram": lambda f, x: calculus.dirichlet_gram([f, f], x),
+    "violations": lambda f, x: calculus.maximum_principle_violations(f, x, 0.1, directions=2, steps=2)[0],
 }
 MEASURES = {
-    "ball": lambda x: Ball(ThreatModel("inf", 0.1)).draw(x, seeded()),
-    "Euclidean ball": lambda x: Ball(ThreatModel("2", 0.1)).draw(x, seeded()),
-    "noise": lambda x: Noise(0.1).draw(x, seeded()),
-    "segments": lambda x: Segments().draw(x, seeded(), torch.arange(len(x))),
+    "ball": lambda x: calculus.Ball(ThreatModel("inf", 0.1)).draw(x, seeded()),
+    "Euclidean ball": lambda x: calculus.Ball(ThreatModel("2", 0.1)).draw(x, seeded()),
+    "noise": lambda x: calculus.Noise(0.1).draw(x, seeded()),
+    "segments": lambda x: calculus.Segments().draw(x, seeded(), torch.arange(len(x))),
 }
 
 
@@ -131,7 +111,7 @@ def test_any_shape_and_type(batch, shape, outputs, dtype):
 def test_integers_and_nan_are_refused(name):
     if name == "wirtinger":
         pytest.skip("asks for complex points: test_complex_analysis.py")
-    function = {**BY_SAMPLE, **RANDOM, **TOGETHER, "vjp": lambda f, x: vjp(f, x, x)}.get(name)
+    function = {**BY_SAMPLE, **RANDOM, **TOGETHER, "vjp": lambda f, x: calculus.vjp(f, x, x)}.get(name)
     call = MEASURES[name] if function is None else lambda x: function(torch.nn.functional.silu, x)
     with pytest.raises(DataError, match="floating point"):
         call(torch.ones(2, 3, dtype=torch.int64))
@@ -160,10 +140,10 @@ def test_operations_without_a_complex_form_say_where(operation):
     model = nn.Sequential(nn.Flatten(), operation)
     z = torch.complex(X, X)
     for call in (
-        lambda: wirtinger(model, z),
-        lambda: cauchy_riemann_residual(model, z),
-        lambda: taylor_coefficients(model, z, z, 2),
-        lambda: hardy_norm(model, z, z, 0.1),
+        lambda: calculus.wirtinger(model, z),
+        lambda: calculus.cauchy_riemann_residual(model, z),
+        lambda: calculus.taylor_coefficients(model, z, z, 2),
+        lambda: calculus.hardy_norm(model, z, z, 0.1),
     ):
         with pytest.raises(NotHolomorphicError, match=rf"module '1' \({type(operation).__name__}\)"):
             call()

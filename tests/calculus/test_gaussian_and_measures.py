@@ -98,7 +98,7 @@ def test_segments_stay_between_classes():
     assert ((drawn >= 0) & (drawn <= 10)).all()
     assert drawn.std() > 2  # uniform on [0, 10] has 2.9
     torch.testing.assert_close(drawn[..., 0, 0], drawn[..., 1, 1])  # one t for a sample
-    near = torch.stack([Segments(reach=0.5).draw(x, seed(s), y) for s in range(50)])
+    near = torch.stack([Segments(share=0.5).draw(x, seed(s), y) for s in range(50)])
     assert (near[:, :2] <= 5).all()
     assert (near[:, 2:] >= 5).all()
     assert torch.equal(Segments().draw(x, seed(1), y), Segments().draw(x, seed(1), y))

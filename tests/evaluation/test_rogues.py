@@ -6,56 +6,36 @@ import pytest
 import torch
 from torch import nn
 
+import rogues
 from holomorph.contract.classifier import Classifier
 from holomorph.errors import HolomorphWarning
 from holomorph.evaluation.evaluate import evaluate
 from holomorph.records.evaluation import EvaluationRecord
 from holomorph.threats import ThreatModel
-from rogues import (
-    BatchDependent,
-    Detached,
-    GradientModeDependent,
-    KeepsFiles,
-    LaterOtherwise,
-    Learns,
-    Loud,
-    Noisy,
-    OffGrid,
-    OptimisesInside,
-    Probabilities,
-    Quantising,
-    Remembers,
-    Repeats,
-    Reversed,
-    Shattered,
-    Votes,
-    WrongRange,
-    ZeroGradient,
-)
 from scenes import THREAT, Scene, digits, train
 
 SAMPLES = 32
 
 #: What fails, and how far above the honest value the reported one may lie.
 GALLERY: dict[str, tuple[type[nn.Module], set[int], float]] = {
-    "zero gradient": (ZeroGradient, {2, 5, 8, 24}, 0.04),
-    "reversed gradient": (Reversed, {2, 5, 24}, 0.04),
-    "logits times 1000": (Loud, {8}, 0.0),
-    "probabilities": (Probabilities, {13}, 0.0),
-    "noise": (Noisy, {10, 14}, 1.0),
-    "quantising": (Quantising, {2, 5, 8, 24}, 0.0),
-    "optimises inside": (OptimisesInside, {15}, 0.04),
-    "detached": (Detached, {9}, 0.04),
-    "depends on the batch": (BatchDependent, {25}, 0.0),
-    "learns while attacked": (Learns, {18}, 0.0),
-    "shattered gradient": (Shattered, {24}, 0.04),
-    "remembers": (Remembers, {25}, 0.0),
-    "later otherwise": (LaterOtherwise, {25}, 0.0),
-    "off the grid": (OffGrid, {24}, 0.04),
-    "hard votes": (Votes, {24}, 0.07),
-    "otherwise under gradients": (GradientModeDependent, {24}, 0.04),
-    "asked twice": (Repeats, {25}, 0.0),
-    "keeps files": (KeepsFiles, {25}, 0.0),
+    "zero gradient": (rogues.ZeroGradient, {2, 5, 8, 24}, 0.04),
+    "reversed gradient": (rogues.Reversed, {2, 5, 24}, 0.04),
+    "logits times 1000": (rogues.Loud, {8}, 0.0),
+    "probabilities": (rogues.Probabilities, {13}, 0.0),
+    "noise": (rogues.Noisy, {10, 14}, 1.0),
+    "quantising": (rogues.Quantising, {2, 5, 8, 24}, 0.0),
+    "optimises inside": (rogues.OptimisesInside, {15}, 0.04),
+    "detached": (rogues.Detached, {9}, 0.04),
+    "depends on the batch": (rogues.BatchDependent, {25}, 0.0),
+    "learns while attacked": (rogues.Learns, {18}, 0.0),
+    "shattered gradient": (rogues.Shattered, {24}, 0.04),
+    "remembers": (rogues.Remembers, {25}, 0.0),
+    "later otherwise": (rogues.LaterOtherwise, {25}, 0.0),
+    "off the grid": (rogues.OffGrid, {24}, 0.04),
+    "hard votes": (rogues.Votes, {24}, 0.07),
+    "otherwise under gradients": (rogues.GradientModeDependent, {24}, 0.04),
+    "asked twice": (rogues.Repeats, {25}, 0.0),
+    "keeps files": (rogues.KeepsFiles, {25}, 0.0),
 }
 
 
@@ -89,7 +69,9 @@ def test_a_wrong_range_leaves_the_baseline_unbroken(scene: Scene) -> None:
     threat = ThreatModel("inf", THREAT.eps, (0.0, 255.0))
     x, y = 255 * scene.x[:SAMPLES], scene.y[:SAMPLES]
     with pytest.warns(HolomorphWarning, match="less than a thousandth of the box"):
-        record = evaluate(WrongRange(scene.honest), x, y, threat, quick=True, baseline=WrongRange(scene.baseline))
+        record = evaluate(
+            rogues.WrongRange(scene.honest), x, y, threat, quick=True, baseline=rogues.WrongRange(scene.baseline)
+        )
     assert tripped(record) == {22}
     assert record.robust == record.clean
 

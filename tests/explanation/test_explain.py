@@ -11,9 +11,9 @@ from holomorph.calculus import Ball
 from holomorph.contract.classifier import Classifier
 from holomorph.errors import ConfigError, DataError, ModelError
 from holomorph.explanation.boundary import boundary, curvatures, tangent_share
+from holomorph.explanation.energies import energies, top_tenth
 from holomorph.explanation.explain import EXPLANATION_PARTS, explain
 from holomorph.explanation.harmonicity import harmonicity, weak_residual
-from holomorph.explanation.spikes import spikes, top_tenth
 from holomorph.explanation.validation import survivors, validate_margins
 from holomorph.records.explanation import ExplanationRecord
 from holomorph.threats import ThreatModel
@@ -123,10 +123,10 @@ def test_spike_index_of_a_plateau_and_of_a_linear_model():
             value = 10 * (gap - 0.01).clamp_min(0)
             return torch.stack([value, -value], 1)
 
-    found = spikes(Plateaus(), x, y, ThreatModel("inf", 0.1))
+    found = energies(Plateaus(), x, y, ThreatModel("inf", 0.1))
     assert found.places[0].energy.value == 0
     assert found.places[1].energy.value > 0.1
-    constant = spikes(nn.Linear(4, 2).double(), x, y, ThreatModel("inf", 1e-6))
+    constant = energies(nn.Linear(4, 2).double(), x, y, ThreatModel("inf", 1e-6))
     assert constant.spike_index.value == pytest.approx(1, abs=1e-4)
 
 
@@ -134,7 +134,7 @@ def test_energy_map_belongs_to_its_coordinates():
     model = nn.Linear(4, 2, bias=False).double()
     model.weight.data = torch.tensor([[1.0, 0.0, 0.0, 2.0], [0.0, 0.0, 0.0, 0.0]]).double()
     x, y = _points(seed=3)
-    found = spikes(model, x, y, ThreatModel("inf", 0.1))
+    found = energies(model, x, y, ThreatModel("inf", 0.1))
     p = model(x).softmax(1).detach()
     weight = (2 * (p[:, 0] * p[:, 1]).square()).mean()
     assert np.allclose(found.map, [weight, 0, 0, 4 * weight])

@@ -6,15 +6,7 @@ from torch import nn
 
 from holomorph.calculus.wirtinger import cauchy_riemann_residual, wirtinger
 from holomorph.errors import ConfigError
-from holomorph.nn.layers import (
-    ComplexAvgPool,
-    ComplexConv1d,
-    ComplexConv2d,
-    ComplexDropout,
-    ComplexLinear,
-    Residual,
-    gauss_linear,
-)
+from holomorph.nn import layers
 
 
 def points(*shape: int) -> torch.Tensor:
@@ -22,16 +14,16 @@ def points(*shape: int) -> torch.Tensor:
 
 
 LAYERS = [
-    (ComplexLinear(4, 3), (5, 4)),
-    (ComplexLinear(4, 3, real=True), (5, 4)),
-    (ComplexConv1d(2, 3, 3, padding=1), (2, 2, 6)),
-    (ComplexConv1d(2, 3, 3, real=True), (2, 2, 6)),
-    (ComplexConv2d(2, 3, 3, stride=2), (2, 2, 5, 5)),
-    (ComplexConv2d(2, 3, 3, padding=1, real=True), (2, 2, 4, 4)),
-    (ComplexAvgPool(2), (2, 2, 4, 4)),
-    (ComplexAvgPool(3, 1), (2, 2, 6)),
-    (ComplexDropout(0.5).eval(), (3, 4)),
-    (Residual(ComplexLinear(4, 4)), (3, 4)),
+    (layers.ComplexLinear(4, 3), (5, 4)),
+    (layers.ComplexLinear(4, 3, real=True), (5, 4)),
+    (layers.ComplexConv1d(2, 3, 3, padding=1), (2, 2, 6)),
+    (layers.ComplexConv1d(2, 3, 3, real=True), (2, 2, 6)),
+    (layers.ComplexConv2d(2, 3, 3, stride=2), (2, 2, 5, 5)),
+    (layers.ComplexConv2d(2, 3, 3, padding=1, real=True), (2, 2, 4, 4)),
+    (layers.ComplexAvgPool(2), (2, 2, 4, 4)),
+    (layers.ComplexAvgPool(3, 1), (2, 2, 6)),
+    (layers.ComplexDropout(0.5).eval(), (3, 4)),
+    (layers.Residual(layers.ComplexLinear(4, 4)), (3, 4)),
     (nn.Flatten(), (3, 2, 2)),
 ]
 
@@ -45,18 +37,18 @@ def test_dbar_of_every_layer_vanishes(layer, shape):
 
 @pytest.mark.parametrize("real", [False, True])
 def test_linear_and_convolution_are_what_their_weights_say(real):
-    linear = ComplexLinear(4, 3, real=real).double()
+    linear = layers.ComplexLinear(4, 3, real=real).double()
     torch.nn.init.normal_(linear.bias_real)
     z = points(5, 4)
     expected = torch.einsum("oi,bi->bo", linear.weight.to(z.dtype), z) + linear.bias
     torch.testing.assert_close(linear(z), expected)
-    conv = ComplexConv2d(2, 3, 3, stride=2, real=real).double()
+    conv = layers.ComplexConv2d(2, 3, 3, stride=2, real=real).double()
     torch.nn.init.normal_(conv.bias_real)
     image = points(2, 2, 5, 5)
     patches = image.unfold(2, 3, 2).unfold(3, 3, 2)
     expected = torch.einsum("oikl,bixykl->boxy", conv.weight.to(image.dtype), patches) + conv.bias[:, None, None]
     torch.testing.assert_close(conv(image), expected)
-    signal = ComplexConv1d(2, 3, 3, stride=2, real=real).double()
+    signal = layers.ComplexConv1d(2, 3, 3, stride=2, real=real).double()
     torch.nn.init.normal_(signal.bias_real)
     z = points(2, 2, 7)
     expected = torch.einsum("oik,bixk->box", signal.weight.to(z.dtype), z.unfold(2, 3, 2)) + signal.bias[:, None]
@@ -64,9 +56,9 @@ def test_linear_and_convolution_are_what_their_weights_say(real):
 
 
 def test_gausss_three_products_equal_four(monkeypatch):
-    layer = ComplexLinear(6, 5).double()
+    layer = layers.ComplexLinear(6, 5).double()
     z = points(4, 6)
-    torch.testing.assert_close(gauss_linear(z, layer.weight_real, layer.weight_imag), layer(z))
+    torch.testing.assert_close(layers.gauss_linear(z, layer.weight_real, layer.weight_imag), layer(z))
     before = layer(z)
     monkeypatch.setattr("holomorph.nn.layers._GAUSS_FROM", 1)
     torch.testing.assert_close(layer(z), before)
@@ -76,26 +68,26 @@ def test_gausss_three_products_equal_four(monkeypatch):
 def test_initial_weights_keep_the_variance(real):
     """1e5 weights: the mean square has a standard deviation of at most 0.0045, the bounds are six of them."""
     torch.manual_seed(0)
-    layer = ComplexLinear(400, 250, real=real)
+    layer = layers.ComplexLinear(400, 250, real=real)
     assert abs(float(layer.weight.detach().abs().square().mean()) * 400 - 1) < 0.027
 
 
 def test_dropout_uses_one_mask_for_both_parts():
     torch.manual_seed(0)
     z = points(50, 40)
-    ratio = ComplexDropout(0.5)(z) / z
+    ratio = layers.ComplexDropout(0.5)(z) / z
     torch.testing.assert_close(ratio.imag, torch.zeros_like(ratio.imag))
     assert set(ratio.real.round(decimals=9).unique().tolist()) == {0.0, 2.0}
 
 
 def test_real_layers_map_real_inputs_to_real_outputs():
     x = torch.randn(3, 4)
-    assert float(ComplexLinear(4, 2, real=True)(x).detach().imag.abs().max()) == 0
-    assert float(ComplexLinear(4, 2)(x).imag.detach().abs().max()) > 0
+    assert float(layers.ComplexLinear(4, 2, real=True)(x).detach().imag.abs().max()) == 0
+    assert float(layers.ComplexLinear(4, 2)(x).imag.detach().abs().max()) > 0
 
 
 def test_refusals():
     with pytest.raises(ConfigError, match="dropout rate"):
-        ComplexDropout(1.0)
+        layers.ComplexDropout(1.0)
     with pytest.raises(ConfigError, match="Pooling takes"):
-        ComplexAvgPool(2)(points(3, 4))
+        layers.ComplexAvgPool(2)(points(3, 4))

@@ -62,21 +62,11 @@ def gallery(count: int = 6) -> tuple[Example, ...]:
         perturbed = np.clip(x + 0.1 * np.sign(random.standard_normal(x.shape)), 0, 1)
         label = int(labels[index])
         examples.append(
-            Example(
-                index=index,
-                label=label,
-                threat=str(THREAT),
-                attack="fmn",
-                distance=float(np.abs(perturbed - x).max()),
-                shape=(1, 8, 8),
-                input=tuple(x),
-                adversarial=tuple(perturbed),
-                prediction=label,
-                prediction_adversarial=(label + 5) % 10,
-                baseline_prediction=label,
-                baseline_prediction_adversarial=(label + 1) % 10,
-            )
-        )
+            Example(index=index, label=label, threat=str(THREAT), attack="fmn", shape=(1, 8, 8), input=tuple(x),
+                    adversarial=tuple(perturbed), distance=float(np.abs(perturbed - x).max()), prediction=label,
+                    prediction_adversarial=(label + 5) % 10, baseline_prediction=label,
+                    baseline_prediction_adversarial=(label + 1) % 10)
+        )  # fmt: skip
     return tuple(examples)
 
 
@@ -150,28 +140,15 @@ def training(**changes) -> TrainRecord:
         )
 
     values = {
-        "model": "cnn",
-        "parameters": 54_321,
-        "data": "digits",
-        "samples": 1077,
-        "rule": "dirichlet",
+        "model": "cnn", "parameters": 54_321, "data": "digits", "samples": 1077, "rule": "dirichlet",
         "rule_settings": {"weight": 1.0, "power": 2, "measure": {"type": "Ball", "scale": 1.0}, "box_aware": False},
-        "threat": THREAT,
-        "seed": 0,
-        "epochs": 20,
-        "batch_size": 64,
-        "optimizer": "adam",
-        "lr": 0.002,
-        "weight_decay": 0.0,
-        "history": history(0.4, 0.975),
-        "seconds": 18.4,
-        "cost": 3.0,
-        "measured_cost": 2.91,
+        "threat": THREAT, "seed": 0, "epochs": 20, "batch_size": 64, "optimizer": "adam", "lr": 0.002,
+        "weight_decay": 0.0, "history": history(0.4, 0.975), "seconds": 18.4, "cost": 3.0, "measured_cost": 2.91,
         "baseline": BaselineSummary(history=history(0.05, 0.985), seconds=6.3),
         "versions": {"holomorph": "0.1.0", "torch": "2.13.0"},
         "command": "holomorph train --data digits --rule dirichlet --threat inf:0.1 --out runs/first",
         "started": "2026-01-01T12:00:00+00:00",
-    }
+    }  # fmt: skip
     return TrainRecord(**{**values, **changes})
 
 

@@ -1,4 +1,4 @@
-"""Ascent towards the classes that are reached first, as the margins' slopes foretell."""
+"""Ascent towards the classes that are reached first, as the margins' slopes predict."""
 
 from __future__ import annotations
 

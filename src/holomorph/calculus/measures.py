@@ -78,22 +78,22 @@ class Ball:
 class Segments:
     """Uniform on the segment from each sample to a random sample of another class: across the decision boundary.
 
-    ``reach`` = 1/2 stays on the sample's own half.
+    ``share`` = 1/2 stays on the sample's own half.
 
     Source: docs/mathematics.md, section 2.
 
     >>> x, y = torch.tensor([[0.0], [1.0]]), torch.tensor([0, 1])
-    >>> drawn = Segments(reach=0.5).draw(x, torch.Generator().manual_seed(0), y)
+    >>> drawn = Segments(share=0.5).draw(x, torch.Generator().manual_seed(0), y)
     >>> bool(drawn[0] <= 0.5) and bool(drawn[1] >= 0.5)
     True
     """
 
-    reach: float = 1.0
+    share: float = 1.0
 
     def draw(
         self, x: Tensor, generator: torch.Generator, y: Tensor | None = None, loss: SampleLoss | None = None
     ) -> Tensor:
-        """Draw x + t (x' - x) with t uniform in [0, reach] and x' of another class."""
+        """Draw x + t (x' - x) with t uniform in [0, share] and x' of another class."""
         _check(x)
         if y is None:
             raise ConfigError("Segments join samples of different classes; give the labels y.")
@@ -101,7 +101,7 @@ class Segments:
         if not bool(other.any(1).all()):
             raise DataError("Segments need at least two classes in every batch. Use larger or balanced batches.")
         partner = torch.multinomial(other.to(generator.device), 1, generator=generator)[:, 0].to(x.device)
-        t = torch.rand(len(x), generator=generator, dtype=x.dtype, device=generator.device).to(x.device) * self.reach
+        t = torch.rand(len(x), generator=generator, dtype=x.dtype, device=generator.device).to(x.device) * self.share
         return x + per_sample(t, x) * (x[partner] - x)
 
 

@@ -86,8 +86,8 @@ def _corner(found: Enclosures, steepest: Slopes, labels: Tensor) -> Tensor:
     """Of each part, the corner to which its smallest margin falls most steeply."""
     logits = found.program.run(found.region.centre)
     margins = logits.gather(1, labels[:, None]) - logits
-    rival = margins.scatter(1, labels[:, None], math.inf).argmin(1)
-    slope = steepest.middle[rival, torch.arange(len(rival), device=rival.device)]
+    runner_up = margins.scatter(1, labels[:, None], math.inf).argmin(1)
+    slope = steepest.middle[runner_up, torch.arange(len(runner_up), device=runner_up.device)]
     return torch.where(slope > 0, found.region.low, found.region.high)
 
 

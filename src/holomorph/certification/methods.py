@@ -17,7 +17,7 @@ Proof = Callable[[Enclosures, Tensor], Tensor]
 
 
 def by_intervals(found: Enclosures, y: Tensor) -> Tensor:
-    """The label's logit is at least its lower end, its rivals' are at most their upper ends."""
+    """The label's logit is at least its lower end, those of the others are at most their upper ends."""
     last = found.values[-1]
     return _ahead(last.low.gather(1, y[:, None]) - last.high, y)
 

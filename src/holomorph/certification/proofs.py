@@ -90,29 +90,16 @@ def prove(
     found = _smoothed(given, how, parts) if how.method == "smoothing" else _bounded(given, how, parts)
     clean = proportion_interval(int((found.predictions.cpu() == given.y.cpu()).sum()), len(given.y))
     return CertificateRecord(
-        model=model,
-        data=data,
-        method=how.method,
-        seed=how.seed,
-        features=None if given.asked is None else given.asked.record(),
-        samples_hash=digest(given.x, given.y),
-        samples=len(given.y),
-        classes=found.classes,
-        precision="float64" if given.x.dtype == torch.float64 else "float32",
-        clean=clean.value,
-        clean_interval=clean,
-        threats=tuple(map(_proved, given.threats, found.radii, found.by)),
-        smoothing=found.smoothing,
-        untried=found.untried,
-        searched=found.searched,
-        labels=tuple(given.y.tolist()),
-        predictions=tuple(found.predictions.tolist()),
-        versions=versions("numpy", "scipy"),
-        device=str(given.x.device),
+        model=model, data=data, method=how.method, seed=how.seed,
+        features=None if given.asked is None else given.asked.record(), samples_hash=digest(given.x, given.y),
+        samples=len(given.y), classes=found.classes,
+        precision="float64" if given.x.dtype == torch.float64 else "float32", clean=clean.value, clean_interval=clean,
+        threats=tuple(map(_proved, given.threats, found.radii, found.by)), smoothing=found.smoothing,
+        untried=found.untried, searched=found.searched, labels=tuple(given.y.tolist()),
+        predictions=tuple(found.predictions.tolist()), versions=versions("numpy", "scipy"), device=str(given.x.device),
         command=" ".join(sys.argv) if "holomorph" in Path(sys.argv[0]).name else "",
-        finished=datetime.now(UTC).isoformat(timespec="seconds"),
-        seconds=time.perf_counter() - started,
-    )
+        finished=datetime.now(UTC).isoformat(timespec="seconds"), seconds=time.perf_counter() - started,
+    )  # fmt: skip
 
 
 def _proved(threat: ThreatModel, radii: Tensor, by: Sequence[str | None]) -> ThreatCertificate:

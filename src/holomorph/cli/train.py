@@ -136,19 +136,11 @@ def _plan(
     if model == "auto":
         model = "cnn" if len(splits.shape) == 3 else "mlp"
     config = RunConfig(
-        data=name,
-        data_dir=str(data_dir) if data_dir else None,
-        model=model,
-        activation=activation,
-        shape=tuple(splits.shape),
-        classes=splits.classes,
-        rule=rule,
+        data=name, data_dir=str(data_dir) if data_dir else None, model=model, activation=activation,
+        shape=tuple(splits.shape), classes=splits.classes, rule=rule,
         threat=ThreatModel.parse(threat, splits.box if varied is None else varied.hull),
-        features=None if varied is None else varied.record(),
-        training=settings,
-        seed=seed,
-        baseline=baseline,
-    )
+        features=None if varied is None else varied.record(), training=settings, seed=seed, baseline=baseline,
+    )  # fmt: skip
     config.build_rule()
     if not getattr(config.build_model(trusted=model), "differentiable", True):
         raise ConfigError(f"{model} gives no gradients and cannot be trained. Give the network as *.pt2 or as code.")

@@ -149,22 +149,12 @@ def _record(
     plan: _Plan, rules: Sequence[str], seeds: int, runs: dict[str, list[RunResult]], *, budget: str, started: str
 ) -> ComparisonRecord:
     record = ComparisonRecord(
-        data=plan.data.name,
-        model=plan.model,
-        activation=plan.activation,
-        training=plan.training,
-        budget=budget,
-        seeds=seeds,
-        trained_for=plan.threats[0],
-        threats=plan.threats,
-        split=plan.split,
-        attack=attacks.ATTACK_NAMES[plan.split],
-        samples=len(runs[rules[0]][0].right["clean"]),
-        class_names=plan.data.names,
-        versions=versions("lightning-fabric", "numpy"),
-        command=" ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        data=plan.data.name, model=plan.model, activation=plan.activation, training=plan.training, budget=budget,
+        seeds=seeds, trained_for=plan.threats[0], threats=plan.threats, split=plan.split,
+        class_names=plan.data.names, attack=attacks.ATTACK_NAMES[plan.split], samples=len(runs[rules[0]][0].right["clean"]),
+        versions=versions("lightning-fabric", "numpy"), command=" ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         started=started,
-    )
+    )  # fmt: skip
     return with_accuracies(record, {text: plan.rule(text, 0) for text in rules}, runs)
 
 
@@ -241,17 +231,12 @@ class _Plan:
 
     def _asked(self, text: str) -> dict[str, Any]:
         return {
-            "rule": text,
-            "data": self.data.name,
-            "content of the data": self.data.digest,
-            "box": list(self.data.box),
+            "rule": text, "data": self.data.name, "content of the data": self.data.digest, "box": list(self.data.box),
             "threats": ",".join(map(str, self.threats)),
             "budget": f"{self.budget.epochs} epochs" if self.budget.epochs else f"{self.budget.seconds} s",
-            "model": self.model,
-            "activation": self.activation,
-            "samples": self.samples,
+            "model": self.model, "activation": self.activation, "samples": self.samples,
             "training": {key: value for key, value in self.training.items() if value is not None},
-        }
+        }  # fmt: skip
 
     def _note_training(self, folder: Path, asked: dict[str, Any]) -> None:
         """Note what the trainings of a rule have in common, or refuse to take up those of another plan."""

@@ -8,19 +8,6 @@ from holomorph.contract.settings import at_least_one
 from holomorph.contract.threats import as_threat, as_threats
 
 __all__ = [
-    "Data",
-    "Differentiable",
-    "Guest",
-    "as_long",
-    "as_threat",
-    "as_threats",
-    "at_least_one",
-    "check_batch",
-    "check_labels",
-    "check_samples",
-    "class_indices",
-    "evaluating",
-    "gather",
-    "gradients",
-    "logits_of",
-]
+    "Data", "Differentiable", "Guest", "as_long", "as_threat", "as_threats", "at_least_one", "check_batch",
+    "check_labels", "check_samples", "class_indices", "evaluating", "gather", "gradients", "logits_of",
+]  # fmt: skip

@@ -58,10 +58,10 @@ class Region:
         x, radius = x.detach().double(), radius.to(x.device).double()
         eps, low, high = (part.to(x.device) for part in (features.eps, features.low, features.high))
         way = features.rows.direction.reshape(eps.shape).to(x.device)
-        reach = per_sample(radius, x) * eps
+        extent = per_sample(radius, x) * eps
         ends = torch.full_like(x, math.inf)
-        down = torch.where(way > 0, x, torch.nextafter(x - reach, -ends).maximum(low))
-        up = torch.where(way < 0, x, torch.nextafter(x + reach, ends).minimum(high))
+        down = torch.where(way > 0, x, torch.nextafter(x - extent, -ends).maximum(low))
+        up = torch.where(way < 0, x, torch.nextafter(x + extent, ends).minimum(high))
         down, up = (torch.where(features.free.to(x.device), part, x) for part in (down, up))
         return cls(x, torch.minimum(down, x), torch.maximum(up, x), threat.p, radius, eps)
 
@@ -69,10 +69,10 @@ class Region:
     def around(cls, x: Tensor, threat: ThreatModel, radius: Tensor, dtype: torch.dtype = torch.float64) -> Region:
         """The threat's norm and box around samples, with a radius of their own."""
         x, radius = x.detach().to(dtype), radius.to(x.device, dtype)
-        reach = per_sample(radius, x)
+        extent = per_sample(radius, x)
         ends = torch.full_like(x, math.inf)
-        low = torch.nextafter(x - reach, -ends).clamp_min(threat.box[0])
-        high = torch.nextafter(x + reach, ends).clamp_max(threat.box[1])
+        low = torch.nextafter(x - extent, -ends).clamp_min(threat.box[0])
+        high = torch.nextafter(x + extent, ends).clamp_max(threat.box[1])
         return cls(x, torch.minimum(low, x), torch.maximum(high, x), threat.p, radius)
 
     @classmethod
@@ -103,8 +103,8 @@ class Region:
         lower, upper = (up * low + down * high).sum(2) - off, (up * high + down * low).sum(2) + off
         if self.is_box:
             return lower, upper
-        middle, reach = (a * self.centre.flatten(1)).sum(2), self.radius * self.dual(rows)
-        return torch.maximum(lower, middle - reach - off), torch.minimum(upper, middle + reach + off)
+        middle, extent = (a * self.centre.flatten(1)).sum(2), self.radius * self.dual(rows)
+        return torch.maximum(lower, middle - extent - off), torch.minimum(upper, middle + extent + off)
 
     def fall(self, low: Tensor, high: Tensor) -> Tensor:
         r"""How far a function can fall from the centre if its gradient lies between ``low`` and ``high`` throughout.

@@ -149,17 +149,10 @@ def _situation(task: Task, threat: ThreatModel, seen: Inspection, *, lying: bool
     """What the attacks under one threat are chosen for, from what was seen of the model."""
     baseline = task.baseline
     return Situation(
-        threat,
-        seen.classes,
-        gradients=seen.differentiable,
-        randomised=seen.randomised,
-        masked=seen.masked or lying,
-        effort=task.effort,
-        source=baseline if baseline is not None and baseline.differentiable else None,
-        samples=quick_samples(len(task.threats)),
-        pace=task.pace,
-        grid=task.grid,
-    )
+        threat, seen.classes, gradients=seen.differentiable, randomised=seen.randomised, masked=seen.masked or lying,
+        effort=task.effort, source=baseline if baseline is not None and baseline.differentiable else None,
+        samples=quick_samples(len(task.threats)), pace=task.pace, grid=task.grid,
+    )  # fmt: skip
 
 
 def _agreement(classifier: Classifier, results: Results, runner: Runner) -> float | None:
@@ -220,15 +213,7 @@ def run_attack(attack: Attack, results: Results, classifier: Classifier, runner:
     seconds = time.perf_counter() - clock
     _log.info("%s at %s broke %d of %d in %.1f s.", attack.name, results.threat, broken, alive, seconds)
     return AttackResult(
-        name=attack.name,
-        package=attack.needs.version,
-        threat=str(results.threat),
-        access=attack.needs.access,
-        loss=attack.needs.loss,
-        curve=attack.needs.curve,
-        settings=attack.settings() | {"seed": runner.seed},
-        tried=alive,
-        broken=broken,
-        accuracy=results.accuracy,
-        seconds=seconds,
-    )
+        name=attack.name, package=attack.needs.version, threat=str(results.threat), access=attack.needs.access,
+        loss=attack.needs.loss, curve=attack.needs.curve, settings=attack.settings() | {"seed": runner.seed},
+        tried=alive, broken=broken, accuracy=results.accuracy, seconds=seconds,
+    )  # fmt: skip

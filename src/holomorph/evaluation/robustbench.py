@@ -30,21 +30,13 @@ def robustbench(record: EvaluationRecord, **fields: str) -> dict[str, Any]:
     lowest = min(attack.accuracy for attack in standard)
     failed = [check for check in record.checks if check.verdict == "fail"]
     return {
-        "link": fields.get("link", ""),
-        "name": fields.get("name", record.model),
-        "authors": fields.get("authors", ""),
+        "link": fields.get("link", ""), "name": fields.get("name", record.model), "authors": fields.get("authors", ""),
         "additional_data": fields.get("additional_data", "") == "true",
-        "number_forward_passes": int(fields.get("number_forward_passes", "1")),
-        "dataset": record.data,
-        "venue": fields.get("venue", "Unpublished"),
-        "architecture": fields.get("architecture", ""),
-        "threat_model": _NORMS[result.threat.norm],
-        "eps": str(result.threat.eps),
-        "clean_acc": f"{100 * record.clean:.2f}",
-        "reported": f"{100 * lowest:.2f}",
-        "autoattack_acc": f"{100 * lowest:.2f}",
-        "external": f"{100 * record.robust:.2f}",
-        "unreliable": bool(failed),
+        "number_forward_passes": int(fields.get("number_forward_passes", "1")), "dataset": record.data,
+        "venue": fields.get("venue", "Unpublished"), "architecture": fields.get("architecture", ""),
+        "threat_model": _NORMS[result.threat.norm], "eps": str(result.threat.eps),
+        "clean_acc": f"{100 * record.clean:.2f}", "reported": f"{100 * lowest:.2f}",
+        "autoattack_acc": f"{100 * lowest:.2f}", "external": f"{100 * record.robust:.2f}", "unreliable": bool(failed),
         "footnote": "; ".join(f"check {c.number} ({c.name}) failed" for c in failed) or None,
         "samples": record.samples,
-    }
+    }  # fmt: skip

@@ -83,7 +83,7 @@ class Stopping:
             if interval.low > self.decide:
                 return f"Robust accuracy is above {100 * self.decide:g} % as far as attacks tell, {told}."
             return f"Robust accuracy is below {100 * self.decide:g} %, {told}." if interval.high < self.decide else ""
-        reach = 100 * max(interval.high - interval.value, interval.value - interval.low)
-        if self.precision is not None and reach <= self.precision:
-            return f"The interval reaches {reach:.1f} points at most, {told}."
+        half = 100 * max(interval.high - interval.value, interval.value - interval.low)
+        if self.precision is not None and half <= self.precision:
+            return f"The interval reaches {half:.1f} points at most, {told}."
         return ""

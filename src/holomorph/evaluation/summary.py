@@ -99,34 +99,20 @@ def _bare(found: Outcome, description: Description) -> EvaluationRecord:
     gradients = found.inspection.differentiable
     reason = bound_reason(gradients=gradients, by_feature=features, quick=found.quick)
     return EvaluationRecord(
-        model=description.name,
-        model_source=description.source,
-        data=description.data,
-        samples_hash=digest(description.raw(found.x).to(description.dtype), found.y),
-        samples=total,
-        classes=found.inspection.classes,
-        seed=found.runner.seed,
-        quick=found.quick,
-        thorough=found.effort == "thorough",
-        upper_bound=bool(reason),
-        upper_bound_reason=reason,
-        clean=right / total,
-        clean_interval=proportion_interval(right, total),
-        robust=robust / total,
+        model=description.name, model_source=description.source, data=description.data,
+        samples_hash=digest(description.raw(found.x).to(description.dtype), found.y), samples=total,
+        classes=found.inspection.classes, seed=found.runner.seed, quick=found.quick,
+        thorough=found.effort == "thorough", upper_bound=bool(reason), upper_bound_reason=reason, clean=right / total,
+        clean_interval=proportion_interval(right, total), robust=robust / total,
         robust_interval=proportion_interval(robust, total),
         threats=tuple(_threat(results) for results in found.per_threat),
-        features=description.features.record() if description.features else None,
-        attacks=tuple(found.attacks),
-        per_class=_per_class(found),
-        class_names=description.class_names,
-        labels=tuple(found.y.tolist()),
-        predictions=tuple(found.predictions.tolist()),
-        training_cost=description.training_cost,
-        versions=versions("pyautoattack", "foolbox", "numpy"),
-        device=str(found.x.device),
+        features=description.features.record() if description.features else None, attacks=tuple(found.attacks),
+        per_class=_per_class(found), class_names=description.class_names, labels=tuple(found.y.tolist()),
+        predictions=tuple(found.predictions.tolist()), training_cost=description.training_cost,
+        versions=versions("pyautoattack", "foolbox", "numpy"), device=str(found.x.device),
         command=" ".join(sys.argv) if "holomorph" in Path(sys.argv[0]).name else "",
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
-    )
+    )  # fmt: skip
 
 
 def bound_reason(*, gradients: bool, by_feature: bool, quick: bool) -> str:

@@ -24,8 +24,8 @@ from holomorph.contract.receiving import receive, under_attack
 from holomorph.contract.threats import ThreatLike
 from holomorph.errors import ConfigError, DataError, unknown_name
 from holomorph.explanation.boundary import boundary
+from holomorph.explanation.energies import energies
 from holomorph.explanation.harmonicity import harmonicity
-from holomorph.explanation.spikes import spikes
 from holomorph.explanation.validation import validate_margins
 from holomorph.records.explanation import ExplanationRecord
 from holomorph.threats import ThreatModel
@@ -54,7 +54,7 @@ class ExplanationTask:
 #: The parts by name, each a field of the record. A new one is a file, a field and a line here.
 EXPLANATION_PARTS: dict[str, Callable[[ExplanationTask], Any]] = {
     "margins": lambda t: validate_margins(*t.given, steps=t.steps, thorough=t.thorough, cache=t.cache, **t.options),
-    "energies": lambda t: spikes(*t.given, **t.options),
+    "energies": lambda t: energies(*t.given, **t.options),
     "harmonicity": lambda t: harmonicity(*t.given, **t.options),
     "boundary": lambda t: boundary(*t.given, reference=t.reference, **t.options),
 }

@@ -87,21 +87,15 @@ def validate_margins(
     finite = found[np.isfinite(found)]
     grid = np.linspace(0.0, max(2 * threat.radius, float(np.quantile(finite, 0.95))), _GRID)
     return Margins(
-        threat=threat,
-        attacks=tuple(a.name for a in attacks),
-        steps=steps,
-        found=tuple(found.tolist()),
-        first_order=tuple(first.values.tolist()),
-        analytic=tuple(many.values.tolist()),
-        thorough=tuple(slow.values.tolist()),
-        crossed=tuple(crossed.tolist()),
-        eps=tuple(grid.tolist()),
+        threat=threat, attacks=tuple(a.name for a in attacks), steps=steps, found=tuple(found.tolist()),
+        first_order=tuple(first.values.tolist()), analytic=tuple(many.values.tolist()),
+        thorough=tuple(slow.values.tolist()), crossed=tuple(crossed.tolist()), eps=tuple(grid.tolist()),
         attacked_accuracy=tuple(survivors(found, grid).tolist()),
         first_order_accuracy=tuple(survivors(first.values, grid).tolist()),
         analytic_accuracy=tuple(survivors(many.values, grid).tolist()),
         thorough_accuracy=tuple(survivors(slow.values, grid).tolist()),
         agreements=tuple(_agreement(name, e, found, crossed, grid, fmn, seed) for name, e in estimates.items()),
-    )
+    )  # fmt: skip
 
 
 def survivors(distances: Array, grid: Array) -> Array:

@@ -24,8 +24,8 @@ def _points(found: ComparisonRecord, quantity: str, place: Callable[[RuleResult]
         axes = drawing.axes
         for rule in found.rules:
             x, y = place(rule), rule.accuracies[quantity]
-            reach = [[y.value - y.low], [y.high - y.value]]
-            axes.errorbar(x, y.value, yerr=reach, fmt="o", color=MODEL_COLOUR, markersize=4, capsize=2)
+            bars = [[y.value - y.low], [y.high - y.value]]
+            axes.errorbar(x, y.value, yerr=bars, fmt="o", color=MODEL_COLOUR, markersize=4, capsize=2)
             axes.annotate(in_plot(rule.text), (x, y.value), textcoords="offset points", xytext=(4, 4), fontsize=6)
         axes.margins(x=0.25)
         axes.set(xlabel=label, ylabel=f"robust accuracy, {in_plot(quantity)}")

@@ -70,9 +70,9 @@ def energy_bars(energies: Energies) -> Picture:
         axes = plot.axes
         values = [place.energy.value for place in energies.places]
         energies_of = [place.energy for place in energies.places]
-        reach = [[e.value - e.low for e in energies_of], [e.high - e.value for e in energies_of]]
+        bars = [[e.value - e.low for e in energies_of], [e.high - e.value for e in energies_of]]
         names = [place.where for place in energies.places]
-        axes.barh(names, values, xerr=reach, color=MODEL_COLOUR, alpha=0.8, capsize=3)
+        axes.barh(names, values, xerr=bars, color=MODEL_COLOUR, alpha=0.8, capsize=3)
         axes.invert_yaxis()
         axes.set_xlabel("Dirichlet energy of the probabilities")
         said = "; ".join(f"{p.where} {p.energy.value:.3g}" for p in energies.places)
@@ -98,8 +98,8 @@ def normal_share(boundary: Boundary) -> Picture:
     share = boundary.tangent_share
     with canvas(height=1.6) as plot:
         axes = plot.axes
-        reach = [[share.value - share.low, 0], [share.high - share.value, 0]]
-        axes.barh(["this boundary", "a random one"], [share.value, boundary.chance], xerr=reach, alpha=0.8,
+        bars = [[share.value - share.low, 0], [share.high - share.value, 0]]
+        axes.barh(["this boundary", "a random one"], [share.value, boundary.chance], xerr=bars, alpha=0.8,
                   color=[MODEL_COLOUR, QUIET], capsize=3)  # fmt: skip
         axes.invert_yaxis()
         axes.set(xlim=(0, 1), xlabel="share of the normal in the plane of the neighbours")

@@ -99,10 +99,10 @@ def perturbation(delta: NDArray[np.float64], shape: Sequence[int]) -> str | None
     pixels = _pixels(delta, shape)
     if pixels is None:
         return None
-    reach = float(np.abs(pixels).max()) or 1.0
+    largest = float(np.abs(pixels).max()) or 1.0
     if pixels.shape[2] == 3:
-        return _png(np.clip(pixels / (2 * reach) + 0.5, 0, 1))
-    return _png(mpl.colormaps["RdBu_r"](pixels[..., 0] / (2 * reach) + 0.5)[..., :3])
+        return _png(np.clip(pixels / (2 * largest) + 0.5, 0, 1))
+    return _png(mpl.colormaps["RdBu_r"](pixels[..., 0] / (2 * largest) + 0.5)[..., :3])
 
 
 def _pixels(values: Sequence[float] | NDArray[np.float64], shape: Sequence[int]) -> NDArray[np.float64] | None:

@@ -44,9 +44,9 @@ def accuracy_against_eps(
             axes.plot(model.eps, proved, color=MODEL_COLOUR, linewidth=1, label="proved")
         for role, points in marks.items():
             for threat, interval in points:
-                reach = [[interval.value - interval.low], [interval.high - interval.value]]
+                bars = [[interval.value - interval.low], [interval.high - interval.value]]
                 axes.errorbar(
-                    threat.radius, interval.value, yerr=reach, fmt="o", color=_COLOURS[role], markersize=5, capsize=3
+                    threat.radius, interval.value, yerr=bars, fmt="o", color=_COLOURS[role], markersize=5, capsize=3
                 )
         threats = [threat for points in marks.values() for threat, _ in points]
         axes.set(ylabel="accuracy", ylim=(-0.03, 1.03), xlim=(0, curve_end(list(curves.values()), threats)))
@@ -96,11 +96,11 @@ def energies(values: Mapping[str, Sequence[tuple[str, Interval]]]) -> Picture:
             shift = 0.13 if role == ROLES[1] else -0.13
             for row, (_, interval) in enumerate(entries):
                 if interval.value > 0:
-                    reach = [[interval.value - interval.low], [interval.high - interval.value]]
+                    bars = [[interval.value - interval.low], [interval.high - interval.value]]
                     axes.errorbar(
                         interval.value,
                         row + shift if len(values) > 1 else row,
-                        xerr=reach,
+                        xerr=bars,
                         fmt="o" if role == ROLES[0] else "s",
                         color=_COLOURS[role],
                         markersize=4,

@@ -62,8 +62,8 @@ def _circles(t: Tensor, label: Tensor) -> Tensor:
 def _blobs(t: Tensor, label: Tensor) -> Tensor:
     """Three centres on a circle of radius 1.3; the curve leads from the origin to each."""
     angle = 2 * math.pi * label / 3 + math.pi / 2
-    reach = 1.3 * torch.ones_like(t)
-    return reach[..., None] * torch.stack([angle.cos(), angle.sin()], -1)
+    radius = 1.3 * torch.ones_like(t)
+    return radius[..., None] * torch.stack([angle.cos(), angle.sin()], -1)
 
 
 def _spokes(t: Tensor, label: Tensor) -> Tensor:

@@ -121,11 +121,11 @@ def _encloses(x: Tensor, y: Tensor, inner: int, outer: int) -> bool:
     a, b = x[y == inner].numpy(), x[y == outer].numpy()
     if len(a) == 0 or len(b) < 3:
         return False
-    reach = float(np.quantile(minimum_spanning_tree(cdist(b, b)).data, 0.95))
-    low, high = x.numpy().min(0) - 3 * reach, x.numpy().max(0) + 3 * reach
+    spacing = float(np.quantile(minimum_spanning_tree(cdist(b, b)).data, 0.95))
+    low, high = x.numpy().min(0) - 3 * spacing, x.numpy().max(0) + 3 * spacing
     axes = [np.linspace(low[k], high[k], _CELLS) for k in (0, 1)]
     cells = np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, 2)
-    free = (cdist(cells, b).min(1) > reach).reshape(_CELLS, _CELLS)
+    free = (cdist(cells, b).min(1) > spacing).reshape(_CELLS, _CELLS)
     regions, _ = label(free)
     place = tuple(np.rint((a - low) / (high - low) * (_CELLS - 1)).astype(int).T)
     home = regions[place]

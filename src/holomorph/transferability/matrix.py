@@ -32,7 +32,7 @@ Tables = dict[tuple[str, float], Arrays]
 class _Run:
     """What every source is measured with."""
 
-    subjects: Sequence[Classifier]
+    classifiers: Sequence[Classifier]
     x: Tensor
     y: Tensor
     threats: Sequence[ThreatModel]
@@ -46,7 +46,7 @@ class _Run:
 
 
 def tables(
-    subjects: Sequence[Classifier],
+    classifiers: Sequence[Classifier],
     x: Tensor,
     y: Tensor,
     threats: Sequence[ThreatModel],
@@ -60,11 +60,11 @@ def tables(
 
     Assumes models in evaluation mode that agree on inputs and classes. Each source's tables are kept in the cache.
     """
-    run, kept = _Run(subjects, x, y, threats, steps, batch_size, seed), cache or Cache()
+    run, kept = _Run(classifiers, x, y, threats, steps, batch_size, seed), cache or Cache()
     found: list[Tables] = []
-    with bar("transfer", total=len(subjects) * len(run.starts)) as progress:
-        for s in range(len(subjects)):
-            progress.describe(f"examples made on model {s + 1} of {len(subjects)}")
+    with bar("transfer", total=len(classifiers) * len(run.starts)) as progress:
+        for s in range(len(classifiers)):
+            progress.describe(f"examples made on model {s + 1} of {len(classifiers)}")
             known = kept.get(f"source-{s}")
             if known is None:
                 known = _packed(_of_source(run, s, progress.advance))
@@ -97,21 +97,21 @@ def _of_source(run: _Run, s: int, advance: Callable[[], None]) -> Tables:
 
 def _effects(run: _Run, s: int, x: Tensor, y: Tensor) -> Iterator[tuple[str, float, list[Effect]]]:
     """One batch: method, eps, the effect on each target."""
-    source, classes = run.subjects[s], run.subjects[s].logits(x[:1]).shape[1]
+    source, classes = run.classifiers[s], run.classifiers[s].logits(x[:1]).shape[1]
     nearest = FoolboxAttack("fmn", run.threats[0], steps=run.steps)(source, x, y, run.seed)
     others = torch.randperm(len(x), generator=generator(run.seed, "shuffled pairing"))
-    losses, gradients = zip(*(_slope(target, x, y) for target in run.subjects), strict=True)
+    losses, gradients = zip(*(_slope(target, x, y) for target in run.classifiers), strict=True)
     for threat in run.threats:
         made = {
             "apgd": StrongestAPGD("apgd-ce", threat, classes, steps=run.steps)(source, x, y, run.seed),
             "fmn": stretched(x, nearest, threat),
         }
         for name, perturbed in made.items():
-            effects = [measured(t, x, perturbed, y, loss) for t, loss in zip(run.subjects, losses, strict=True)]
+            effects = [measured(t, x, perturbed, y, loss) for t, loss in zip(run.classifiers, losses, strict=True)]
             yield name, threat.radius, effects
         steps = {"order": gradient_step(source, x, y, threat), "own": made["fmn"] - x}
         for name, step in steps.items():
-            from_gradients = [predicted(target, x, step, y) for target in run.subjects]
+            from_gradients = [predicted(target, x, step, y) for target in run.classifiers]
             for order in (1, 2):
                 yield f"{name} {order}", threat.radius, [effect[order] for effect in from_gradients]
         gains = [(g * steps["order"][others]).flatten(1).sum(1) for g in gradients]

@@ -2,15 +2,7 @@
 
 from __future__ import annotations
 
-from holomorph.evaluation.checks.accounting import (
-    Aggregation,
-    Audit,
-    LossDiversity,
-    Mode,
-    ReportFields,
-    UndefendedBaseline,
-    WhiteAgainstBlackBox,
-)
+from holomorph.evaluation.checks import accounting
 from holomorph.evaluation.checks.base import Checker, Evidence, run_checks
 from holomorph.evaluation.checks.behaviour import DataGrid, GradientAgainstDifferences, Memory
 from holomorph.evaluation.checks.convergence import Restarts, SilentSuccess, Steps, Unfinished
@@ -22,7 +14,7 @@ from holomorph.evaluation.checks.strength import MonotoneInEps, OneStepAgainstMa
 #: others have had their say, since a check that breaks a sample changes the account.
 ALL: tuple[Checker, ...] = (
     OneStepAgainstMany(),
-    WhiteAgainstBlackBox(),
+    accounting.WhiteAgainstBlackBox(),
     RandomNoise(),
     MonotoneInEps(),
     Unbounded(),
@@ -37,13 +29,13 @@ ALL: tuple[Checker, ...] = (
     Determinism(),
     OptimisationAtInference(),
     ClassCount(),
-    Audit(),
-    Mode(),
-    Aggregation(),
-    LossDiversity(),
+    accounting.Audit(),
+    accounting.Mode(),
+    accounting.Aggregation(),
+    accounting.LossDiversity(),
     GradientAlignment(),
-    UndefendedBaseline(),
-    ReportFields(),
+    accounting.UndefendedBaseline(),
+    accounting.ReportFields(),
     GradientAgainstDifferences(),
     Memory(),
     DataGrid(),

@@ -12,7 +12,7 @@ from holomorph.evaluation.checks.base import Evidence, Finding, NotApplicableErr
 
 
 class GradientAgainstDifferences:
-    """The gradient foretells how the margin changes over steps of the attack's size."""
+    """The gradient predicts how the margin changes over steps of the attack's size."""
 
     per_threat: ClassVar[bool] = True
     number: ClassVar[int] = 24

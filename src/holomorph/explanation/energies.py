@@ -20,7 +20,7 @@ from holomorph.records.explanation import Energies, Place, Where
 from holomorph.threats import ThreatModel
 
 
-def spikes(
+def energies(
     model: Differentiable, x: Tensor, y: Tensor, threat: ThreatModel, *, batch_size: int = 250, seed: int = 0
 ) -> Energies:
     r"""Measure $E_\mu |\nabla p|^2$, p = softmax h, on samples, balls and segments, and how it is spread.
@@ -46,7 +46,7 @@ def spikes(
     Examples
     --------
     >>> x, y = torch.rand(8, 2), torch.arange(8) % 2
-    >>> flat = spikes(torch.nn.Linear(2, 2), x, y, ThreatModel("inf", 0.01))
+    >>> flat = energies(torch.nn.Linear(2, 2), x, y, ThreatModel("inf", 0.01))
     >>> 0.9 < flat.spike_index.value < 1.1
     True
     """
