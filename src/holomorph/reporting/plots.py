@@ -87,7 +87,7 @@ def gradient_histogram(norms: Mapping[str, Sequence[float]], dual: str) -> Pictu
         return plot.picture(f"Histogram of input-gradient norms. Medians: {said}.", f"Medians: {said}.{note}")
 
 
-def energy_bars(values: Mapping[str, Sequence[tuple[str, Interval]]]) -> Picture:
+def energy_intervals(values: Mapping[str, Sequence[tuple[str, Interval]]]) -> Picture:
     """Dirichlet energies with their intervals, one row for each observable and place, on a logarithmic axis."""
     rows = [name for name, _ in next(iter(values.values()))]
     with canvas(height=0.95 + 0.34 * len(rows)) as plot:

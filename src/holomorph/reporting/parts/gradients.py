@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from holomorph.records.base import Interval, Record
 from holomorph.records.diagnostics import DiagnosticsRecord, Energy, Gradients
 from holomorph.reporting.parts.base import Context, one
-from holomorph.reporting.plots import ROLES, energy_bars, gradient_histogram
+from holomorph.reporting.plots import ROLES, energy_intervals, gradient_histogram
 from holomorph.reporting.words import times
 
 _PLACES = {"samples": "at the samples", "ball": "around them"}
@@ -23,7 +23,7 @@ def gradients_part(records: Sequence[Record]) -> Context:
     if found.baseline is not None:
         both[ROLES[1]] = found.baseline
     pictures = [
-        energy_bars({role: [_row(energy) for energy in g.energies] for role, g in both.items()}),
+        energy_intervals({role: [_row(energy) for energy in g.energies] for role, g in both.items()}),
         gradient_histogram({role: g.norms for role, g in both.items()}, _DUALS[found.threat.norm]),
     ]
     return {"pictures": pictures, "sentence": _sentence(found), "samples": found.samples}
