@@ -151,9 +151,9 @@ def _record(
     record = ComparisonRecord(
         data=plan.data.name, model=plan.model, activation=plan.activation, training=plan.training, budget=budget,
         seeds=seeds, trained_for=plan.threats[0], threats=plan.threats, split=plan.split,
-        class_names=plan.data.names, attack=attacks.ATTACK_NAMES[plan.split], samples=len(runs[rules[0]][0].right["clean"]),
-        versions=versions("lightning-fabric", "numpy"), command=" ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
-        started=started,
+        class_names=plan.data.names, attack=attacks.ATTACK_NAMES[plan.split],
+        samples=len(runs[rules[0]][0].right["clean"]), versions=versions("lightning-fabric", "numpy"),
+        command=" ".join([Path(sys.argv[0]).name, *sys.argv[1:]]), started=started,
     )  # fmt: skip
     return with_accuracies(record, {text: plan.rule(text, 0) for text in rules}, runs)
 
