@@ -173,7 +173,7 @@ def test_table_and_plots(finished, tmp_path):
     text = comparison_table(record)
     lines = text.splitlines()
     assert lines[0] == "| rule | clean | inf:0.1 | 2:0.1 | union of all | time | passes |"
-    assert len(lines) == 2 + len(RULES)
+    assert lines[2 + len(RULES) :] == ["", f"Classes: {', '.join(record.class_names)}."]
     ranked = sorted(record.rules, key=lambda r: -r.accuracies["union"].value)
     assert f"`{ranked[0].text}` *" in lines[2]
     assert f"{100 * ranked[0].accuracies['clean'].value:.1f} (" in lines[2]
