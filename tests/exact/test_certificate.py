@@ -164,15 +164,6 @@ def test_relative_values_need_codes_of_one_length():
         FockKernel(relative=True).fit(x, codes.real[y]).certified_radius(x, codes)
 
 
-def test_the_degrees_add_up_to_the_whole_norm():
-    x, y = problem()
-    codes = make_codes("one-hot", 3)
-    h = FockKernel(1.0, 1e-3).fit(x, codes.real[y])
-    norms = degree_norms(h.points, h.coefficients, h.weight)
-    total = norms.gram.diagonal(dim1=1, dim2=2).sum(0).sqrt()
-    torch.testing.assert_close(total, h.norm(), rtol=1e-6, atol=0)
-
-
 def test_of_a_linear_function_it_is_the_exact_distance():
     x, y = problem(2)
     codes = make_codes("signs", 2)

@@ -9,7 +9,7 @@ import torch
 from scipy.special import hyp1f1
 
 from holomorph.errors import ConfigError, DomainError
-from holomorph.exact.kernel import fock_kernel, node_count, quadrature
+from holomorph.exact.kernel import fock_kernel, quadrature
 
 WEIGHTS = [1e-3, 0.1, 0.5, 1.0, 2.0, 7.0, 50.0]
 
@@ -47,11 +47,6 @@ def test_the_stated_accuracy_holds_at_every_number_of_nodes():
         nodes, masses = quadrature(weight, n)
         error = abs(sum(m * math.exp(s * t) for s, m in zip(nodes, masses, strict=True)) - exact)
         assert error <= 8 * (t / 4) ** (2 * n) / math.factorial(2 * n) * math.exp(t)
-
-
-def test_the_number_of_nodes_grows_with_the_argument_and_the_accuracy():
-    assert node_count(0.0, 1e-14) == 1
-    assert node_count(1.0, 1e-6) < node_count(1.0, 1e-14) < node_count(50.0, 1e-14)
 
 
 def test_derivatives_of_both_modes_and_of_second_order_are_right():

@@ -80,12 +80,6 @@ def test_dropout_uses_one_mask_for_both_parts():
     assert set(ratio.real.round(decimals=9).unique().tolist()) == {0.0, 2.0}
 
 
-def test_real_layers_map_real_inputs_to_real_outputs():
-    x = torch.randn(3, 4)
-    assert float(layers.ComplexLinear(4, 2, real=True)(x).detach().imag.abs().max()) == 0
-    assert float(layers.ComplexLinear(4, 2)(x).imag.detach().abs().max()) > 0
-
-
 def test_refusals():
     with pytest.raises(ConfigError, match="dropout rate"):
         layers.ComplexDropout(1.0)
