@@ -44,6 +44,7 @@ def written_features(text: str, columns: Sequence[str], rows: Tensor) -> Feature
         raise DataError("The columns of the data have no names. Give the features as an npz file.")
     eps, count = torch.zeros(len(columns), dtype=torch.float64), len(columns)
     direction, whole = torch.zeros(count, dtype=torch.int64), torch.zeros(count, dtype=torch.bool)
+    named = torch.zeros(count, dtype=torch.bool)
     bases = [column.rpartition("=")[0] for column in columns]
     kinds = {base: number for number, base in enumerate(dict.fromkeys(filter(None, bases)), 1)}
     for entry in filter(None, map(str.strip, re.split("[,\n]", text))):
@@ -58,6 +59,9 @@ def written_features(text: str, columns: Sequence[str], rows: Tensor) -> Feature
         if not places.any():
             raise unknown_name("column", found["name"], {b or c for b, c in zip(bases, columns, strict=True)})
         words = found["words"].split()
+        if bool((named & places).any()) or {"up", "down"} <= set(words):
+            raise ConfigError(f"The entry {entry[:60]!r} contradicts another or itself. Name a column and a way once.")
+        named |= places
         eps[places], whole[places] = value, "whole" in words
         direction[places] = ("up" in words) - ("down" in words)
     groups = torch.tensor([kinds.get(base, 0) for base in bases])
