@@ -39,7 +39,8 @@ def test_columns_by_name_each_in_its_own_unit(text, tmp_path):
     [("income=much", ConfigError, "Cannot read the feature 'income=much'"),
      ("income=1-1", ConfigError, "Cannot read"), ("income=1 sideways", ConfigError, "then up, down or whole"),
      ("income=1, income=2", ConfigError, "'income=2' contradicts another"),
-     ("income=1 up down", ConfigError, "contradicts another or itself"), ("incone=1", ConfigError, "Did you mean 'income'"), ("income=-1", DataError, "at least 0"),
+     ("income=1 up down", ConfigError, "contradicts another or itself"),
+     ("incone=1", ConfigError, "Did you mean 'income'"), ("income=-1", DataError, "at least 0"),
      ("nothing.txt", DataError, "no text file nothing.txt"), ("x" * 300, DataError, "no text file"),
      ("n.npz", DataError, "no file n.npz"), ("income=0", DataError, "one of them positive")],
 )  # fmt: skip
