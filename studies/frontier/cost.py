@@ -24,26 +24,10 @@ from holomorph.threats import ThreatModel
 
 THREAT = ThreatModel("inf", "8/255")
 RULES = (
-    "plain",
-    "nfgsm",
-    "finite(segments=1)",
-    "finite(late=1)",
-    "finite(segments=3,late=1)",
-    "finite(observable=logits,segments=1)",
-    "qub",
-    "fgsm-pgi",
-    "pgd",
-    "trades",
-    "awp",
-    "gradalign",
-    "hardy",
-    "harmonic",
-    "dirichlet(estimator='finite-difference')",
-    "dirichlet",
-    "cure",
-    "llr",
-    "jacobian",
-)
+    "plain", "nfgsm", "finite(segments=1)", "finite(late=1)", "finite(segments=3,late=1)",
+    "finite(observable=logits,segments=1)", "qub", "fgsm-pgi", "pgd", "trades", "awp", "gradalign", "hardy",
+    "harmonic", "dirichlet(estimator='finite-difference')", "dirichlet", "cure", "llr", "jacobian",
+)  # fmt: skip
 
 
 def step(rule: Rule, model: nn.Module, x: torch.Tensor, y: torch.Tensor) -> float:

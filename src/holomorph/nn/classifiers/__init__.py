@@ -19,17 +19,8 @@ from holomorph.nn.classifiers.resnet import ResNet
 from holomorph.nn.classifiers.vit import ViT
 
 __all__ = [
-    "ACTIVATIONS",
-    "CNN",
-    "MLP",
-    "MODELS",
-    "Normalise",
-    "ResNet",
-    "Sine",
-    "ViT",
-    "build_classifier",
-    "make_activation",
-]
+    "ACTIVATIONS", "CNN", "MLP", "MODELS", "Normalise", "ResNet", "Sine", "ViT", "build_classifier", "make_activation",
+]  # fmt: skip
 
 MODELS: dict[str, Callable[..., nn.Module]] = {"mlp": MLP, "cnn": CNN, "resnet": ResNet, "vit": ViT}
 
