@@ -127,6 +127,7 @@ def test_our_own_mistakes_exit_with_1_and_ask_for_a_report(folder, capsys, monke
     assert "this is a mistake of ours" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_interrupting_leaves_a_checkpoint_that_resumes_to_the_same_weights(folder):
     whole = arguments(folder, "--no-baseline", "--batch-size", "8")
     assert exit_status(whole) == 0
@@ -182,6 +183,7 @@ def test_resuming_takes_everything_from_the_run(folder, capsys):
     assert "is no run of holomorph and will not be replaced" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_package_runs_as_a_module():
     called = subprocess.run(
         [sys.executable, "-m", "holomorph", "train", "--rule", "nonsense", "--out", "nowhere"],

@@ -59,6 +59,7 @@ def written(folder: Path) -> set[Path]:
 COMMON = ("--data", "npz:data.npz", "--box", "0", "1", "--n", "12", "--quick", "--quiet")
 
 
+@pytest.mark.slow
 def test_a_users_model_is_evaluated_and_audited(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model = ("evaluate", "disguised_models:small", "--weights", "honest.safetensors", "--baseline", "baseline.pt")
     assert status(*model, "--threat", "inf:0.1,2:0.5", "--strict", *COMMON) == 0
@@ -80,6 +81,7 @@ def test_a_users_model_is_evaluated_and_audited(folder: Path, capsys: pytest.Cap
     assert status(*model, "--threat", "inf:0.1", *COMMON, "--force") == 0
 
 
+@pytest.mark.slow
 def test_strict_turns_a_failed_check_into_status_three(folder: Path) -> None:
     arguments = ("evaluate", "disguised_models:cut", "--weights", "honest.safetensors", *COMMON)
     assert status(*arguments) == 0

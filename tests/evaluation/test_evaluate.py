@@ -27,6 +27,7 @@ from scenes import THREAT, Scene, X, Y, halves
 DISTANCE = [0.4, 0.1, 0.02, 0.2, 0.0]
 
 
+@pytest.mark.slow
 def test_everything_against_a_known_answer() -> None:
     record = evaluate(halves, X, Y, ThreatModel("inf", 0.3))
     assert record.clean == pytest.approx(0.8)

@@ -25,6 +25,7 @@ def test_the_curve_starts_at_clean_accuracy_and_falls() -> None:
     assert late.eps[-1] == pytest.approx(0.4), "beyond four times eps nothing is drawn"
 
 
+@pytest.mark.slow
 def test_records_on_the_same_samples_are_paired() -> None:
     threats = [ThreatModel("inf", 0.05), ThreatModel("inf", 0.15)]
     better = evaluate(lambda x: halves(x.flip(1).flip(1)), X, Y, threats, quick=True, checks=False, baseline=halves)

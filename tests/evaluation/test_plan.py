@@ -30,6 +30,7 @@ class Counted(nn.Module):
 
 
 @pytest.mark.parametrize("threats", ["inf:0.01", "inf:0.01,2:0.01,1:0.01"])
+@pytest.mark.slow
 def test_a_quick_evaluation_keeps_to_its_count_of_passes(threats: str) -> None:
     y = torch.arange(200) % 10
     x = nn.functional.pad(0.1 + 0.8 * nn.functional.one_hot(y, 10).float(), (0, 54))

@@ -66,6 +66,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_a_killed_process_costs_one_sentence_and_no_figure(tmp_path: Path) -> None:
     (tmp_path / "share.py").write_text(SCRIPT)
     done = subprocess.run(

@@ -101,6 +101,7 @@ def test_catastrophic_overfitting_shows_in_the_alignment() -> None:
     assert abs(alignment.value) < 0.1
 
 
+@pytest.mark.slow
 def test_a_smooth_convolutional_network_trips_nothing(scene: Scene) -> None:
     def network() -> nn.Module:
         torch.manual_seed(0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 
+import pytest
 import torch
 import torch.multiprocessing as mp
 from torch import distributed
@@ -43,6 +44,7 @@ def share(rows):
     return {name: gradients(name, DistributedDataParallel(network(norm=False)), x[rows], y[rows]) for name in NAMES}
 
 
+@pytest.mark.slow
 def test_gradients_are_those_of_the_joined_batch(tmp_path):
     with socket.socket() as free:
         free.bind(("localhost", 0))

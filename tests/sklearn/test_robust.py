@@ -50,6 +50,7 @@ def test_the_first_layer_standardises_features_far_from_zero():
     torch.testing.assert_close(unit.std(0, correction=0), torch.ones(2).double(), rtol=0, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_works_in_pipelines_and_searches_and_survives_pickling():
     X, y = load_wine(return_X_y=True)
     clf = RobustClassifier(epochs=15, width=16, batch_size=16, random_state=0)
