@@ -1,7 +1,5 @@
 """What the training studies share: one row = one training, attacked by PGD, kept in a JSON file, resumable."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Callable, Mapping

@@ -4,8 +4,6 @@
 figures that a page quotes from these files into the page's ``summary.csv``.
 """
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Callable, Mapping

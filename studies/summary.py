@@ -7,8 +7,6 @@ step gives its mean and its median.
 A table in a Markdown file of the same name, where a script writes one, stands for the JSON file.
 """
 
-from __future__ import annotations
-
 import argparse
 import csv
 import json

@@ -1,7 +1,5 @@
 """What people read is true: links lead somewhere, commands can be typed, the first example prints what it says."""
 
-from __future__ import annotations
-
 import ast
 import contextlib
 import importlib

@@ -1,7 +1,5 @@
 """Every example runs and does what it shows."""
 
-from __future__ import annotations
-
 import runpy
 import subprocess
 import sys

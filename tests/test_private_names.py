@@ -1,7 +1,5 @@
 """No private name of a dependency in the source: what has no promise may be gone. None of the source in the tests."""
 
-from __future__ import annotations
-
 import ast
 import functools
 import re

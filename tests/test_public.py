@@ -1,7 +1,5 @@
 """The public face: one table, complete, documented, light to import, and the same words for the same things."""
 
-from __future__ import annotations
-
 import ast
 import importlib
 import importlib.metadata

@@ -1,7 +1,5 @@
 """The same word means the same in every public function and in every command."""
 
-from __future__ import annotations
-
 import ast
 import functools
 import inspect

@@ -1,7 +1,5 @@
 """Write the reference of the command line from the commands themselves."""
 
-from __future__ import annotations
-
 import inspect
 from enum import Enum
 from typing import Any

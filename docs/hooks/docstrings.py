@@ -4,8 +4,6 @@ Our docstrings end with their source and a doctest, often after the parameters; 
 for further parameters. Parameters that share an entry get one each, since the parser finds types and defaults by name.
 """
 
-from __future__ import annotations
-
 import re
 from typing import Any
 

@@ -4,8 +4,6 @@ Every current browser draws MathML by itself, so the pages need no MathJax: neit
 is usually fetched from. A formula that cannot be read stops the build.
 """
 
-from __future__ import annotations
-
 import html as text
 import re
 from typing import Any

@@ -1,7 +1,5 @@
 """Make "docs/mathematics.md, section 2" in docstrings a link to that section."""
 
-from __future__ import annotations
-
 import re
 from typing import Any
 

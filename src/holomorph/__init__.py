@@ -4,8 +4,6 @@ Everything public is imported when it is first used, so that ``import holomorph`
 checkers read the same table from ``__init__.pyi``.
 """
 
-from __future__ import annotations
-
 import importlib
 from typing import Any
 

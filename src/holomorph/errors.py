@@ -1,7 +1,5 @@
 """The errors and warnings that holomorph raises: each says what was wrong, what was expected, what to do."""
 
-from __future__ import annotations
-
 import difflib
 from collections.abc import Iterable
 

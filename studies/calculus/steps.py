@@ -9,8 +9,6 @@ again unless ``--again``:
         [--network CNN] [--clock wall|cpu] [--again]
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import statistics

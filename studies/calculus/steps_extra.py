@@ -1,7 +1,5 @@
 """What ``steps.py`` measures besides steps: the forward Laplacian and its alternatives, and memory."""
 
-from __future__ import annotations
-
 import multiprocessing
 import resource
 import statistics

@@ -4,8 +4,6 @@ python -m studies.certification.gap digits
 python -m studies.certification.gap fashion-mnist --data-dir FOLDER
 """
 
-from __future__ import annotations
-
 import argparse
 import time
 from collections.abc import Callable

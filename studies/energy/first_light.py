@@ -8,8 +8,6 @@ between rows only.
     python -m studies.energy.first_light            # about 12 minutes on 2 idle cores; resumes where it stopped
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from torch import Tensor, nn

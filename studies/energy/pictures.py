@@ -3,8 +3,6 @@
 python -m studies.energy.pictures
 """
 
-from __future__ import annotations
-
 import base64
 from pathlib import Path
 

@@ -7,8 +7,6 @@ that a folder already holds; ``rogues`` runs the gallery of the tests (a minute)
 ``checks.json`` is not run again; a killed row goes on where it was. ``--table`` prints the tables.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import sys

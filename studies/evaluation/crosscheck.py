@@ -6,8 +6,6 @@ one core). Writes ``crosscheck.json``; what is in it already is not run again. T
 script and evaluation by turns on the same few samples, so that what else the machine does hits both alike.
 """
 
-from __future__ import annotations
-
 import json
 import time
 from typing import Any

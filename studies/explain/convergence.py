@@ -4,8 +4,6 @@ MLPs of width 64 on growing parts of the training set, each from independent sta
 all test images. The first fifty training images are in every part: the ones that generalisation is measured against.
 """
 
-from __future__ import annotations
-
 import functools
 from typing import Any
 

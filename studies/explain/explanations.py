@@ -7,8 +7,6 @@ explanations. The estimate of the margin was designed on validation images; ever
 images from the 501st on.
 """
 
-from __future__ import annotations
-
 import argparse
 import functools
 import itertools

@@ -1,7 +1,5 @@
 """The models of the explanation benchmark: architectures beyond the library's own, and their trainings."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 

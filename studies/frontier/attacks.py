@@ -1,7 +1,5 @@
 """The attacks of AutoAttack, by the package's own objects, each on the survivors of the ones before."""
 
-from __future__ import annotations
-
 import torch
 from pyautoattack import AutoAttack
 from torch import Tensor, nn

@@ -6,8 +6,6 @@ The rules take turns, step by step, so that whatever else the machine does falls
 median of the ratios to plain training in the same turn. One thread.
 """
 
-from __future__ import annotations
-
 import argparse
 import csv
 import statistics

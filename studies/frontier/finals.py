@@ -6,8 +6,6 @@ two runs can be compared image by image.
     python -m studies.frontier.finals queue.txt finals.csv --data-dir CIFAR --out runs
 """
 
-from __future__ import annotations
-
 import time
 from pathlib import Path
 

@@ -5,8 +5,6 @@
 The size of a mark in the picture is the CPU time of the training.
 """
 
-from __future__ import annotations
-
 import argparse
 import csv
 import io

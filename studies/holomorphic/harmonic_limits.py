@@ -8,8 +8,6 @@ real weights. From codes to Re h the aim changes and the functions stay; from Re
 Run ``python -m studies.holomorphic.harmonic_limits``; writes harmonic_limits.md. Takes seconds.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -7,8 +7,6 @@ by batch and resolution, seconds of an evaluation and of AutoAttack alone, the s
 this library's Python, and steps of one and of several processes. ``--quick`` is a trial of the script.
 """
 
-from __future__ import annotations
-
 import argparse
 import cProfile
 import pstats

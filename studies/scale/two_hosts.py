@@ -5,8 +5,6 @@
 It needs Linux and root. Plain training draws no noise, so that the weights must be those of one process.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import os

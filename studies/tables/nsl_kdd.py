@@ -6,8 +6,6 @@ as well): 41 features, the kind of traffic and its difficulty, without a header.
     python -m studies.tables.nsl_kdd --data-dir FOLDER     # 10 minutes on one core
 """
 
-from __future__ import annotations
-
 import argparse
 from functools import partial
 from pathlib import Path

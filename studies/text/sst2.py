@@ -6,8 +6,6 @@ and 0 or 1 a line.
     python -m studies.text.sst2 --data-dir SST2      # embeds once (needs transformers), then 5 minutes on one core
 """
 
-from __future__ import annotations
-
 import argparse
 from functools import partial
 from pathlib import Path

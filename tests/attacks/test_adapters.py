@@ -1,7 +1,5 @@
 """Every attack against a linear model, whose smallest perturbation is known in closed form."""
 
-from __future__ import annotations
-
 import math
 import os
 import subprocess

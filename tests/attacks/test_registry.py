@@ -1,7 +1,5 @@
 """What every attack in the registry must keep to, whoever wrote it: a new entry is found here by itself."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 

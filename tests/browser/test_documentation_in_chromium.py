@@ -1,7 +1,5 @@
 """The documentation as people open it: a file on their disk, on a desk or on a phone, without a network."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """Comparisons on two blobs in the plane: small enough to run for real."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import replace
 from functools import partial

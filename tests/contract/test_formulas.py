@@ -1,7 +1,5 @@
 """Estimators of scikit-learn as modules: the same predictions and probabilities, and radii in closed form."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

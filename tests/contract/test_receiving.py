@@ -1,7 +1,5 @@
 """What a measurement is given: models, estimators, samples, threats."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Iterator
 

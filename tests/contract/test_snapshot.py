@@ -1,7 +1,5 @@
 """Wherever a model keeps what it has seen, it is put back as it was."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import pytest

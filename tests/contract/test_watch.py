@@ -1,7 +1,5 @@
 """Every batch is looked at: on the CPU at once, on an accelerator one step later and without a wait."""
 
-from __future__ import annotations
-
 import copy
 import pickle
 

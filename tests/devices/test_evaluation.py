@@ -1,7 +1,5 @@
 """Attacks, evaluations and explanations on a pretend accelerator find what the CPU finds."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Callable
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The pretend device itself: it refuses what CUDA refuses, counts, and computes what the CPU computes."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from torch import nn

@@ -1,7 +1,5 @@
 """Every rule on a pretend accelerator: it computes there, and no step waits or copies."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 

@@ -1,7 +1,5 @@
 """``fit`` on a pretend accelerator: what waits belongs to an epoch or to a log, not to a step."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """The audit believes neither the attacks nor the record."""
 
-from __future__ import annotations
-
 import json
 import re
 import shutil

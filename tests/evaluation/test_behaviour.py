@@ -1,7 +1,5 @@
 """Gradients against differences, and jumps off the grid, on models for which both are known."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

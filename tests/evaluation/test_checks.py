@@ -1,7 +1,5 @@
 """Every check of the registry: its place in the documentation, and evidence that lacks what it looks at."""
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from dataclasses import replace

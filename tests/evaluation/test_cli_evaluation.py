@@ -1,7 +1,5 @@
 """The commands evaluate and audit, run as a user runs them but in this process."""
 
-from __future__ import annotations
-
 import json
 import re
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The evaluation as a whole: what it counts, what it keeps, what it refuses."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

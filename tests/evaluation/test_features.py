@@ -1,7 +1,5 @@
 """Features with an eps and a box of their own, some frozen: linear models, whose answer is known."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Curves, and two records on the same samples."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 

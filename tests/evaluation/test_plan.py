@@ -1,7 +1,5 @@
 """Which attacks are chosen, what they may cost, and what happens where memory ends."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from torch import Tensor, nn

@@ -1,7 +1,5 @@
 """Batches shared among processes: two find the numbers of one, also when one of them is killed on the way."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

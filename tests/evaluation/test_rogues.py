@@ -1,7 +1,5 @@
 """Models built to fool an evaluation: each trips its check, and none gets away with its robustness."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from torch import nn

@@ -1,7 +1,5 @@
 """Intervals that hold whenever one stops, and evaluations that stop."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

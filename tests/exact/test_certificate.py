@@ -1,7 +1,5 @@
 """Certificates against the strongest attack there is in low dimension: a search of the whole sphere, and ascent."""
 
-from __future__ import annotations
-
 import math
 
 import pytest

@@ -1,7 +1,5 @@
 """Reference attacks against the exact distance to a linear model's boundary inside a box."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import pytest

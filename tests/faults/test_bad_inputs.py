@@ -1,7 +1,5 @@
 """One row an input, one column an entrance: what is refused is refused with one sentence everywhere."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Every file that we wrote, damaged in a dozen ways: what reads it names it in one sentence, or does without it."""
 
-from __future__ import annotations
-
 import itertools
 import json
 import os

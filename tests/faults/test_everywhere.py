@@ -1,7 +1,5 @@
 """One row a kind of model, one column an entrance: what reads a model says of it what it says of the plain network."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any

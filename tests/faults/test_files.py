@@ -1,7 +1,5 @@
 """Nothing of the user's is deleted, overwritten, followed through a link or run unasked."""
 
-from __future__ import annotations
-
 import errno
 import multiprocessing
 import os

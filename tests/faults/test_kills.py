@@ -4,8 +4,6 @@ Each is killed at every few changes that it makes to the disk, in this process, 
 ``resume``, and on a copy of what was left with ``force``.
 """
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Callable
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Whatever text is given, the three parsers return, or say in a sentence what they cannot read, at once."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import pytest

@@ -1,7 +1,5 @@
 """Models as users have them: every one works at every entrance, and nothing of it or of the data is changed."""
 
-from __future__ import annotations
-
 import collections
 from collections.abc import Callable
 from typing import Any

@@ -1,7 +1,5 @@
 """A transformer that is called as those of transformers are: embeddings and a mask by keyword, logits in an object."""
 
-from __future__ import annotations
-
 from types import SimpleNamespace
 
 import pytest

@@ -1,7 +1,5 @@
 """The mixin for Lightning: what it logs, and what its checkpoints keep."""
 
-from __future__ import annotations
-
 import lightning as L
 import pytest
 import torch

@@ -1,7 +1,5 @@
 """User models: factories, weights that run no code, ONNX."""
 
-from __future__ import annotations
-
 import pickle
 from pathlib import Path
 

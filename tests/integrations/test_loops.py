@@ -1,7 +1,5 @@
 """The page on loops: every block of it runs as it stands, where its library is installed."""
 
-from __future__ import annotations
-
 import importlib
 import re
 from collections.abc import Callable

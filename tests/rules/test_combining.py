@@ -1,7 +1,5 @@
 """Sums, growing radii, the ascent measure, and rules read from text."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 

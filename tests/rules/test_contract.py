@@ -1,7 +1,5 @@
 """What every rule promises; a new rule in the registry is tested by being there."""
 
-from __future__ import annotations
-
 import copy
 import json
 

@@ -1,7 +1,5 @@
 """Two processes (gloo) exchange gradients: the result is that of one process on the joined batch."""
 
-from __future__ import annotations
-
 import os
 import socket
 

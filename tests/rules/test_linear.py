@@ -1,7 +1,5 @@
 """Closed forms: on a linear network every rule is a formula of the margin and of norms of the weights."""
 
-from __future__ import annotations
-
 import math
 
 import pytest

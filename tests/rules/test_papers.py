@@ -1,7 +1,5 @@
 """The runners-up on a small network that is not linear, against their papers' formulas written out with autograd."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from torch import nn

@@ -1,7 +1,5 @@
 """Further points see the same function: statistics and masks of the first pass, and no trace of their own."""
 
-from __future__ import annotations
-
 import copy
 
 import pytest

@@ -1,7 +1,5 @@
 """The rule for encoders: closed forms, samples without labels, and robust heads on top."""
 
-from __future__ import annotations
-
 import copy
 import pickle
 

@@ -1,7 +1,5 @@
 """Every study can be started, and every page about one quotes values that lie beside it."""
 
-from __future__ import annotations
-
 import importlib
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """A real browser without a network, for pages that must be readable on a desk and on a phone."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Iterator
 from typing import Any

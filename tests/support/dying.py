@@ -1,7 +1,5 @@
 """A process that dies at its k-th change of the disk: from then on it can change nothing any more."""
 
-from __future__ import annotations
-
 import builtins
 import io
 import os

@@ -1,7 +1,5 @@
 """Steps of random networks: each takes and gives (batch, 4, 6), so that any may follow any."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import torch

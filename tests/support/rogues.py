@@ -1,7 +1,5 @@
 """The rogues' gallery: models that look robust to a careless evaluation, all built around one honest network."""
 
-from __future__ import annotations
-
 import tempfile
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Small networks, batches and settings that the tests of the rules share."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 from typing import Any

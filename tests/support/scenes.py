@@ -1,7 +1,5 @@
 """A small honest classifier, its undefended baseline, and samples: the digits in float32, labels 0 to 9."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import torch

@@ -3,8 +3,6 @@
 Each process leaves what it ended with in FOLDER/rankN.pt, and its number in FOLDER/rankN.pid.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 import time

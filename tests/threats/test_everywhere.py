@@ -1,7 +1,5 @@
 """One threat feature by feature: what rules, ``fit``, estimators, evaluations and certificates make of it."""
 
-from __future__ import annotations
-
 import pickle
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Grids of data, and points of them near others."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 

@@ -1,7 +1,5 @@
 """What may change in a table, as a person writes it, from the text to the report of a run."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 import pytest

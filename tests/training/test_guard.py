@@ -1,7 +1,5 @@
 """The guard on a rule that makes networks crooked on purpose, and its values in closed form."""
 
-from __future__ import annotations
-
 import copy
 import warnings
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Two processes on gloo train one network: the numbers of one, the same statistics, one sentence at a loss."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess

@@ -1,7 +1,5 @@
 """Weights of samples and classes, and a user's own risk: in ``fit``, in every rule and in both estimators."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

@@ -1,7 +1,5 @@
 """Arrays kept by name while a long measurement runs, so that a stopped one goes on where it was."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 from pathlib import Path

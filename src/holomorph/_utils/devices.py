@@ -1,7 +1,5 @@
 """Tensors on their way to an accelerator, without a wait and from memory that it can read by itself."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -1,7 +1,5 @@
 """What a resumed measurement must match: digests of tensors, of models, and of a whole measurement."""
 
-from __future__ import annotations
-
 import hashlib
 
 import torch

@@ -1,7 +1,5 @@
 """A number with its confidence interval, and a share in words."""
 
-from __future__ import annotations
-
 from pydantic import BaseModel, ConfigDict, Field
 
 

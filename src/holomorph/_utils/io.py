@@ -1,7 +1,5 @@
 """Files that appear whole or not at all, and that never take the place of what is not a plain file."""
 
-from __future__ import annotations
-
 import errno
 import json
 import os

@@ -1,7 +1,5 @@
 """Where memory ends the batch halves itself, and says so."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable
 from functools import cache

@@ -5,8 +5,6 @@ kind once began there; the operating system releases the lock when its process e
 file that is to be replaced or removed must be a plain file that really lies in that folder: links are never followed.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext

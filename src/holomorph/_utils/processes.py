@@ -1,7 +1,5 @@
 """How a lost process shows in the others."""
 
-from __future__ import annotations
-
 #: What the survivors' transport says when the connection to a lost process breaks.
 _BROKEN = ("Connection closed by peer", "Connection reset by peer", "Connection refused", "Broken pipe",
            "Socket closed", "NCCL communicator was aborted", "remote process has died")  # fmt: skip

@@ -6,8 +6,6 @@ standard error is no terminal. Unset, library calls show bars in a terminal. Lin
 30 s for each call, so that short ones leave none.
 """
 
-from __future__ import annotations
-
 import logging
 import os
 import sys

@@ -1,7 +1,5 @@
 """One seed, many generators: each is named by its purpose, so a draw added in one place changes nothing elsewhere."""
 
-from __future__ import annotations
-
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager

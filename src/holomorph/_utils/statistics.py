@@ -1,7 +1,5 @@
 """Intervals and correlations, on SciPy and scikit-learn: the only statistics of the package."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Callable, Sequence
 

@@ -1,7 +1,5 @@
 """Errors of pydantic as one sentence."""
 
-from __future__ import annotations
-
 from pydantic import ValidationError
 
 

@@ -1,7 +1,5 @@
 """The authors' AutoAttack (package pyautoattack), one adapter object for each of its attacks."""
 
-from __future__ import annotations
-
 import logging
 from dataclasses import dataclass
 from typing import Any, Literal

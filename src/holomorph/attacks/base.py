@@ -1,7 +1,5 @@
 """What an attack is to the evaluator: a callable that proposes adversarial inputs and says its needs as data."""
 
-from __future__ import annotations
-
 import importlib.metadata
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable

@@ -1,7 +1,5 @@
 """The nearest adversarial input on a segment from the sample to one that an ascent has found."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Minimal-norm and decision-based attacks of the package foolbox, behind one adapter."""
 
-from __future__ import annotations
-
 import os
 import warnings
 from dataclasses import dataclass

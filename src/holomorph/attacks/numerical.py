@@ -1,7 +1,5 @@
 """Ascent along numerical gradients, for models that hide theirs."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Ascent that asks the model at points of the data's grid only."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

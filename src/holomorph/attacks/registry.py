@@ -1,7 +1,5 @@
 """Every attack: how it is made for a situation, and in which plans it is run. A new attack is one line here."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """A small network that imitates the model's predictions, attacked in its place: for models whose gradients mislead."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

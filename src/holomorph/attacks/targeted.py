@@ -1,7 +1,5 @@
 """Ascent towards the classes that are reached first, as the margins' slopes predict."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

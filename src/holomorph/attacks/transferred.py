@@ -1,7 +1,5 @@
 """Adversarial inputs of another model of the same task."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Any input space as images in the unit cube, the only inputs that pyautoattack knows."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

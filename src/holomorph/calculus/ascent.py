@@ -1,7 +1,5 @@
 """Projected gradient ascent of any function of the inputs: the one that rules, attacks and measurements share."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -5,8 +5,6 @@ A real x means a real-analytic function (a network with GELU, tanh, ...), which 
 x means a function that takes complex tensors itself.
 """
 
-from __future__ import annotations
-
 import math
 
 import torch

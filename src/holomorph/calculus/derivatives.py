@@ -4,8 +4,6 @@ Every function here takes ``f``, a module or callable that maps a batch (batch, 
 mixing samples, and records a graph for the parameters unless it is called under ``torch.no_grad()``.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from typing import Literal

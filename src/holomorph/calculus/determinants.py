@@ -4,8 +4,6 @@ In torch 2.13 and 2.14 the nested forward derivatives of det, logdet, slogdet an
 that they keep count as constants. The pivots below are chosen at the value, as a permutation that is constant nearby.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import reduce
 from typing import Any, NamedTuple

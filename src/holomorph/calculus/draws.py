@@ -1,7 +1,5 @@
 """Random numbers drawn once and met again: what several evaluations of one function need."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any

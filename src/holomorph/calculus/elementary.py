@@ -5,8 +5,6 @@ when it is differentiated again, because the saved statistics count as constants
 do batch_norm and instance_norm in training mode. Fused attention has no forward derivative at all.
 """
 
-from __future__ import annotations
-
 import functools
 import math
 import warnings

@@ -3,8 +3,6 @@ r"""The Dirichlet energy $D(h) = E_{x\sim\mu}\,\|\nabla h(x)\|^2$, exactly and b
 The points x are draws from $\mu$: the standard error is that of the mean over them, probes included.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple

@@ -1,7 +1,5 @@
 r"""The Dirichlet energy of one hidden layer under a Gaussian weight, in closed form."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from typing import NamedTuple

@@ -1,7 +1,5 @@
 r"""The Laplacian $\Delta h_k = \sum_j \partial_j^2 h_k$ with respect to the input: exact, forward, stochastic."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -4,8 +4,6 @@ Torch's second derivatives there are NaN, so that a row of zeros behind a ReLU s
 forward mode it has none. A function returns NotImplemented for what is left to torch.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from typing import Any

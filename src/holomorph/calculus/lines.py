@@ -1,7 +1,5 @@
 """Derivatives along a line by nested forward mode, in operations whose derivatives torch gets right."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from typing import Any

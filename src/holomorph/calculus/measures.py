@@ -4,8 +4,6 @@ A measure is anything with ``draw(x, generator, y=None, loss=None) -> Tensor`` o
 there for the measures that need classes, the per-sample loss for those that ascend it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol

@@ -1,7 +1,5 @@
 """Derivatives that torch does not have, named by their operation."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager

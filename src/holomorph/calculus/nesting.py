@@ -1,7 +1,5 @@
 """Whether torch's derivatives of an operation agree with each other when they are nested, forward and reverse."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Norms, their duals and balls, and the largest first-order increase inside a threat."""
 
-from __future__ import annotations
-
 import math
 
 from torch import Tensor

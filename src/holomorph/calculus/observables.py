@@ -5,8 +5,6 @@ Each maps logits (batch, K) and labels (batch,) to one number a sample, (batch,)
 Source: docs/mathematics.md, section 1.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 from torch import Tensor

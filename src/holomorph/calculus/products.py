@@ -4,8 +4,6 @@ In torch 2.13 nested forward derivatives of cumprod are silently wrong where a f
 are NaN there; derivatives in the exponent of a power are lost where it is 0, or 1 the next time.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The input gradient of a risk, sample by sample, and how well two of them agree."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity

@@ -8,8 +8,6 @@ Source: docs/mathematics.md, section 4. The rational approximation of the Faddee
 $w(z) = e^{-z^2}\operatorname{erfc}(-iz)$ is that of J. A. C. Weideman, SIAM J. Numer. Anal. 31 (1994).
 """
 
-from __future__ import annotations
-
 import functools
 import math
 from typing import Any

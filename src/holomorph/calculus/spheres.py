@@ -1,7 +1,5 @@
 r"""What harmonic functions do on spheres: mean values, the maximum principle, Harnack's inequality."""
 
-from __future__ import annotations
-
 import warnings
 from dataclasses import dataclass
 from typing import NamedTuple

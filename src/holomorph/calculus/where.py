@@ -1,7 +1,5 @@
 """Where in a model something went wrong, and functions evaluated at complex points with errors that say so."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any

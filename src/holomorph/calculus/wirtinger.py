@@ -1,7 +1,5 @@
 r"""The Wirtinger derivatives $\partial$ and $\bar\partial = (\partial_x + i\partial_y)/2$."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

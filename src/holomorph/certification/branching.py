@@ -5,8 +5,6 @@ coordinate that weighs most, its width times the steepest slope along it. With n
 a power n of the refinement, so this is for few features.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

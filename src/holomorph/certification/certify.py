@@ -1,7 +1,5 @@
 """``certify``: the proved side of a verdict, sample by sample."""
 
-from __future__ import annotations
-
 import os
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Classifiers whose radii are known without enclosures: one adapter a kind."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

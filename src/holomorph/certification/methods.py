@@ -1,7 +1,5 @@
 """Three proofs that an answer stands, from the same enclosures: by intervals, by lines and by slopes."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import torch

@@ -1,7 +1,5 @@
 """Proofs for samples that were received: radii by bounds, by exact certificates or by smoothing, as a record."""
 
-from __future__ import annotations
-
 import copy
 import math
 import sys

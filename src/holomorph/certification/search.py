@@ -1,7 +1,5 @@
 """The largest radius that a proof reaches, by bisection, one a sample; and whose turn it is when time is short."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from itertools import product
 

@@ -12,8 +12,6 @@ $$r = \sigma\,\Phi^{-1}(p).$$
 Source: Cohen, Rosenfeld and Kolter 2019; the reading as a heat flow is in docs/certificates.md.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Decision trees: the exact distance to the nearest leaf with another prediction."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from sklearn.tree import DecisionTreeClassifier

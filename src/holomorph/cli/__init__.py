@@ -1,7 +1,5 @@
 """The command line: one file a command; here they are gathered, and errors become exit codes."""
 
-from __future__ import annotations
-
 import importlib
 import sys
 import warnings

@@ -1,7 +1,5 @@
 """Keep freed memory: a training step frees the same large tensors that the next one allocates."""
 
-from __future__ import annotations
-
 import ctypes
 import os
 import sys

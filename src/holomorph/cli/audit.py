@@ -1,7 +1,5 @@
 """``holomorph audit``: verify a saved evaluation again, trusting no attack."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 

@@ -1,7 +1,5 @@
 """``holomorph certify``: prove what no attack can break."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 import typer

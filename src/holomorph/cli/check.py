@@ -1,7 +1,5 @@
 """``holomorph check``: a gate for continuous integration, on a saved evaluation."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 

@@ -1,7 +1,5 @@
 """What the commands share: the words they print and what they look at first."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterable
 from pathlib import Path

@@ -1,7 +1,5 @@
 """``holomorph compare``: rules against each other under an equal budget."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 

@@ -1,7 +1,5 @@
 """``holomorph explain``: what a model's adversarial examples are, measured against the theory."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 import typer

@@ -1,7 +1,5 @@
 """``holomorph export``: a run's model as one file, checked, with its model card."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 

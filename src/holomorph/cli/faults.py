@@ -1,7 +1,5 @@
 """Whose fault an error is: a sentence for what the user can mend, a traceback for mistakes of ours."""
 
-from __future__ import annotations
-
 import errno
 import os
 import signal

@@ -1,7 +1,5 @@
 """The model, with its data, that a command's arguments name: a run folder, a factory, or a file."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

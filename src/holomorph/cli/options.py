@@ -1,7 +1,5 @@
 """The options that several commands have; what can be chosen is read from where it is defined."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 

@@ -1,7 +1,5 @@
 """``holomorph report``: one page about a run, as HTML or as Markdown."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 

@@ -1,7 +1,5 @@
 """``holomorph run``: train, evaluate, report, in one command."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 

@@ -1,7 +1,5 @@
 """What ``holomorph evaluate`` says in the end."""
 
-from __future__ import annotations
-
 from holomorph._utils.interval import percent
 from holomorph._utils.words import counted
 from holomorph.records.evaluation import EvaluationRecord

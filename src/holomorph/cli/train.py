@@ -1,7 +1,5 @@
 """``holomorph train``: a classifier trained by a rule and, beside it, its undefended baseline."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated, Any
 

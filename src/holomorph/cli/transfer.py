@@ -1,7 +1,5 @@
 """``holomorph transfer``: which runs' adversarial examples fool which others, and what the gradients predict."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 

@@ -1,7 +1,5 @@
 """The accuracies of every rule over seeds and samples, and the paired differences of every two."""
 
-from __future__ import annotations
-
 import itertools
 
 import numpy as np

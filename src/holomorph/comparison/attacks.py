@@ -1,7 +1,5 @@
 """Which samples withstand: PGD while rules are being tuned, the full evaluation for a claim."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The two frontiers of a comparison: robust against clean accuracy, robust accuracy against training time."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Callable
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A comparison as a table that a person reads."""
 
-from __future__ import annotations
-
 from holomorph.records.base import Interval
 from holomorph.records.comparison import UNION, ComparisonRecord
 

@@ -1,7 +1,5 @@
 """What went through ``torch.compile``: how it is known, and how it runs as it was written."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext

@@ -1,7 +1,5 @@
 """What is asked of samples and labels, wherever they come in, and how they are gathered."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence, Sized
 from typing import Any, Protocol, runtime_checkable
 

@@ -1,7 +1,5 @@
 """Estimators of scikit-learn as classifiers of tensors."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Estimators of scikit-learn whose formula is known, as modules with gradients."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Layers that torch computes in one piece, which has a first derivative only."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any

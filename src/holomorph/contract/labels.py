@@ -1,7 +1,5 @@
 """What labels may be: one class index a sample, or one row of class probabilities."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

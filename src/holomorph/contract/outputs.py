@@ -1,7 +1,5 @@
 """What is asked of a classifier's outputs: a batch of logits, however they are wrapped."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What is asked of settings that are plain numbers."""
 
-from __future__ import annotations
-
 import operator
 
 from holomorph.errors import ConfigError

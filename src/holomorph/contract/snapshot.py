@@ -4,8 +4,6 @@ A model may keep what it has seen in attributes, buffers, closures, class attrib
 that its code names. All of these are found by walking from the model, noted, and put back as they were.
 """
 
-from __future__ import annotations
-
 import functools
 import sys
 from collections import deque

@@ -1,7 +1,5 @@
 """A threat as it is given: an object, a text, or several of either."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Sequence
 

@@ -1,7 +1,5 @@
 """A model of samples in the units of their features."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

@@ -1,7 +1,5 @@
 """Augmentation of training images: random crops and mirror images of the same batch, drawn anew each time."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 

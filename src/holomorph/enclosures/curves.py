@@ -9,8 +9,6 @@ comes from the values of $\varphi(z) - \alpha z$ at the ends of equal cells of w
 strays from its chord by at most $h^2 \sup|\varphi''| / 8$, and that is added.
 """
 
-from __future__ import annotations
-
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Which operations of a traced network can be bounded when they are written as functions or methods."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple

@@ -1,7 +1,5 @@
 """Which layers can be bounded, and what each one is: a linear map or an activation. One line a layer."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from typing import Any

@@ -12,8 +12,6 @@ the step, and is bounded by $\gamma |a|\,|W||v|$, which every tolerance contains
 Wong and Kolter 2018, with one slope for both sides.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

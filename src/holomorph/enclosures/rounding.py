@@ -6,8 +6,6 @@ Algorithms*, section 3.1). Every enclosure of this package is widened by it twic
 whose computed answers are what is certified, and for the double precision in which the enclosure itself is found.
 """
 
-from __future__ import annotations
-
 import torch
 
 from holomorph.errors import ConfigError

@@ -11,8 +11,6 @@ So the energy's mean of $\|\nabla g\|_q^2$ becomes its supremum: $\sup \|\nabla 
 Source: docs/mathematics.md, section 9.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import torch

@@ -1,7 +1,5 @@
 """One attack by name, its proposals verified: for a look at adversarial inputs rather than at a figure."""
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 from torch import Tensor

@@ -1,7 +1,5 @@
 """Whether a record agrees with itself: everything that follows from its lists of samples is worked out again."""
 
-from __future__ import annotations
-
 import math
 from collections import Counter
 

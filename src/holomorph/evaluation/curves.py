@@ -1,7 +1,5 @@
 """Accuracy against eps, from the smallest perturbation found for each sample."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -1,7 +1,5 @@
 """The evaluation: every attack against every threat, each proposal verified, the worst counted sample by sample."""
 
-from __future__ import annotations
-
 import os
 import time
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """What has to be known of a model before attacks are chosen: its classes, its memory, and whether its gradients lie."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 
 import torch

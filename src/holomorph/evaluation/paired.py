@@ -1,7 +1,5 @@
 """Two evaluations on the same samples: what one model is ahead of the other, paired sample by sample."""
 
-from __future__ import annotations
-
 from holomorph._utils.statistics import paired_interval
 from holomorph.errors import DataError
 from holomorph.records.comparison import UNION

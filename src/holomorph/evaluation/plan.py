@@ -1,7 +1,5 @@
 """How much an evaluation may cost."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 #: Gradients that a quick evaluation takes at most, attacks, baseline and checks together; an output is 0.4 of one.

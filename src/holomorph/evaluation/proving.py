@@ -1,7 +1,5 @@
 """The proved side of an evaluation: what no attack can break, on the very samples that were attacked."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import torch

@@ -1,7 +1,5 @@
 """An evaluation in the form that the RobustBench leaderboard asks for."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from holomorph.errors import DataError

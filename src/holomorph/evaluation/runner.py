@@ -1,7 +1,5 @@
 """Running one attack over many samples: in batches, shared among processes, resumable, halving when memory ends."""
 
-from __future__ import annotations
-
 import json
 import logging
 from dataclasses import dataclass, field

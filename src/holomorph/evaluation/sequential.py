@@ -1,7 +1,5 @@
 """Stopping as soon as the question is answered, with intervals that hold whenever one stops."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 

@@ -1,7 +1,5 @@
 """From what the attacks found to the record."""
 
-from __future__ import annotations
-
 import io
 import math
 import sys

@@ -14,8 +14,6 @@ Order 1 uses the exact gradient and only bounds what lies beyond it: it is never
 our derivation. Source: docs/mathematics.md, section 6.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from dataclasses import dataclass

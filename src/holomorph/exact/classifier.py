@@ -1,7 +1,5 @@
 """A fitted exact solution as a torch classifier, so that attacks, evaluation and the calculus can take it."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

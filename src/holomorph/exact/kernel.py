@@ -1,7 +1,5 @@
 r"""The kernel of the Fock space with energy, $\kappa_\lambda(t) = {}_1F_1(1/\lambda; 1 + 1/\lambda; t)$."""
 
-from __future__ import annotations
-
 import functools
 import math
 from typing import Any

@@ -7,8 +7,6 @@ margin, $(G_{SS} + N\rho I)\alpha_S = y_S$, whose solution is Newton's step; wit
 reach the minimum (Mangasarian 2002; Chapelle 2007).
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

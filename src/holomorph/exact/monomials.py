@@ -1,7 +1,5 @@
 r"""The monomials up to a degree, orthonormal in the Fock space: $\phi_\alpha(z) = z^\alpha/\sqrt{\alpha!}$."""
 
-from __future__ import annotations
-
 import itertools
 import math
 

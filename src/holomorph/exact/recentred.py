@@ -16,8 +16,6 @@ The norm of :class:`holomorph.exact.FockKernel` with weight lambda bounds that o
 $|g_k|_K^2 = (1 + \lambda k)|g_k|_F^2$. Source: docs/mathematics.md, section 6 (our derivation).
 """
 
-from __future__ import annotations
-
 import math
 
 import torch

@@ -1,7 +1,5 @@
 """Kernel systems by Cholesky, with the error that says what to do, and what is left of a span that is singular."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -4,8 +4,6 @@ With m the margin, n its unit gradient and P the projection off n, the boundary'
 $-P\,\nabla^2 m\,P / |\nabla m|$: positive where the boundary bends around the sample, as a sphere around its inside.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numpy as np

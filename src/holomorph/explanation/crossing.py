@@ -1,7 +1,5 @@
 """The boundary on the way to far points of the box: where a tangent misses the box although the boundary does not."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -4,8 +4,6 @@ Spikes and plateaus cost nothing where nobody looks: a network can be flat on th
 *spike index* is the energy on the balls over that on the samples.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from torch import Tensor

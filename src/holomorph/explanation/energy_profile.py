@@ -1,7 +1,5 @@
 """Input gradients of a model and of its undefended baseline: norms sample by sample, and Dirichlet energies."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 import numpy as np

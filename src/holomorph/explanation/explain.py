@@ -1,7 +1,5 @@
 """Explain a model: margins, energies, harmonicity and the shape of its boundary, in one record."""
 
-from __future__ import annotations
-
 import os
 import time
 from collections.abc import Callable, Collection, Sequence

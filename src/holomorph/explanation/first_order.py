@@ -5,8 +5,6 @@ them changes sign. The distance to that set is *estimated*. It is no certificate
 the derivatives over the whole ball.
 """
 
-from __future__ import annotations
-
 import math
 from typing import NamedTuple
 

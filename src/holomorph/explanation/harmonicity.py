@@ -5,8 +5,6 @@ Dirichlet energy balance the pull of the labels for all test functions,
 $E[\partial_h\ell\cdot\varphi] + \lambda D(h, \varphi) = 0$?
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

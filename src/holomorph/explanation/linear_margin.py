@@ -8,8 +8,6 @@ conditions). So the gain is a concave piecewise linear function of s, which Newt
 coordinates are filled one after the other, steepest first.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import torch

@@ -1,7 +1,5 @@
 """How far the decision boundary is: by expansions that walk out to it. An estimate, not a certificate."""
 
-from __future__ import annotations
-
 import math
 
 import torch

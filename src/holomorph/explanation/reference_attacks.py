@@ -1,7 +1,5 @@
 """The attacks whose smallest perturbations margins are measured against."""
 
-from __future__ import annotations
-
 import math
 import time
 from collections.abc import Sequence

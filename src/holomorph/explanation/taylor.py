@@ -1,7 +1,5 @@
 """Taylor polynomials of a function along rays, for a whole batch at once."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import torch

@@ -1,7 +1,5 @@
 """Do margins predict attacks? Estimated distances to the boundary against the smallest perturbations found."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import partial
 from typing import Literal, NamedTuple

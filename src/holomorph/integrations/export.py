@@ -1,7 +1,5 @@
 """Export a trained run for deployment: weights, a torch program or ONNX, checked on samples, with a model card."""
 
-from __future__ import annotations
-
 import os
 import warnings
 from collections.abc import Callable

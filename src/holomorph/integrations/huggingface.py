@@ -1,7 +1,5 @@
 """Models that take several inputs, such as those of transformers, as functions of one: the embeddings."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from torch import Tensor, nn

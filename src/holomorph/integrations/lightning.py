@@ -1,7 +1,5 @@
 """A learning rule in a LightningModule: training by it, robust accuracy in validation, its state in checkpoints."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from torch import Tensor, nn

@@ -1,7 +1,5 @@
 """Any user's model: a factory with weights, or an ONNX file; weights never run code."""
 
-from __future__ import annotations
-
 import io
 import logging
 import pickle

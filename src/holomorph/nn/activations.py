@@ -5,8 +5,6 @@ like $e^{|\mathrm{Im}\,z|/s}$, erf like $e^{(\mathrm{Im}\,z/s)^2}$; a larger ``s
 an overflow is an error that names the activation. Source: docs/mathematics.md, section 4.
 """
 
-from __future__ import annotations
-
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable

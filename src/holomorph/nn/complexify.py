@@ -1,7 +1,5 @@
 r"""``complexify``: the analytic extension of a network into a tube $|\mathrm{Im}\,z_j| < \rho$ around the reals."""
 
-from __future__ import annotations
-
 import copy
 import math
 from collections.abc import Callable

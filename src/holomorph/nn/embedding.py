@@ -4,8 +4,6 @@ Both embeddings are isometries, $\|\iota(x) - \iota(x')\|_2 = \|x - x'\|_2$: an 
 $\mathbb C^m$ is one in input units.
 """
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Literal

@@ -1,7 +1,5 @@
 """A user's own model, named as ``package.module:factory``: importing and calling it runs the user's code, as asked."""
 
-from __future__ import annotations
-
 import importlib
 import inspect
 import sys

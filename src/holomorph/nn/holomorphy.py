@@ -1,7 +1,5 @@
 """``is_holomorphic``: by structure, and by measuring dbar of every layer."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

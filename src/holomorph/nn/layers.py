@@ -5,8 +5,6 @@ them. Initialisation: $E|W_{jk}|^2 = 1/\text{fan-in}$ (real and imaginary part w
 that $E|Wz|^2 = E|z|^2$ for independent coordinates.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 

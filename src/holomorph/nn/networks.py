@@ -1,7 +1,5 @@
 """Holomorphic networks: embedding, complex layers with holomorphic activations, read-out."""
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections.abc import Sequence

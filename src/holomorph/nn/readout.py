@@ -1,7 +1,5 @@
 r"""Read-outs: how the complex outputs of a hypothesis become real logits, the only place where holomorphy ends."""
 
-from __future__ import annotations
-
 import math
 from abc import ABC, abstractmethod
 from typing import Literal

@@ -1,7 +1,5 @@
 """The base of every record and of its parts."""
 
-from __future__ import annotations
-
 import json
 import os
 from pathlib import Path

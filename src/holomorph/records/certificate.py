@@ -1,7 +1,5 @@
 """What was proved of a classifier: for each sample a radius up to which no change alters a correct prediction."""
 
-from __future__ import annotations
-
 from statistics import median
 from typing import ClassVar, Literal
 

@@ -1,7 +1,5 @@
 """What a comparison of rules found: one entry a rule, one a run, and the paired differences."""
 
-from __future__ import annotations
-
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field

@@ -1,7 +1,5 @@
 """What gradients look like from the inputs: the record behind the report's histogram and energy table."""
 
-from __future__ import annotations
-
 from typing import ClassVar, Literal
 
 from pydantic import Field

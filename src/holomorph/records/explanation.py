@@ -1,7 +1,5 @@
 """What an explanation found: margins, energies, harmonicity, the boundary; over many models, convergence."""
 
-from __future__ import annotations
-
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field

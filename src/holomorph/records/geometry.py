@@ -1,7 +1,5 @@
 """What ``holomorph geometry`` found: for each data set and model the angle between boundary and data curve."""
 
-from __future__ import annotations
-
 from typing import ClassVar
 
 from holomorph.records.base import Part, Record

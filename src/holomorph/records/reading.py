@@ -1,7 +1,5 @@
 """Read a record of any kind, and all records of a run folder."""
 
-from __future__ import annotations
-
 import importlib
 import os
 from pathlib import Path

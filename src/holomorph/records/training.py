@@ -1,7 +1,5 @@
 """What a training run did: settings, course and cost."""
 
-from __future__ import annotations
-
 from typing import Any, ClassVar
 
 from pydantic import Field

@@ -1,7 +1,5 @@
 """What a transfer analysis found: who fools whom, what the gradients predicted, how near the models are."""
 
-from __future__ import annotations
-
 from typing import ClassVar, Literal
 
 from pydantic import Field

@@ -1,7 +1,5 @@
 """What an evaluation and a certificate say together: the verdict as an interval."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

@@ -1,7 +1,5 @@
 """The plots of a comparison: robust accuracy against clean accuracy, and against the cost of training."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 from holomorph.records.comparison import ComparisonRecord, RuleResult

@@ -1,7 +1,5 @@
 """The plots of the report's explanation: margins against attacks, energies, gaps, transfer matrices."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

@@ -1,7 +1,5 @@
 """The report in Markdown: what a log of continuous integration or a pull request shows."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 
 from holomorph.errors import ConfigError

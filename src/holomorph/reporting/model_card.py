@@ -1,7 +1,5 @@
 """A model card: what the model is, what attacks and proofs say of it, and what they do not say."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from holomorph.records.base import Record

@@ -1,7 +1,5 @@
 """What was found, in one line to paste into a model card."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from holomorph.records.base import Interval, Record

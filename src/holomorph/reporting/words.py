@@ -1,7 +1,5 @@
 """Numbers as a person reads them: percent, intervals, times, and threats in plain words."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from holomorph._utils.words import counted as counted

@@ -9,8 +9,6 @@ on fresh samples. Adversarial examples are present where the first shrinks with 
 does not. Comparing checkpoints of one training proves nothing: both gaps vanish by construction.
 """
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Callable, Sequence
 

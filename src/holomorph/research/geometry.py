@@ -1,7 +1,5 @@
 """The geometry of a classifier in the plane: its boundary, the angle to the data's curve, the area of images."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Data in the plane that were drawn from known curves: moons, circles, blobs, spirals, a noisy line."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from dataclasses import dataclass

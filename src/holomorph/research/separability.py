@@ -1,7 +1,5 @@
 """``can_separate``: before any training, whether a class of hypotheses can separate given data in the plane."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Literal
 

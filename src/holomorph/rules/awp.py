@@ -1,7 +1,5 @@
 """AWP: adversarial training at the worst nearby weights."""
 
-from __future__ import annotations
-
 from dataclasses import KW_ONLY, dataclass
 
 import torch

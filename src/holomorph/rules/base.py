@@ -1,7 +1,5 @@
 """The form of every learning rule: a callable (model, x, y) -> scalar that any training loop can minimise."""
 
-from __future__ import annotations
-
 import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence

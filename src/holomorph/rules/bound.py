@@ -1,7 +1,5 @@
 """An upper bound of the cross-entropy at one point by the logits at another: its energy of finite size."""
 
-from __future__ import annotations
-
 from torch import Tensor
 from torch.nn.functional import cross_entropy, one_hot
 

@@ -1,7 +1,5 @@
 """The Cauchy-Riemann rule: a complex network that need not be holomorphic is drawn towards it."""
 
-from __future__ import annotations
-
 from dataclasses import KW_ONLY, dataclass
 
 from torch import Tensor, nn

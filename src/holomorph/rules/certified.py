@@ -1,7 +1,5 @@
 """The supremum of the gradient instead of its mean: a risk that bounds the loss over the whole threat."""
 
-from __future__ import annotations
-
 from contextlib import nullcontext
 from dataclasses import KW_ONLY, dataclass
 

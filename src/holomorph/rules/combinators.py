@@ -1,7 +1,5 @@
 """Rules made of rules: sums, and a radius that grows during training."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass

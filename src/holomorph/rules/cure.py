@@ -1,7 +1,5 @@
 """CURE: the change of the gradient along the attack's direction as a penalty on curvature."""
 
-from __future__ import annotations
-
 from dataclasses import KW_ONLY, dataclass
 
 from torch import Tensor, nn

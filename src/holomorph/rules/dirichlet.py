@@ -1,7 +1,5 @@
 """The Dirichlet rule: risk plus the energy of an observable on a measure around the samples."""
 
-from __future__ import annotations
-
 import warnings
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, Literal

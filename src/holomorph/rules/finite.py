@@ -1,7 +1,5 @@
 """The finite-size energy: how much the loss rises along a short path of steepest ascent, and its square."""
 
-from __future__ import annotations
-
 import dataclasses
 import math
 from contextlib import nullcontext

@@ -1,7 +1,5 @@
 """FreeAT: adversarial training that takes its attack from the gradients it computes anyway."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any

@@ -1,7 +1,5 @@
 """GradAlign: one-step adversarial training, held together by the alignment of gradients."""
 
-from __future__ import annotations
-
 from dataclasses import KW_ONLY, dataclass
 
 import torch

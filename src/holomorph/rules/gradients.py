@@ -1,7 +1,5 @@
 """What compiled networks cannot do."""
 
-from __future__ import annotations
-
 from torch import nn
 
 from holomorph.contract.compiled import is_compiled

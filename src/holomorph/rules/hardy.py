@@ -1,7 +1,5 @@
 """The Hardy rule: the mean square of a hypothesis on a circle around each sample bounds all its derivatives."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import KW_ONLY, dataclass
 from typing import Literal

@@ -1,7 +1,5 @@
 """The harmonic rule: risk, Dirichlet energy and the squared Laplacian around the samples."""
 
-from __future__ import annotations
-
 from dataclasses import KW_ONLY, dataclass
 
 from torch import Tensor, nn

@@ -1,7 +1,5 @@
 """The holomorphic rule and its maximum-margin variant: one complex derivative holds the whole energy."""
 
-from __future__ import annotations
-
 from dataclasses import KW_ONLY, dataclass
 from typing import Any, Literal
 

@@ -1,7 +1,5 @@
 """The Jacobian penalty: the Frobenius norm of the logits' Jacobian by random projection."""
 
-from __future__ import annotations
-
 from dataclasses import KW_ONLY, dataclass
 
 import torch

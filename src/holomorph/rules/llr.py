@@ -1,7 +1,5 @@
 """LLR: the largest departure of the loss from its linearisation inside the threat."""
 
-from __future__ import annotations
-
 from dataclasses import KW_ONLY, dataclass
 
 from torch import Tensor, nn

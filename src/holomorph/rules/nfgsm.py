@@ -1,7 +1,5 @@
 """N-FGSM: adversarial training with one step from a noisy point, without projection."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
 

@@ -1,7 +1,5 @@
 """Gaussian noise on the inputs: the oldest rule of smoothness."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import KW_ONLY, dataclass
 

@@ -1,7 +1,5 @@
 """Several passes of one rule through one network: the same masks, the same statistics, the modes left alone."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Any

@@ -1,7 +1,5 @@
 """Adversarial training: the risk at the worst point that projected gradient ascent finds."""
 
-from __future__ import annotations
-
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 

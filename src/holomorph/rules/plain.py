@@ -1,7 +1,5 @@
 """Empirical risk minimisation: the rule that every other one is compared with."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from torch import Tensor, nn

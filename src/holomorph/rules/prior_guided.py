@@ -1,7 +1,5 @@
 """FGSM-PGI: one-step adversarial training that starts where the last perturbations ended."""
 
-from __future__ import annotations
-
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 

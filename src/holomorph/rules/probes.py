@@ -1,7 +1,5 @@
 """Random displacements on the surface of a threat's ball, along which rules compare values of an observable."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

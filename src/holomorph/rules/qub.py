@@ -1,7 +1,5 @@
 """N-FGSM with the quadratic upper bound of its loss."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from torch import Tensor, nn

@@ -1,7 +1,5 @@
 """Every rule by name: an explicit table, and the reader of texts such as ``dirichlet(weight=2,power=2)``."""
 
-from __future__ import annotations
-
 import ast
 import dataclasses
 import math

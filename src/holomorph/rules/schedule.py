@@ -1,7 +1,5 @@
 """How settings move while training goes on."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

@@ -1,7 +1,5 @@
 """The energy of an encoder, without labels: perturbed inputs keep the embedding that the clean ones had."""
 
-from __future__ import annotations
-
 import weakref
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass

@@ -1,7 +1,5 @@
 """TRADES: the risk at the samples plus the worst divergence of the predictions around them."""
 
-from __future__ import annotations
-
 from dataclasses import KW_ONLY, dataclass
 
 import torch

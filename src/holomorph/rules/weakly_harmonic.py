@@ -1,7 +1,5 @@
 """The weakly-harmonic rule: the Euler-Lagrange equation of the Dirichlet rule, tested on ridge functions."""
 
-from __future__ import annotations
-
 from contextlib import nullcontext
 from dataclasses import KW_ONLY, dataclass
 

@@ -1,7 +1,5 @@
 """What both estimators do: check data, number the labels, train a network, turn logits into predictions."""
 
-from __future__ import annotations
-
 from abc import abstractmethod
 from typing import Any, Self
 

@@ -1,7 +1,5 @@
 """``HolomorphicClassifier``: complex-valued holomorphic hypotheses with the interface of scikit-learn."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import KW_ONLY, dataclass
 from typing import Any, Literal

@@ -1,7 +1,5 @@
 """``RobustClassifier``: a network trained by any learning rule, with the interface of scikit-learn."""
 
-from __future__ import annotations
-
 from dataclasses import KW_ONLY, dataclass
 from typing import Any, Literal
 

@@ -1,7 +1,5 @@
 """Robust accuracy as a score of scikit-learn."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from holomorph.contract.threats import ThreatLike

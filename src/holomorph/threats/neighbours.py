@@ -1,7 +1,5 @@
 """A radius for embeddings, which have no unit of their own: a share of the distances between them."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -1,7 +1,5 @@
 """Norms, their duals and balls, one vector a sample: every function sees (batch, ...) as (batch, n)."""
 
-from __future__ import annotations
-
 import math
 
 import torch

@@ -1,7 +1,5 @@
 """What a record keeps of a threat that differs from feature to feature."""
 
-from __future__ import annotations
-
 from pydantic import BaseModel, ConfigDict, Field
 
 

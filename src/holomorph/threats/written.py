@@ -1,7 +1,5 @@
 """Features of a table as a person writes them: ``income=500 down, claims=2 whole``."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Where batches come from: tensors in memory, a data set, or the user's own loader; each process gets its share."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The best epoch of a run, and from when a run ends with it."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 
 from torch import Tensor

@@ -1,7 +1,5 @@
 """Checkpoints that cannot run code: tensors as safetensors, everything else as JSON with the tensors' digest."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import re

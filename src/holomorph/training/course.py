@@ -1,7 +1,5 @@
 """What an epoch has seen so far: sums that stay on the device until somebody reads them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any

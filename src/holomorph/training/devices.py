@@ -1,7 +1,5 @@
 """A device by the name that torch gives it."""
 
-from __future__ import annotations
-
 from lightning_fabric import Fabric
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 

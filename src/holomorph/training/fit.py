@@ -1,7 +1,5 @@
 """``fit``: train a model by a rule, with checkpoints, logs and a record."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

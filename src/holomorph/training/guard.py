@@ -1,7 +1,5 @@
 """The guard against catastrophic overfitting: gradients that stop agreeing within a threat's ball."""
 
-from __future__ import annotations
-
 import math
 import warnings
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """The last batch of a loader: a single sample has no variance, which BatchNorm needs."""
 
-from __future__ import annotations
-
 from collections.abc import Sized
 from typing import Any
 

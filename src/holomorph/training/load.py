@@ -1,7 +1,5 @@
 """``load``: a trained run as a model with its weights and everything that was recorded about it."""
 
-from __future__ import annotations
-
 import os
 from dataclasses import dataclass
 from pathlib import Path

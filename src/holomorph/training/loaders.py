@@ -1,7 +1,5 @@
 """The user's loader, in one process or shared among several: a batch is always that of all processes together."""
 
-from __future__ import annotations
-
 import itertools
 import random
 from collections.abc import Callable, Iterable, Iterator, Sized

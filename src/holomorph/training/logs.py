@@ -1,7 +1,5 @@
 """Logs of a training run: TensorBoard, and a CSV file."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The loop itself: one optimizer, one schedule, one rule; a run that can be saved after any step and taken up again."""
 
-from __future__ import annotations
-
 import copy
 import time
 from contextlib import AbstractContextManager, nullcontext

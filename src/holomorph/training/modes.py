@@ -1,7 +1,5 @@
 """The modes of a model's layers while it is trained."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 

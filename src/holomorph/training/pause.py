@@ -1,7 +1,5 @@
 """When a run writes a checkpoint between two epochs' ends: by steps, by minutes, and when it is told to stop."""
 
-from __future__ import annotations
-
 import signal
 import threading
 import time

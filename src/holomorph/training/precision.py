@@ -1,7 +1,5 @@
 """The module in the fabric's precision, as rules call it: differentiable by its input, in the data's type outside."""
 
-from __future__ import annotations
-
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel

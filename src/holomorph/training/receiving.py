@@ -1,7 +1,5 @@
 """What a training begins with: model and data as they are given, looked at before anything is written."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

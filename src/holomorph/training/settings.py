@@ -1,7 +1,5 @@
 """How to train: everything but the model, the data and the rule that changes the numbers."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Statistics of normalising layers, which each process learns from its own samples and all must share."""
 
-from __future__ import annotations
-
 from itertools import chain
 
 import torch

@@ -1,7 +1,5 @@
 """Validation accuracy, from tensors or a loader, shared among the processes."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

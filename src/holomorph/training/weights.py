@@ -1,7 +1,5 @@
 """Samples and classes that count more than others, for every rule alike: they are drawn more often."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

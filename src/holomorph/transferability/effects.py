@@ -1,7 +1,5 @@
 """What a perturbation does to a target, measured or predicted: the rise of its loss, and misclassification."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The examples made on a source: APGD's strongest, FMN's direction, and one step along the gradient."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

@@ -1,7 +1,5 @@
 """Every source against every target: the examples made once, tried and predicted on each, source by source."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass

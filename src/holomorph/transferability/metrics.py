@@ -1,7 +1,5 @@
 """Scoring a predicted transfer matrix against a measured one, off the diagonal, raw and centred."""
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 import numpy as np

@@ -6,8 +6,6 @@ at hand, models and their averages, is at least m; so 4 t computed with it is th
 that exceeds 2 D(f) + 2 D(g), which holds for any two functions, the bound says nothing.
 """
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Mapping
 

@@ -5,8 +5,6 @@ order the target's loss rises by $\langle\nabla\ell_g, d_f\rangle$, to second by
 $\tfrac12 d_f^\top \nabla^2\ell_g\, d_f$ more.
 """
 
-from __future__ import annotations
-
 import os
 import time
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """Every source of models that others made: how it is written, and what is said where its library is not there."""
 
-from __future__ import annotations
-
 import sys
 
 import pytest

@@ -1,7 +1,5 @@
 """Models that others made: their preprocessing, their weights and the names of their classes, end to end."""
 
-from __future__ import annotations
-
 import logging
 
 import numpy as np

@@ -4,8 +4,6 @@ Any module or function of torch operations will do, residual connections and nor
 with fixed statistics, Dropout with one mask for all parts. The results carry graphs for the parameters.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

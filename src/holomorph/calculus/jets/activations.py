@@ -1,7 +1,5 @@
 r"""Activations $\phi$ with their first two derivatives, and the dual number of one, $(\phi(a), \phi'(a)\,t)$, fused."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple

@@ -5,8 +5,6 @@ the network is evaluated on the whole path at once and the turns of the argument
 it by more than $\pi/4$ are halved and the evaluation repeated.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from contextvars import ContextVar

@@ -1,7 +1,5 @@
 """Where jets go through a function: gradients are on inside, so that a no_grad block of the function can be told."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar

@@ -5,8 +5,6 @@ evaluated on the complex tensor, by torch where it can and by :mod:`holomorph.ca
 operations that are not complex differentiable are refused by name.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from typing import Any, Self

@@ -1,7 +1,5 @@
 """Writing in place, as an operation that returns a new tensor; and whether two tensors share their memory."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from torch import Tensor

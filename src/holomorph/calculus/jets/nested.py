@@ -1,7 +1,5 @@
 """Arguments and results of torch functions: tensors in lists, tuples and dictionaries."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from typing import Any
 

@@ -11,8 +11,6 @@ $$-r\,(\langle\hat x, t\rangle\,L u + \langle\hat x, u\rangle\,\tau + \langle u,
 For a softmax y the derivative is $S t = y\,(t - \sum y t)$, symmetric too.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """Names of torch's operations, sorted by what a jet does with them, and operations as functions of their jets."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

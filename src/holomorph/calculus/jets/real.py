@@ -4,8 +4,6 @@ With m = 1 and no second part these are dual numbers; with all n unit vectors an
 Laplacian.
 """
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Callable
 from typing import Any, Self

@@ -1,7 +1,5 @@
 """Where data sets come from: one registry of sources, one way to ask them."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from urllib.parse import parse_qsl
 

@@ -1,7 +1,5 @@
 """What a source of data is asked, and the small things that sources share."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -1,7 +1,5 @@
 """scikit-learn's digits: 1,797 grey images of 8x8 pixels."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 

@@ -1,7 +1,5 @@
 """Fashion-MNIST: 60,000 + 10,000 grey images of 28x28 pixels."""
 
-from __future__ import annotations
-
 import gzip
 import struct
 from pathlib import Path

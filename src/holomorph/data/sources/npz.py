@@ -1,7 +1,5 @@
 """The user's own arrays in an npz file."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Data sets saved on the disk by the datasets library of Hugging Face."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The evaluator's checks of itself and of the model, grouped by theme, numbered as in docs/evaluation.md."""
 
-from __future__ import annotations
-
 from holomorph.evaluation.checks import accounting
 from holomorph.evaluation.checks.base import Checker, Evidence, run_checks
 from holomorph.evaluation.checks.behaviour import DataGrid, GradientAgainstDifferences, Memory

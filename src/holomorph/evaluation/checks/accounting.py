@@ -1,7 +1,5 @@
 """Checks 2, 17, 18, 19, 20, 22, 23: the account is right and complete."""
 
-from __future__ import annotations
-
 from typing import ClassVar
 
 import torch

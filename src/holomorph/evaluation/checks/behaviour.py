@@ -1,7 +1,5 @@
 """Checks 24, 25, 26: the gradient tells the truth, the model remembers nothing, the data's grid is nothing special."""
 
-from __future__ import annotations
-
 import sys
 from types import FrameType
 from typing import Any, ClassVar

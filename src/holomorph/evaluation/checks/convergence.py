@@ -1,7 +1,5 @@
 """Checks 6, 7, 11, 12: a longer attack would not find more, and nothing found was lost."""
 
-from __future__ import annotations
-
 from typing import ClassVar
 
 import torch

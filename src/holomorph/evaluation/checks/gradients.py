@@ -1,7 +1,5 @@
 """Checks 8, 9, 10, 21: the gradient exists, is not zero, and says something about the neighbourhood."""
 
-from __future__ import annotations
-
 from typing import ClassVar
 
 import torch

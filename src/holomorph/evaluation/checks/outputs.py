@@ -1,7 +1,5 @@
 """Checks 13, 14, 15, 16: what the model returns, and what it does while it computes it."""
 
-from __future__ import annotations
-
 import sys
 from types import FrameType
 from typing import Any, ClassVar

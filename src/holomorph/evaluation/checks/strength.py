@@ -1,7 +1,5 @@
 """Checks 1, 3, 4, 5: a stronger attack must break more."""
 
-from __future__ import annotations
-
 import itertools
 import math
 from typing import ClassVar

@@ -1,7 +1,5 @@
 """Classifiers by name: plain real ones with smooth activations, and those that others made."""
 
-from __future__ import annotations
-
 import inspect
 import re
 from collections.abc import Callable, Sequence

@@ -1,7 +1,5 @@
 """A multilayer perceptron."""
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections.abc import Sequence

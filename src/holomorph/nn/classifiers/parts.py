@@ -1,7 +1,5 @@
 """What the built-in classifiers are made of: smooth activations by name, and the normalisation of inputs."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Callable, Sequence
 

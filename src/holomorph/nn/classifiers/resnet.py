@@ -1,7 +1,5 @@
 """A residual network with pre-activation: normalisation and activation come before each convolution."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Callable, Sequence
 

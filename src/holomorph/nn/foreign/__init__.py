@@ -1,7 +1,5 @@
 """Models that others made, by prefix or ending: timm, torchvision, transformers, a factory, ONNX, torch programs."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path

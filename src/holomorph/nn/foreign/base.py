@@ -1,7 +1,5 @@
 """What a library is asked for a model, and what it gives."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """What a model of somebody else's wants done to images in [0, 1], as a layer; and smooth activations in it."""
 
-from __future__ import annotations
-
 import logging
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """Models of timm: ``timm:resnet18``, with the preprocessing that timm states for them."""
 
-from __future__ import annotations
-
 from holomorph.errors import MissingExtraError
 from holomorph.nn.foreign.base import ForeignModel, ModelRequest, said
 from holomorph.nn.foreign.preprocessing import Preprocessing

@@ -1,7 +1,5 @@
 """Models of torchvision: ``torchvision:resnet18``, with the preprocessing of their weights."""
 
-from __future__ import annotations
-
 from holomorph.errors import MissingExtraError
 from holomorph.nn.foreign.base import ForeignModel, ModelRequest, begin_with, said
 from holomorph.nn.foreign.preprocessing import Preprocessing

@@ -1,7 +1,5 @@
 """Image classifiers of transformers, saved in a folder: ``hf:PATH``."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

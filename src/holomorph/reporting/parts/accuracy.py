@@ -1,7 +1,5 @@
 """Clean and robust accuracy against eps, both models; the classes; the attacks one by one."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from holomorph.records.base import Record

@@ -1,7 +1,5 @@
 """What a part of the report is made of."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeVar
 

@@ -1,7 +1,5 @@
 """What was proved: a lower bound of the robust accuracy, how it was found, and whether attacks agree."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple

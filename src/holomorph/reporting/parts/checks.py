@@ -1,7 +1,5 @@
 """The evaluator's checks of itself: a table of verdicts."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Sequence
 

@@ -1,7 +1,5 @@
 """Rules side by side: a table, two plots, and which differences the intervals leave open."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from holomorph.records.base import Record

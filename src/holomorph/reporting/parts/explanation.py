@@ -1,7 +1,5 @@
 """What the theory says of this model, measured: one picture, one sentence, and what would have contradicted it."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """Inputs, the perturbations found, and what both models predict."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """Input-gradient norms and Dirichlet energies of both models."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from holomorph.records.base import Interval, Record

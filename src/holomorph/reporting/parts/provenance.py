@@ -1,7 +1,5 @@
 """What it takes to do it again: commands, seed, settings, versions."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The first screen: what was found, in one sentence and one small table."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any

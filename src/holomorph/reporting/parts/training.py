@@ -1,7 +1,5 @@
 """How training went: loss, validation accuracy, and what the rule measured."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from holomorph.records.base import Record
