@@ -7,9 +7,19 @@ checkers read the same table from ``__init__.pyi``.
 import importlib
 from typing import Any
 
+_PACKAGES = [
+    "attacks", "calculus", "certification", "comparison", "contract", "data", "enclosures", "errors", "evaluation",
+    "exact", "explanation", "integrations", "nn", "records", "reporting", "research", "rules", "sklearn", "threats",
+    "training", "transferability",
+]  # fmt: skip
+_RULES = [
+    "AWP", "Ascent", "CURE", "Certified", "CauchyRiemann", "Dirichlet", "FiniteEnergy", "FreeAT", "GaussianNoise",
+    "GradAlign", "Growing", "Hardy", "Harmonic", "Holomorphic", "JacobianPenalty", "LLR", "MaximumMargin", "NFGSM",
+    "PGD", "QUB", "Plain", "PriorGuided", "StableEmbedding", "Sum", "TRADES", "WeaklyHarmonic",
+]  # fmt: skip
+
 #: Where every public name lives; a package is its own home.
 PUBLIC = {
-    # what one does
     "attack": "holomorph.evaluation.attack",
     "audit": "holomorph.evaluation.audit",
     "certify": "holomorph.certification",
@@ -21,57 +31,9 @@ PUBLIC = {
     "read": "holomorph.records.reading",
     "report": "holomorph.reporting.render",
     "transfer": "holomorph.transferability.transfer",
-    # against what
     "ThreatModel": "holomorph.threats",
-    # by which rule
-    "AWP": "holomorph.rules",
-    "Ascent": "holomorph.rules",
-    "CURE": "holomorph.rules",
-    "Certified": "holomorph.rules",
-    "CauchyRiemann": "holomorph.rules",
-    "Dirichlet": "holomorph.rules",
-    "FiniteEnergy": "holomorph.rules",
-    "FreeAT": "holomorph.rules",
-    "GaussianNoise": "holomorph.rules",
-    "GradAlign": "holomorph.rules",
-    "Growing": "holomorph.rules",
-    "Hardy": "holomorph.rules",
-    "Harmonic": "holomorph.rules",
-    "Holomorphic": "holomorph.rules",
-    "JacobianPenalty": "holomorph.rules",
-    "LLR": "holomorph.rules",
-    "MaximumMargin": "holomorph.rules",
-    "NFGSM": "holomorph.rules",
-    "PGD": "holomorph.rules",
-    "QUB": "holomorph.rules",
-    "Plain": "holomorph.rules",
-    "PriorGuided": "holomorph.rules",
-    "StableEmbedding": "holomorph.rules",
-    "Sum": "holomorph.rules",
-    "TRADES": "holomorph.rules",
-    "WeaklyHarmonic": "holomorph.rules",
-    # the packages
-    "attacks": "holomorph.attacks",
-    "calculus": "holomorph.calculus",
-    "certification": "holomorph.certification",
-    "comparison": "holomorph.comparison",
-    "contract": "holomorph.contract",
-    "data": "holomorph.data",
-    "enclosures": "holomorph.enclosures",
-    "errors": "holomorph.errors",
-    "evaluation": "holomorph.evaluation",
-    "exact": "holomorph.exact",
-    "explanation": "holomorph.explanation",
-    "integrations": "holomorph.integrations",
-    "nn": "holomorph.nn",
-    "records": "holomorph.records",
-    "reporting": "holomorph.reporting",
-    "research": "holomorph.research",
-    "rules": "holomorph.rules",
-    "sklearn": "holomorph.sklearn",
-    "threats": "holomorph.threats",
-    "training": "holomorph.training",
-    "transferability": "holomorph.transferability",
+    **dict.fromkeys(_RULES, "holomorph.rules"),
+    **{name: f"holomorph.{name}" for name in _PACKAGES},
 }
 
 __all__ = ["__version__", *PUBLIC]  # every entry is a text

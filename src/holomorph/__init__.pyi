@@ -1,64 +1,37 @@
 """The table of ``__init__.py`` for type checkers."""
 
-from holomorph import attacks as attacks
-from holomorph import calculus as calculus
-from holomorph import certification as certification
-from holomorph import comparison as comparison
-from holomorph import contract as contract
-from holomorph import data as data
-from holomorph import enclosures as enclosures
-from holomorph import errors as errors
-from holomorph import evaluation as evaluation
-from holomorph import exact as exact
-from holomorph import explanation as explanation
-from holomorph import integrations as integrations
-from holomorph import nn as nn
-from holomorph import records as records
-from holomorph import reporting as reporting
-from holomorph import research as research
-from holomorph import rules as rules
-from holomorph import sklearn as sklearn
-from holomorph import threats as threats
-from holomorph import training as training
-from holomorph import transferability as transferability
-from holomorph.certification import certify as certify
-from holomorph.comparison.runs import compare as compare
-from holomorph.evaluation.attack import attack as attack
-from holomorph.evaluation.audit import audit as audit
-from holomorph.evaluation.evaluate import evaluate as evaluate
-from holomorph.explanation.explain import explain as explain
-from holomorph.records.reading import read as read
-from holomorph.reporting.render import report as report
-from holomorph.rules import AWP as AWP
-from holomorph.rules import CURE as CURE
-from holomorph.rules import LLR as LLR
-from holomorph.rules import NFGSM as NFGSM
-from holomorph.rules import PGD as PGD
-from holomorph.rules import QUB as QUB
-from holomorph.rules import TRADES as TRADES
-from holomorph.rules import Ascent as Ascent
-from holomorph.rules import CauchyRiemann as CauchyRiemann
-from holomorph.rules import Certified as Certified
-from holomorph.rules import Dirichlet as Dirichlet
-from holomorph.rules import FiniteEnergy as FiniteEnergy
-from holomorph.rules import FreeAT as FreeAT
-from holomorph.rules import GaussianNoise as GaussianNoise
-from holomorph.rules import GradAlign as GradAlign
-from holomorph.rules import Growing as Growing
-from holomorph.rules import Hardy as Hardy
-from holomorph.rules import Harmonic as Harmonic
-from holomorph.rules import Holomorphic as Holomorphic
-from holomorph.rules import JacobianPenalty as JacobianPenalty
-from holomorph.rules import MaximumMargin as MaximumMargin
-from holomorph.rules import Plain as Plain
-from holomorph.rules import PriorGuided as PriorGuided
-from holomorph.rules import StableEmbedding as StableEmbedding
-from holomorph.rules import Sum as Sum
-from holomorph.rules import WeaklyHarmonic as WeaklyHarmonic
-from holomorph.threats import ThreatModel as ThreatModel
-from holomorph.training.fit import fit as fit
-from holomorph.training.load import load as load
-from holomorph.transferability.transfer import transfer as transfer
+# ruff: noqa: I001, RUF022
+
+from holomorph import (
+    attacks, calculus, certification, comparison, contract, data, enclosures, errors, evaluation, exact,
+    explanation, integrations, nn, records, reporting, research, rules, sklearn, threats, training, transferability,
+)  # fmt: skip
+from holomorph.certification import certify
+from holomorph.comparison.runs import compare
+from holomorph.evaluation.attack import attack
+from holomorph.evaluation.audit import audit
+from holomorph.evaluation.evaluate import evaluate
+from holomorph.explanation.explain import explain
+from holomorph.records.reading import read
+from holomorph.reporting.render import report
+from holomorph.rules import (
+    AWP, CURE, LLR, NFGSM, PGD, QUB, TRADES, Ascent, CauchyRiemann, Certified, Dirichlet, FiniteEnergy, FreeAT,
+    GaussianNoise, GradAlign, Growing, Hardy, Harmonic, Holomorphic, JacobianPenalty, MaximumMargin, Plain,
+    PriorGuided, StableEmbedding, Sum, WeaklyHarmonic,
+)  # fmt: skip
+from holomorph.threats import ThreatModel
+from holomorph.training.fit import fit
+from holomorph.training.load import load
+from holomorph.transferability.transfer import transfer
 
 __version__: str
-PUBLIC: dict[str, str]
+
+__all__ = [
+    "__version__", "AWP", "CURE", "LLR", "NFGSM", "PGD", "QUB", "TRADES", "Ascent", "CauchyRiemann", "Certified",
+    "Dirichlet", "FiniteEnergy", "FreeAT", "GaussianNoise", "GradAlign", "Growing", "Hardy", "Harmonic",
+    "Holomorphic", "JacobianPenalty", "MaximumMargin", "Plain", "PriorGuided", "StableEmbedding", "Sum",
+    "ThreatModel", "WeaklyHarmonic", "attack", "attacks", "audit", "calculus", "certification", "certify",
+    "compare", "comparison", "contract", "data", "enclosures", "errors", "evaluate", "evaluation", "exact",
+    "explain", "explanation", "fit", "integrations", "load", "nn", "read", "records", "report", "reporting",
+    "research", "rules", "sklearn", "threats", "training", "transfer", "transferability",
+]  # fmt: skip
