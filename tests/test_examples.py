@@ -5,23 +5,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
-#: What each main() returns must be at least this; plainly trained networks keep at most 0.55 of the digits.
-LEAST = {"plain_loop": 0.65, "fine_tuning": (0.2, 0.62), "lightning_trainer": 0.65}
 
-
-@pytest.mark.parametrize("name", LEAST)
-@pytest.mark.filterwarnings("ignore::DeprecationWarning:lightning")
-@pytest.mark.filterwarnings("ignore:.*isinstance.*LeafSpec:FutureWarning")
-@pytest.mark.filterwarnings("ignore:.*does not have many workers")
-def test_example(name):
-    found = runpy.run_path(str(EXAMPLES / f"{name}.py"))["main"]()
-    least = LEAST[name]
-    pairs = zip(found, least, strict=True) if isinstance(least, tuple) else [(found, least)]
-    assert all(value >= bound for value, bound in pairs), found
+def test_fine_tuning_makes_a_network_robust():
+    before, after = runpy.run_path(str(EXAMPLES / "fine_tuning.py"))["main"]()
+    assert before >= 0.2
+    assert after >= 0.62
 
 
 def test_two_processes():

@@ -29,7 +29,7 @@ class RobustTraining:
 
     Examples
     --------
-    A whole program is examples/lightning_trainer.py::
+    A whole program is on the page docs/loops.md::
 
         class Robust(RobustTraining, L.LightningModule):
             def __init__(self):
