@@ -92,7 +92,7 @@ def _chain_only(model: nn.Module, x: torch.Tensor, y: torch.Tensor) -> None:
     """AutoAttack's own attacks as the evaluation runs them."""
     from holomorph.attacks.autoattack import standard
     from holomorph.contract.classifier import Classifier
-    from holomorph.contract.receiving import under_attack
+    from holomorph.contract.snapshot import under_attack
     from holomorph.evaluation.attacking import run_attack
     from holomorph.evaluation.results import Results
     from holomorph.evaluation.runner import Runner

@@ -23,7 +23,7 @@ from holomorph._utils.io import write_atomically
 from holomorph._utils.versions import versions
 from holomorph.attacks.foolbox import FoolboxAttack
 from holomorph.contract.classifier import Classifier
-from holomorph.contract.receiving import under_attack
+from holomorph.contract.snapshot import under_attack
 from holomorph.data import Splits, load_data
 from holomorph.explanation.explain import explain
 from holomorph.explanation.first_order import first_order

@@ -16,7 +16,7 @@ from holomorph.attacks.foolbox import FoolboxAttack
 from holomorph.attacks.pgd import Pgd, attack_ascent
 from holomorph.calculus.norms import norm
 from holomorph.contract.classifier import Classifier
-from holomorph.contract.receiving import under_attack
+from holomorph.contract.snapshot import under_attack
 from holomorph.errors import MissingExtraError
 from holomorph.threats import ThreatModel
 

@@ -10,7 +10,7 @@ from holomorph.attacks.base import Attack, Needs, Situation
 from holomorph.attacks.registry import REGISTRY, named, plan
 from holomorph.calculus.norms import norm
 from holomorph.contract.classifier import Classifier
-from holomorph.contract.receiving import under_attack
+from holomorph.contract.snapshot import under_attack
 from holomorph.errors import ConfigError
 from holomorph.evaluation.results import Results
 from holomorph.threats import ThreatModel

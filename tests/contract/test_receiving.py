@@ -13,7 +13,8 @@ from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 from holomorph.contract.data import gather
 from holomorph.contract.estimators import taken_apart
 from holomorph.contract.model import precision
-from holomorph.contract.receiving import receive, under_attack
+from holomorph.contract.receiving import receive
+from holomorph.contract.snapshot import under_attack
 from holomorph.contract.threats import as_threat, as_threats
 from holomorph.errors import ConfigError, DataError, ModelError
 from holomorph.evaluation.evaluate import evaluate
@@ -95,9 +96,9 @@ def test_an_estimator_of_scikit_learn_is_attacked_as_a_black_box() -> None:
     assert record.clean == 1
     assert record.robust < 1
     with pytest.raises(DataError, match="The label 'perhaps' is none of the estimator's: no, yes"):
-        taken_apart(tree, x[:1], ["perhaps"])
+        taken_apart(tree, ["perhaps"])
     with pytest.raises(ModelError, match="is not fitted"):
-        taken_apart(DecisionTreeClassifier(), x, y)
+        taken_apart(DecisionTreeClassifier(), y)
 
 
 def test_the_model_and_the_callers_random_states_are_left_alone() -> None:

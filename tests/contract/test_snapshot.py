@@ -7,8 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from holomorph.contract.classifier import Classifier
-from holomorph.contract.receiving import under_attack
-from holomorph.contract.snapshot import Isolated, Snapshot
+from holomorph.contract.snapshot import Isolated, Snapshot, under_attack
 from holomorph.evaluation.inspection import observe
 from holomorph.threats import ThreatModel
 

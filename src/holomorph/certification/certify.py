@@ -8,7 +8,8 @@ from torch import Tensor
 from holomorph._utils.output import output
 from holomorph.certification.proofs import Method, ProofSettings, prove
 from holomorph.contract import gradients
-from holomorph.contract.receiving import receive, under_attack
+from holomorph.contract.receiving import receive
+from holomorph.contract.snapshot import under_attack
 from holomorph.contract.threats import ThreatsLike
 from holomorph.records.certificate import CertificateRecord
 from holomorph.threats.features import Features
@@ -99,6 +100,7 @@ def certify(
 
     Examples
     --------
+    >>> import torch
     >>> from torch import nn
     >>> model = nn.Linear(2, 2, bias=False)
     >>> _ = model.weight.data.copy_(torch.tensor([[1.0, 0.0], [0.0, 1.0]]))

@@ -3,9 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
-from holomorph.contract.estimators import BlackBox
 from holomorph.exact.classifier import ExactClassifier
 from holomorph.threats import ThreatModel
 
@@ -22,7 +21,7 @@ def adapter_for(model: object) -> Adapter | None:
     """The adapter of a classifier, or None."""
     if isinstance(model, ExactClassifier):
         return _holomorphic
-    if isinstance(model, BlackBox):
+    if not isinstance(model, nn.Module) and hasattr(model, "estimator"):
         from sklearn.tree import DecisionTreeClassifier  # slow to import, and an estimator brings it
 
         from holomorph.certification.trees import tree_radius

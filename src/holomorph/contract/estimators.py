@@ -1,13 +1,32 @@
-"""Estimators of scikit-learn as classifiers of tensors."""
+"""Estimators of scikit-learn as classifiers of tensors; those whose formula is known are modules with gradients.
 
+Only who has an estimator needs this file, for it imports scikit-learn.
+"""
+
+from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from sklearn.decomposition import PCA
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.linear_model import (
+    LogisticRegression,
+    LogisticRegressionCV,
+    Perceptron,
+    RidgeClassifier,
+    RidgeClassifierCV,
+    SGDClassifier,
+)
+from sklearn.neural_network import MLPClassifier
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, StandardScaler
+from sklearn.svm import LinearSVC
 from torch import Tensor, nn
 
 from holomorph.contract.model import Differentiable
+from holomorph.contract.threats import ThreatsLike
 from holomorph.errors import ConfigError, DataError, ModelError
 from holomorph.threats import ThreatModel
 from holomorph.threats.constraints import FeatureThreat
@@ -15,26 +34,41 @@ from holomorph.threats.constraints import FeatureThreat
 #: Added to probabilities before their logarithm is taken: trees give zeros.
 _LEAST = 1e-12
 
-
-def is_estimator(model: Any) -> bool:
-    """Whether this predicts as an estimator does and is no module."""
-    return not isinstance(model, nn.Module) and callable(getattr(model, "predict", None))
-
-
-def names_by(estimator: Any) -> tuple[str, ...]:
-    """Names of the classes of a fitted estimator.
-
-    >>> from sklearn.tree import DecisionTreeClassifier
-    >>> names_by(DecisionTreeClassifier().fit([[0.0], [1.0]], ["no", "yes"]))
-    ('no', 'yes')
-    """
-    return tuple(map(str, getattr(estimator, "classes_", ())))
+_LINEAR = (LogisticRegression, LogisticRegressionCV, Perceptron, RidgeClassifier, RidgeClassifierCV, SGDClassifier,
+           LinearSVC, LinearDiscriminantAnalysis)  # fmt: skip
+_ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "identity": nn.Identity,
+    "logistic": nn.Sigmoid,
+    "tanh": nn.Tanh,
+    "relu": nn.ReLU,
+}
 
 
-def taken_apart(estimator: Any, x: Any, y: Any) -> tuple[Differentiable, Any, Any]:
+class Opened(NamedTuple):
+    """A classifier of tensors, samples and their class indices, threats, and the names of the classes."""
+
+    model: Differentiable
+    x: Any
+    y: Any
+    threats: ThreatsLike
+    names: tuple[str, ...]
+
+
+def opened(estimator: Any, x: Any, y: Any, threats: ThreatsLike) -> Opened:
+    """Take a fitted estimator apart, and its labels; without any threat it has the one that it was trained for."""
+    if y is None and isinstance(x, tuple | list) and len(x) == 2:
+        x, y = x
+    names = tuple(map(str, getattr(estimator, "classes_", ())))
+    if not threats:
+        estimator, x, threats = trained_for(estimator, x)
+    model, y = taken_apart(estimator, y)
+    return Opened(model, x, y, threats, names)
+
+
+def taken_apart(estimator: Any, y: Any) -> tuple[Differentiable, Any]:
     """The classifier inside a fitted estimator, and the labels as its class indices.
 
-    One whose formula is known becomes a module (see :func:`~holomorph.contract.formulas.as_module`); any other is a
+    One whose formula is known becomes a module (see :func:`as_module`); any other is a
     function without gradients, for attacks that need none.
 
     Raises
@@ -46,7 +80,7 @@ def taken_apart(estimator: Any, x: Any, y: Any) -> tuple[Differentiable, Any, An
 
     >>> from sklearn.tree import DecisionTreeClassifier
     >>> tree = DecisionTreeClassifier().fit([[0.0], [1.0]], ["no", "yes"])
-    >>> model, x, y = taken_apart(tree, [[1.0]], ["yes"])
+    >>> model, y = taken_apart(tree, ["yes"])
     >>> int(model(torch.tensor([[1.0]])).argmax(1)), y.tolist()
     (1, [1])
     """
@@ -57,10 +91,8 @@ def taken_apart(estimator: Any, x: Any, y: Any) -> tuple[Differentiable, Any, An
         raise ModelError(f"{type(estimator).__name__} was fitted to one class, so no attack can change its prediction.")
     if y is not None:
         y = _indices(np.asarray(y), np.asarray(classes))
-    from holomorph.contract.formulas import as_module  # imports scikit-learn, which who has an estimator has imported
-
     network = as_module(estimator)
-    return (BlackBox(estimator) if network is None else network), x, y
+    return (BlackBox(estimator) if network is None else network), y
 
 
 def trained_for(estimator: Any, x: Any) -> tuple[Any, Any, ThreatModel]:
@@ -115,3 +147,69 @@ def _indices(y: Any, classes: Any) -> Any:
         unknown = next(label for label, place in zip(y, places, strict=True) if classes[place] != label)
         raise DataError(f"The label {str(unknown)!r} is none of the estimator's: {', '.join(map(str, classes))}.")
     return places.astype(np.int64)
+
+
+def as_module(estimator: Any) -> nn.Module | None:
+    """A fitted estimator as a module of double precision that maps the same samples to logits; None if it has none.
+
+    Linear classifiers and multilayer perceptrons of scikit-learn and every estimator of this package have one, behind
+    scalers and principal components in a pipeline too, and as the best estimator of a search.
+
+    >>> model = as_module(LogisticRegression().fit([[-1.0], [1.0]], [0, 1]))
+    >>> model(torch.tensor([[0.5]]).double()).argmax(1)
+    tensor([1])
+    """
+    estimator = getattr(estimator, "best_estimator_", estimator)
+    steps = [step for _, step in estimator.steps] if isinstance(estimator, Pipeline) else [estimator]
+    own = getattr(steps[-1], "model_", None)
+    if len(steps) == 1 and isinstance(own, nn.Module):
+        return own
+    try:
+        layers: list[nn.Module] = [_transform(step) for step in steps[:-1] if step != "passthrough"]
+        layers += [own] if isinstance(own, nn.Module) else list(_classifier(steps[-1]))
+    except NotImplementedError:
+        return None
+    return nn.Sequential(*layers).eval()
+
+
+def _linear(weight: Any, bias: Any) -> nn.Linear:
+    rows, columns = weight.shape
+    layer = nn.Linear(columns, rows, dtype=torch.float64, device="meta").to_empty(device="cpu")  # draws no numbers
+    layer.weight.data.copy_(torch.from_numpy(np.ascontiguousarray(weight)))
+    layer.bias.data.copy_(torch.from_numpy(np.broadcast_to(bias, rows).copy()))
+    return layer
+
+
+def _transform(step: Any) -> nn.Linear:
+    n = getattr(step, "n_features_in_", 0)
+    if isinstance(step, StandardScaler):
+        mean = step.mean_ if step.with_mean else np.zeros(n)
+        scale = step.scale_ if step.with_std else np.ones(n)
+        return _linear(np.diag(1 / scale), -mean / scale)
+    if isinstance(step, MinMaxScaler) and not step.clip:
+        return _linear(np.diag(step.scale_), step.min_)
+    if isinstance(step, MaxAbsScaler):
+        return _linear(np.diag(1 / step.scale_), np.zeros(n))
+    if isinstance(step, PCA) and not step.whiten:
+        return _linear(step.components_, -step.components_ @ step.mean_)
+    raise NotImplementedError
+
+
+def _classifier(step: Any) -> Iterator[nn.Module]:
+    if isinstance(step, _LINEAR):
+        yield _scores(np.atleast_2d(step.coef_), step.intercept_)
+    elif isinstance(step, MLPClassifier) and step.out_activation_ in ("softmax", "logistic"):
+        *hidden, last = zip(step.coefs_, step.intercepts_, strict=True)
+        for weight, bias in hidden:
+            yield _linear(weight.T, bias)
+            yield _ACTIVATIONS[step.activation]()
+        yield _scores(last[0].T, last[1])
+    else:
+        raise NotImplementedError
+
+
+def _scores(weight: Any, bias: Any) -> nn.Linear:
+    """The last layer; the one score z of two classes becomes the logits -z/2 and z/2."""
+    if len(weight) == 1:
+        weight, bias = np.concatenate([-weight, weight]) / 2, np.array([-1.0, 1.0]) * bias / 2
+    return _linear(weight, bias)

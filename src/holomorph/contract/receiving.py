@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import random
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from holomorph._utils.seeding import random_states, replaying
 from holomorph.contract.classifier import Classifier
-from holomorph.contract.compiled import eagerly
 from holomorph.contract.data import check_samples, gather, names_of_classes
-from holomorph.contract.estimators import is_estimator, names_by, taken_apart, trained_for
 from holomorph.contract.labels import check_form
-from holomorph.contract.model import Differentiable, FixedBatch, accepted_batch, gradients, suited
+from holomorph.contract.model import Differentiable, FixedBatch, accepted_batch, suited
 from holomorph.contract.snapshot import Snapshot
 from holomorph.contract.threats import ThreatsLike, as_threats
 from holomorph.contract.units import InUnits
@@ -123,15 +116,12 @@ def receive(
     (torch.float32, tensor([1]), 1)
     """
     before, names = Snapshot(model) if first else None, names_of_classes(x)
-    if is_estimator(model):
-        names = names_by(model) or names
-        if y is None and isinstance(x, tuple | list) and len(x) == 2:
-            x, y = x
-        if not threats:
-            model, x, threats = trained_for(model, x)
+    if not isinstance(model, nn.Module) and callable(getattr(model, "predict", None)):
+        from holomorph.contract.estimators import opened  # imports scikit-learn, as an estimator has done
+
+        model, x, y, threats, named = opened(model, x, y, threats)
+        names = named or names
     found, features = _apart(as_threats(threats, getattr(x, "box", (0.0, 1.0))), features)
-    if is_estimator(model):
-        model, x, y = taken_apart(model, x, y)
     samples, labels = gather(x, y, n=n)
     if n is not None and n > len(samples):
         text = f"{n} samples were asked for, but there are {len(samples)}: all of them are used."
@@ -153,38 +143,3 @@ def _apart(threats: list[ThreatModel], features: Features | None) -> tuple[list[
         raise ConfigError("The threats count in the units of different features. Make all of them from the same.")
     plain = [threat.plain() if isinstance(threat, FeatureThreat) else threat for threat in threats]
     return plain, own[0] if own else features
-
-
-@contextmanager
-def under_attack(model: Differentiable) -> Iterator[None]:
-    """Put a model in evaluation mode with fixed parameters, and give every module its own state back.
-
-    Attacks such as FAB call ``backward``: with the parameters fixed nothing is added to their gradients. Gradients can
-    be taken inside, whatever the caller has switched off, and compiled modules run as they were written. The
-    random states of torch, NumPy and Python are given back, since attack packages seed them.
-    """
-    modules = list(model.modules()) if isinstance(model, nn.Module) else []
-    parameters = [p for module in modules for p in module.parameters(recurse=False)]
-    modes = [module.training for module in modules]
-    wanted = [p.requires_grad for p in parameters]
-    states = random.getstate(), np.random.get_state()
-    try:
-        for module in modules:
-            module.training = False
-        for p in parameters:
-            p.requires_grad_(False)
-        device = parameters[0].device if parameters else torch.device("cpu")
-        forked = torch.random.fork_rng(devices=_cuda_devices())
-        with forked, replaying(random_states(device), device), gradients(), eagerly():
-            yield
-    finally:
-        random.setstate(states[0])
-        np.random.set_state(states[1])
-        for module, mode in zip(modules, modes, strict=True):
-            module.training = mode
-        for p, want in zip(parameters, wanted, strict=True):
-            p.requires_grad_(want)
-
-
-def _cuda_devices() -> list[int]:
-    return list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []

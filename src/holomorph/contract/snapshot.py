@@ -5,9 +5,11 @@ that its code names. All of these are found by walking from the model, noted, an
 """
 
 import functools
+import random
 import sys
 from collections import deque
 from collections.abc import Iterator
+from contextlib import contextmanager
 from types import CellType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
@@ -15,7 +17,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from holomorph.contract.model import Differentiable
+from holomorph._utils.seeding import random_states, replaying
+from holomorph.contract.compiled import eagerly
+from holomorph.contract.model import Differentiable, gradients
 
 #: Packages whose code keeps nothing of what a model has seen; everything else is the user's.
 _LIBRARIES = frozenset({"torch", "numpy", "scipy", "torchvision", "timm", "transformers", "builtins", "holomorph"})
@@ -184,3 +188,38 @@ class Isolated(nn.Module):
                 self._first.restore()
             return self.model(x)
         return torch.cat([self(x[k : k + 1]) for k in range(len(x))])
+
+
+@contextmanager
+def under_attack(model: Differentiable) -> Iterator[None]:
+    """Put a model in evaluation mode with fixed parameters, and give every module its own state back.
+
+    Attacks such as FAB call ``backward``: with the parameters fixed nothing is added to their gradients. Gradients can
+    be taken inside, whatever the caller has switched off, and compiled modules run as they were written. The
+    random states of torch, NumPy and Python are given back, since attack packages seed them.
+    """
+    modules = list(model.modules()) if isinstance(model, nn.Module) else []
+    parameters = [p for module in modules for p in module.parameters(recurse=False)]
+    modes = [module.training for module in modules]
+    wanted = [p.requires_grad for p in parameters]
+    states = random.getstate(), np.random.get_state()
+    try:
+        for module in modules:
+            module.training = False
+        for p in parameters:
+            p.requires_grad_(False)
+        device = parameters[0].device if parameters else torch.device("cpu")
+        forked = torch.random.fork_rng(devices=_cuda_devices())
+        with forked, replaying(random_states(device), device), gradients(), eagerly():
+            yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        for module, mode in zip(modules, modes, strict=True):
+            module.training = mode
+        for p, want in zip(parameters, wanted, strict=True):
+            p.requires_grad_(want)
+
+
+def _cuda_devices() -> list[int]:
+    return list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []

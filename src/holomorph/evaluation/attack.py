@@ -7,7 +7,8 @@ from torch import Tensor
 from holomorph.attacks.base import Situation
 from holomorph.attacks.registry import named
 from holomorph.contract import check_labels, gradients
-from holomorph.contract.receiving import receive, under_attack
+from holomorph.contract.receiving import receive
+from holomorph.contract.snapshot import under_attack
 from holomorph.contract.threats import ThreatLike
 from holomorph.evaluation.results import Results
 from holomorph.evaluation.runner import Runner

@@ -17,8 +17,7 @@ from holomorph.certification.certify import certify
 from holomorph.contract import Differentiable
 from holomorph.contract.classifier import Classifier
 from holomorph.contract.outputs import are_probabilities
-from holomorph.contract.receiving import under_attack
-from holomorph.contract.snapshot import Snapshot
+from holomorph.contract.snapshot import Snapshot, under_attack
 from holomorph.errors import DataError, HolomorphError
 from holomorph.evaluation.consistency import inconsistencies
 from holomorph.evaluation.inspection import AGREES, Behaviour, gradient_agreement, observe

@@ -12,7 +12,8 @@ from holomorph._utils.cache import Cache
 from holomorph._utils.output import output
 from holomorph.attacks.base import Effort
 from holomorph.contract import Differentiable, gradients
-from holomorph.contract.receiving import receive, under_attack
+from holomorph.contract.receiving import receive
+from holomorph.contract.snapshot import under_attack
 from holomorph.contract.threats import ThreatsLike
 from holomorph.data import Splits
 from holomorph.errors import ConfigError

@@ -18,7 +18,8 @@ from holomorph.contract import at_least_one, check_labels, gradients
 from holomorph.contract.classifier import Classifier
 from holomorph.contract.fused import twice_differentiable
 from holomorph.contract.model import suited
-from holomorph.contract.receiving import receive, under_attack
+from holomorph.contract.receiving import receive
+from holomorph.contract.snapshot import under_attack
 from holomorph.contract.threats import ThreatLike
 from holomorph.errors import ConfigError, DataError, unknown_name
 from holomorph.explanation.boundary import boundary

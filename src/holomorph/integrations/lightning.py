@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from holomorph.contract.classifier import Classifier
 from holomorph.contract.model import Guest
-from holomorph.contract.receiving import under_attack
+from holomorph.contract.snapshot import under_attack
 from holomorph.contract.units import within
 from holomorph.rules import PGD, Rule
 

@@ -23,7 +23,7 @@ from holomorph._utils.statistics import Array, bootstrap
 from holomorph.calculus.ascent import Around, climb
 from holomorph.calculus.norms import per_sample, random_in_ball
 from holomorph.contract import Differentiable, check_batch
-from holomorph.contract.receiving import under_attack
+from holomorph.contract.snapshot import under_attack
 from holomorph.errors import DataError
 from holomorph.records.base import Interval
 from holomorph.records.explanation import Gap

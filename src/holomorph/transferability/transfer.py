@@ -23,7 +23,8 @@ from holomorph._utils.output import output
 from holomorph._utils.versions import versions
 from holomorph.contract import as_threat, at_least_one, check_labels, gather, gradients
 from holomorph.contract.classifier import Classifier
-from holomorph.contract.receiving import receive, under_attack
+from holomorph.contract.receiving import receive
+from holomorph.contract.snapshot import under_attack
 from holomorph.contract.threats import ThreatLike
 from holomorph.errors import ConfigError, DataError, ModelError
 from holomorph.records.transfer import MeasuredTransfer, PredictedTransfer, PredictionScore, TransferRecord

@@ -14,7 +14,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, StandardScaler
 from sklearn.svm import SVC, LinearSVC
 
-from holomorph.contract.formulas import as_module
+from holomorph.contract.estimators import as_module
 
 THREE = load_iris(return_X_y=True)
 TWO = make_classification(120, 6, random_state=0)
