@@ -105,7 +105,7 @@ def certify(
     >>> model = nn.Linear(2, 2, bias=False)
     >>> _ = model.weight.data.copy_(torch.tensor([[1.0, 0.0], [0.0, 1.0]]))
     >>> x, y = torch.tensor([[0.9, 0.1], [0.52, 0.48]]), torch.tensor([0, 0])
-    >>> record = certify(model, x, y, ThreatModel("inf", 0.1))
+    >>> record = certify(model, x, y, "inf:0.1")
     >>> record.clean, record.threats[0].proved
     (1.0, 0.5)
     """
