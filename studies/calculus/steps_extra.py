@@ -5,6 +5,7 @@ import resource
 import statistics
 import time
 from collections.abc import Callable
+from multiprocessing.queues import SimpleQueue
 
 import torch
 from torch import Tensor, nn
@@ -89,7 +90,7 @@ def peak_megabytes(task: Callable[..., None], *args: object) -> float:
     return round(result, 1)
 
 
-def _measure(queue: multiprocessing.SimpleQueue[float], task: Callable[..., None], args: tuple[object, ...]) -> None:
+def _measure(queue: SimpleQueue[float], task: Callable[..., None], args: tuple[object, ...]) -> None:
     torch.set_num_threads(1)  # threads of the parent do not survive a fork
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     task(*args)
