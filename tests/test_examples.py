@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
@@ -14,6 +16,7 @@ def test_fine_tuning_makes_a_network_robust():
     assert after >= 0.62
 
 
+@pytest.mark.slow
 def test_two_processes():
     done = subprocess.run(
         [sys.executable, str(EXAMPLES / "two_processes.py")], capture_output=True, text=True, timeout=300, check=False

@@ -63,6 +63,7 @@ def test_type_checkers_read_the_same_table() -> None:
     assert read == homes
 
 
+@pytest.mark.slow
 def test_importing_holomorph_brings_no_heavy_package() -> None:
     code = (
         "import sys, holomorph; holomorph.ThreatModel; holomorph.Dirichlet; holomorph.calculus.dirichlet_energy; "

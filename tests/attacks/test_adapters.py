@@ -191,6 +191,7 @@ def test_a_model_keeps_its_modes_gradients_and_random_state() -> None:
     assert torch.equal(state, torch.random.get_rng_state())
 
 
+@pytest.mark.slow
 def test_foolbox_is_imported_where_there_is_no_git_program() -> None:
     code = "from holomorph.attacks import foolbox; print(foolbox.import_foolbox().__name__)"
     env = {k: v for k, v in os.environ.items() if k != "GIT_PYTHON_REFRESH"} | {"PATH": "/nonexistent"}

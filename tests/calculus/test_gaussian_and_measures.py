@@ -16,6 +16,7 @@ def two_layers(inputs, hidden, outputs=2):
         return nn.Linear(inputs, hidden).double(), nn.Linear(hidden, outputs).double()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("inputs", "hidden"), [(1, 3), (2, 5), (5, 8), (20, 4)])
 @pytest.mark.parametrize("activation", [torch.tanh, nn.functional.gelu])
 def test_gaussian_energy_against_a_million_points(inputs, hidden, activation):

@@ -166,6 +166,7 @@ def test_relu_in_place_and_modules_keep_their_mode():
     assert not model[2].training
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")  # torch itself, on importing its compiler
 def test_a_compiled_model_runs_as_it_was():
     model = smooth_mlp(8)

@@ -12,6 +12,7 @@ from holomorph.errors import ModelError
 from holomorph.threats import ThreatModel
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("norm", ["inf", 2, 1])
 def test_the_radius_is_the_distance_to_the_nearest_other_prediction(norm):
     draws = np.random.default_rng(0)

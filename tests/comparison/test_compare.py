@@ -48,6 +48,7 @@ def accuracies(record):
     return [(r.text, run.seed, run.epochs, run.right) for r in record.rules for run in r.runs]
 
 
+@pytest.mark.slow
 def test_every_rule_is_trained_and_attacked(finished):
     record, out = finished
     assert [r.text for r in record.rules] == RULES
@@ -78,6 +79,7 @@ def test_differences_are_paired_and_antisymmetric(finished):
     assert one.low < one.value < one.high
 
 
+@pytest.mark.slow
 def test_a_killed_comparison_ends_with_the_same_numbers(blobs, finished, tmp_path, monkeypatch):
     from holomorph.training.loop import Loop
 

@@ -88,6 +88,7 @@ def test_a_model_that_fails_is_named_by_one_sentence() -> None:
     assert "\n" not in str(refusal.value)
 
 
+@pytest.mark.slow
 def test_an_estimator_of_scikit_learn_is_attacked_as_a_black_box() -> None:
     x, y = np.random.default_rng(0).random((40, 2)), np.array(["no", "yes"] * 20)
     y[x[:, 0] > 0.5], y[x[:, 0] <= 0.5] = "yes", "no"

@@ -60,6 +60,7 @@ def test_a_full_evaluation_under_three_threats(single: PretendDevice, tmp_path: 
     assert {a.name for a in here.attacks} == {a.name for a in there.attacks}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("threat", THREATS, ids=str)
 def test_an_attack_finds_what_the_cpu_finds(single: PretendDevice, threat: ThreatModel) -> None:
     x, y = task(network())
@@ -84,6 +85,7 @@ OWN: dict[str, Callable[[ThreatModel, int], Attack]] = {
 IMITATING = {"surrogate": lambda threat, steps: Surrogate(threat, rounds=1, epochs=steps, queries=1)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "threat"),
     [*itertools.product(OWN, THREATS), pytest.param("surrogate", THREATS[0], marks=pytest.mark.slow)],

@@ -11,6 +11,7 @@ from rule_cases import THREATS, batch, make, network
 NAMES = sorted(RULES)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("threat", THREATS, ids=str)
 @pytest.mark.parametrize("name", NAMES)
 def test_a_step_neither_waits_nor_copies(pretend: PretendDevice, name: str, threat: ThreatModel) -> None:

@@ -33,6 +33,7 @@ def task(samples: int) -> tuple[torch.Tensor, torch.Tensor]:
 OFTEN = ["finite", "pgd", "plain", "free(repeats=2)"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", [*OFTEN, *(pytest.param(name, marks=pytest.mark.campaign) for name in sorted({*RULES} - {*OFTEN, "free"}))]
 )

@@ -65,6 +65,7 @@ def test_walls_of_the_box_count():
     assert float(outside.high) >= 1.0000001
 
 
+@pytest.mark.slow
 @every_threat
 @pytest.mark.parametrize("dtype", [torch.float32, D])
 def test_no_computed_value_escapes(threat, dtype):

@@ -86,6 +86,7 @@ def test_strict_turns_a_failed_check_into_status_three(folder: Path) -> None:
     assert status(*arguments, "--strict", "--force") == 3
 
 
+@pytest.mark.slow
 def test_one_output_and_features_of_their_own_go_through_every_command(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -122,6 +122,7 @@ def test_a_model_in_training_mode_is_evaluated_in_evaluation_mode(scene: Scene) 
     assert all(torch.equal(before[k], v) for k, v in model.state_dict().items())
 
 
+@pytest.mark.slow
 def test_resuming_uses_what_is_there_and_ends_with_the_same_numbers(
     scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -213,6 +214,7 @@ def test_what_cannot_be_evaluated_is_refused_in_one_sentence(
         evaluate(given["model"], given["x"], given["y"], given["threat"], n=given["n"], quick=True)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.int32, torch.int16, torch.uint8])
 def test_labels_may_be_whole_numbers_of_any_width(dtype: torch.dtype) -> None:
     wide = evaluate(halves, X, Y, THREAT, quick=True, checks=False)

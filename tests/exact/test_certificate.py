@@ -89,6 +89,7 @@ def _onto_sphere(step: torch.Tensor, radius: torch.Tensor, p: float) -> torch.Te
     return (step / step.norm(p, dim=1, keepdim=True) * radius[:, None]).detach()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("solver", "embedding", "code"), CASES)
 @pytest.mark.parametrize("p", [1.0, 2.0, math.inf])
 def test_no_attack_inside_the_certified_radius_succeeds(solver, embedding, code, p):
@@ -190,6 +191,7 @@ def test_after_a_rotation_the_norm_is_that_of_the_inputs(solver, p):
     assert float(worst_margin(model, x, 0.99 * radius, p).min()) > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("embedding", [Complexification(), Pairing()])
 def test_there_is_a_certificate_where_the_powers_of_the_degrees_overflow(embedding):
     x, y = problem(2)

@@ -235,6 +235,7 @@ def _small():
     return nn.Sequential(first, nn.Tanh()), x, (x[:, 0] > 0.5).long()
 
 
+@pytest.mark.slow
 def test_a_stopped_explanation_goes_on(tmp_path, monkeypatch):
     model, x, y = _small()
     threat, out = ThreatModel("inf", 0.1), tmp_path

@@ -254,6 +254,7 @@ def test_without_a_command_help_is_shown(capsys: pytest.CaptureFixture[str]) -> 
     assert "Usage" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("shell", "status"), [("| true; exit ${PIPESTATUS[0]}", INTERRUPTED), ("2>&- >&-", 0)])
 def test_a_reader_that_has_gone_is_no_fault(shell: str, status: int) -> None:
     command = f"{sys.executable} -m holomorph evaluate --help {shell}"

@@ -200,6 +200,7 @@ def test_models_that_were_exported() -> None:
     assert evaluate(model, X, predicted(model), THREAT, quick=True, checks=False).clean == 1
 
 
+@pytest.mark.slow
 def test_a_model_that_takes_one_number_of_samples() -> None:
     model = Around(lambda x: x + torch.zeros(4, 6))
     y = predicted(network())
@@ -258,6 +259,7 @@ def test_a_model_compiled_before_it_is_given() -> None:
     assert len(fit(model, (X, y), FiniteEnergy(THREAT), epochs=1, batch_size=7).history) == 1
 
 
+@pytest.mark.slow
 def test_arrays_data_sets_and_loaders_are_alike() -> None:
     model = network()
     y = predicted(model)

@@ -229,12 +229,14 @@ def check_parameters(tally, net, operations, x, v, label):
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_each_step_alone(tally, name):
     check_network(tally, random.Random(f"{SEED} {name}"), [name])
     tally.networks += 1
 
 
+@pytest.mark.slow
 def test_random_networks(tally):
     rng = random.Random(SEED + 1)
     end, count = time.monotonic() + SECONDS, 0

@@ -55,6 +55,7 @@ def test_the_page_shows_the_part(record):
     assert page.count("data:image/svg+xml") >= 4
 
 
+@pytest.mark.slow
 def test_transfer_and_convergence_join_in(record, data, models):
     moved = transfer(models, *data, threat=THREAT, steps=2)
     gaps = tuple(

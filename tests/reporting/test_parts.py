@@ -110,6 +110,7 @@ def test_the_line_for_a_model_card():
     assert parts.summary.summary_part([cases.training()])["line"] == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [0, 1, 2])
 def test_sentences_agree_with_their_numbers(number):
     """No sentence of the page says "1 samples" or "2 check"; 0 is written "no"."""

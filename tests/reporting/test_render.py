@@ -62,6 +62,7 @@ def test_the_page_is_written_where_asked_and_the_same_records_give_the_same_page
     assert path.read_text(encoding="utf-8") == page
 
 
+@pytest.mark.slow
 def test_the_public_name_is_callable_after_the_package_of_that_name_was_imported(tmp_path):
     program = (
         "import holomorph.reporting, holomorph; from holomorph.errors import ConfigError\n"

@@ -60,6 +60,7 @@ def test_its_gradient_is_that_of_finite_differences():
     assert float(found) == pytest.approx((values[0] - values[1]) / (2 * step), rel=1e-4)
 
 
+@pytest.mark.slow
 def test_training_by_it_proves_more_than_plain_training():
     """A wavy boundary, so that plain training is steep where the certified one is not: 200 steps by hand."""
     torch.manual_seed(0)

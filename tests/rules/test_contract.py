@@ -174,6 +174,7 @@ def test_a_batch_of_one_counts_as_any_other(name):
     assert all(p.grad.abs().max() < 100 for p in model.parameters())
 
 
+@pytest.mark.slow
 @every_rule
 def test_fit_learns_by_it(name):
     torch.manual_seed(0)

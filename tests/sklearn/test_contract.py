@@ -20,6 +20,7 @@ def small(kind):
     return made.set_params(**{name: value for name, value in SMALL.items() if name in made.get_params()})
 
 
+@pytest.mark.slow
 @parametrize_with_checks(
     [
         *(small(kind) for kind in CLASSIFIERS),

@@ -13,6 +13,7 @@ from holomorph.evaluation.evaluate import evaluate
 from holomorph.sklearn import HolomorphicClassifier, RobustClassifier
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", ["plain", "dirichlet(weight=0.5)", "pgd(steps=2)"])
 def test_moons_are_learned_by_any_rule(rule):
     X, y = make_moons(120, noise=0.1, random_state=0)
@@ -23,6 +24,7 @@ def test_moons_are_learned_by_any_rule(rule):
     assert clf.record_.epochs == 40
 
 
+@pytest.mark.slow
 def test_the_rule_flattens_the_hypothesis_around_the_samples():
     """Where a step of eps in the worst of 8 directions changes the margin less than after plain training."""
     X, y = make_moons(120, noise=0.1, random_state=0)
@@ -81,6 +83,7 @@ def test_data_outside_the_stated_box_and_unknown_rules_are_refused():
         RobustClassifier("dirichle").fit(X, y)
 
 
+@pytest.mark.slow
 def test_eps_counts_in_standard_deviations_of_each_feature():
     """Income in thousands of euros and age in decades: the same classifier as for one unit each."""
     X, y = make_moons(80, noise=0.1, random_state=0)

@@ -115,6 +115,7 @@ def test_estimators_are_trained_and_attacked_within_it():
     assert RobustScorer()(again, x.numpy(), y.numpy()) == pytest.approx(float((~found.broken).double().mean()))
 
 
+@pytest.mark.slow
 def test_a_data_frame_of_words_is_scored_behind_its_encoders():
     pd = pytest.importorskip("pandas")
     rng = np.random.default_rng(0)

@@ -469,6 +469,7 @@ def test_mixed_precision_computes_low_and_returns_what_it_was_given():
     assert seen == [torch.bfloat16]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::UserWarning")  # torch on casts inside autocast
 def test_half_precision_with_a_scaler_trains_and_its_scale_is_kept(task, make_model, tmp_path):
     scaler = torch.amp.GradScaler("cpu", init_scale=2.0**40)  # overflows at first: such steps are left out

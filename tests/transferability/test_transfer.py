@@ -97,6 +97,7 @@ def test_the_stretched_example_has_the_radius_and_stays_in_the_box():
     assert (delta[~right] == 0).all()
 
 
+@pytest.mark.slow
 def test_a_record_of_linear_models_predicts_the_small_attack():
     models = {f"m{k}": _linear(k, dtype=torch.float32) for k in range(4)}
     x, y = _data(dtype=torch.float32)

@@ -9,16 +9,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from sklearn import linear_model as linear
 from sklearn.decomposition import PCA
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
-from sklearn.linear_model import (
-    LogisticRegression,
-    LogisticRegressionCV,
-    Perceptron,
-    RidgeClassifier,
-    RidgeClassifierCV,
-    SGDClassifier,
-)
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, StandardScaler
@@ -34,14 +27,11 @@ from holomorph.threats.constraints import FeatureThreat
 #: Added to probabilities before their logarithm is taken: trees give zeros.
 _LEAST = 1e-12
 
-_LINEAR = (LogisticRegression, LogisticRegressionCV, Perceptron, RidgeClassifier, RidgeClassifierCV, SGDClassifier,
-           LinearSVC, LinearDiscriminantAnalysis)  # fmt: skip
+_LINEAR = (linear.LogisticRegression, linear.LogisticRegressionCV, linear.Perceptron, linear.RidgeClassifier,
+           linear.RidgeClassifierCV, linear.SGDClassifier, LinearSVC, LinearDiscriminantAnalysis)  # fmt: skip
 _ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
-    "identity": nn.Identity,
-    "logistic": nn.Sigmoid,
-    "tanh": nn.Tanh,
-    "relu": nn.ReLU,
-}
+    "identity": nn.Identity, "logistic": nn.Sigmoid, "tanh": nn.Tanh, "relu": nn.ReLU,
+}  # fmt: skip
 
 
 class Opened(NamedTuple):
@@ -155,7 +145,7 @@ def as_module(estimator: Any) -> nn.Module | None:
     Linear classifiers and multilayer perceptrons of scikit-learn and every estimator of this package have one, behind
     scalers and principal components in a pipeline too, and as the best estimator of a search.
 
-    >>> model = as_module(LogisticRegression().fit([[-1.0], [1.0]], [0, 1]))
+    >>> model = as_module(linear.LogisticRegression().fit([[-1.0], [1.0]], [0, 1]))
     >>> model(torch.tensor([[0.5]]).double()).argmax(1)
     tensor([1])
     """
