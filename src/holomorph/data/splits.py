@@ -11,6 +11,7 @@ from torch import Tensor
 
 from holomorph._utils.fingerprint import digest
 from holomorph.contract import as_long, check_batch, check_labels
+from holomorph.contract.data import as_tensor
 from holomorph.data.augmentation import Augment
 from holomorph.errors import DataError
 from holomorph.threats.features import Features
@@ -49,7 +50,8 @@ class Splits:
 
     def __post_init__(self) -> None:
         for part in ("train", "val", "test"):
-            x, y = getattr(self, f"x_{part}"), getattr(self, f"y_{part}")
+            x, y = as_tensor(getattr(self, f"x_{part}"), "samples"), getattr(self, f"y_{part}")
+            object.__setattr__(self, f"x_{part}", x)
             if x.shape[1:] != self.shape:
                 raise DataError(f"The {part} samples have shape {tuple(x.shape[1:])}, the others {tuple(self.shape)}.")
             if len(x) == len(y) == 0:
