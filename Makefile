@@ -1,7 +1,7 @@
 # make run    train on the embedded digits, attack, write the report, say where it lies
 # make test   everything that must hold: lint, types, tests, doctests, documentation
 # make fuzz   random networks against independent derivatives, with a new seed, for FUZZ_SECONDS (an hour)
-# make test-fast   the tests without the slow ones, for the inner loop
+# make test-fast   the tests without the slow ones and without those of whole programs, for the inner loop
 # make docs   the documentation, into site/
 # make test-newest   rules, training, calculus, evaluation, estimators on the newest torch, a part of it on newer Pythons;
 #                    NEWEST_TESTS=... for others
@@ -17,6 +17,7 @@ export NO_MKDOCS_2_WARNING := 1# an advertisement of the theme, not a warning of
 NEWEST := .venv-newest/bin
 NEWEST_READY := .venv-newest/.ready
 NEWEST_TESTS ?= tests/rules tests/training tests/calculus tests/evaluation tests/sklearn tests/devices
+WHOLE := cli comparison devices explanation faults fuzz integrations sklearn transferability
 SMOKE_TESTS := tests/test_public.py tests/rules/test_contract.py tests/sklearn/test_holomorphic.py
 
 .PHONY: run test test-fast test-newest test-newest-torch campaign docs fuzz clean
@@ -40,7 +41,7 @@ fuzz: $(READY)
 	FUZZ_SEED=$${FUZZ_SEED:-$$(date +%s)} FUZZ_SECONDS=$${FUZZ_SECONDS:-3600} OMP_NUM_THREADS=1 $(BIN)/python -m pytest -s tests/fuzz
 
 test-fast: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow and not browser and not campaign" tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow and not browser and not campaign" tests $(WHOLE:%=--ignore=tests/%)
 
 docs: $(READY)
 	$(BIN)/mkdocs build --strict
