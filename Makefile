@@ -17,7 +17,7 @@ export NO_MKDOCS_2_WARNING := 1# an advertisement of the theme, not a warning of
 NEWEST := .venv-newest/bin
 NEWEST_READY := .venv-newest/.ready
 NEWEST_TESTS ?= tests/rules tests/training tests/calculus tests/evaluation tests/sklearn tests/devices
-WHOLE := cli comparison devices explanation faults fuzz integrations sklearn transferability
+WHOLE := cli comparison devices explanation faults fuzz integrations reporting sklearn training transferability
 SMOKE_TESTS := tests/test_public.py tests/rules/test_contract.py tests/sklearn/test_holomorphic.py
 
 .PHONY: run test test-fast test-newest test-newest-torch campaign docs fuzz clean
