@@ -15,6 +15,8 @@ from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, StandardScaler
 from sklearn.svm import SVC, LinearSVC
 
 from holomorph.contract.estimators import as_module
+from holomorph.contract.model import precision
+from holomorph.sklearn import RobustClassifier
 
 THREE = load_iris(return_X_y=True)
 TWO = make_classification(120, 6, random_state=0)
@@ -56,3 +58,12 @@ def test_the_module_predicts_as_the_estimator(estimator, data):
 )  # fmt: skip
 def test_what_has_no_such_formula_stays_a_black_box(estimator):
     assert as_module(estimator.fit(*THREE)) is None
+
+
+def test_a_network_of_ours_behind_a_scaler_keeps_its_precision_and_its_mode():
+    fitted = make_pipeline(StandardScaler(), RobustClassifier(epochs=2)).fit(*THREE)
+    fitted[-1].model_.train()
+    logits = as_module(fitted)(torch.from_numpy(THREE[0]).to(precision(fitted[-1].model_)))
+    assert fitted[-1].model_.training
+    assert (fitted.classes_[logits.argmax(1).numpy()] == fitted.predict(THREE[0])).mean() > 0.98
+    assert as_module(type("Mine", (LogisticRegression,), {})(max_iter=1000).fit(*THREE)) is None

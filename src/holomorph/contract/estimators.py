@@ -18,7 +18,7 @@ from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, StandardScaler
 from sklearn.svm import LinearSVC
 from torch import Tensor, nn
 
-from holomorph.contract.model import Differentiable
+from holomorph.contract.model import Differentiable, precision
 from holomorph.contract.threats import ThreatsLike
 from holomorph.errors import ConfigError, DataError, ModelError
 from holomorph.threats import ThreatModel
@@ -155,11 +155,12 @@ def as_module(estimator: Any) -> nn.Module | None:
     if len(steps) == 1 and isinstance(own, nn.Module):
         return own
     try:
-        layers: list[nn.Module] = [_transform(step) for step in steps[:-1] if step != "passthrough"]
-        layers += [own] if isinstance(own, nn.Module) else list(_classifier(steps[-1]))
+        before = [_transform(step) for step in steps[:-1] if step != "passthrough"]
+        after = [own] if isinstance(own, nn.Module) else list(_classifier(steps[-1]))
     except NotImplementedError:
         return None
-    return nn.Sequential(*layers).eval()
+    dtype = precision(after[0]) or torch.float64  # the guest keeps its own precision, and its mode
+    return nn.Sequential(*(layer.to(dtype) for layer in before), *after)
 
 
 def _linear(weight: Any, bias: Any) -> nn.Linear:
@@ -172,23 +173,24 @@ def _linear(weight: Any, bias: Any) -> nn.Linear:
 
 def _transform(step: Any) -> nn.Linear:
     n = getattr(step, "n_features_in_", 0)
-    if isinstance(step, StandardScaler):
+    kind = type(step)  # a class derived from it may predict otherwise
+    if kind is StandardScaler:
         mean = step.mean_ if step.with_mean else np.zeros(n)
         scale = step.scale_ if step.with_std else np.ones(n)
         return _linear(np.diag(1 / scale), -mean / scale)
-    if isinstance(step, MinMaxScaler) and not step.clip:
+    if kind is MinMaxScaler and not step.clip:
         return _linear(np.diag(step.scale_), step.min_)
-    if isinstance(step, MaxAbsScaler):
+    if kind is MaxAbsScaler:
         return _linear(np.diag(1 / step.scale_), np.zeros(n))
-    if isinstance(step, PCA) and not step.whiten:
+    if kind is PCA and not step.whiten:
         return _linear(step.components_, -step.components_ @ step.mean_)
     raise NotImplementedError
 
 
 def _classifier(step: Any) -> Iterator[nn.Module]:
-    if isinstance(step, _LINEAR):
+    if type(step) in _LINEAR:
         yield _scores(np.atleast_2d(step.coef_), step.intercept_)
-    elif isinstance(step, MLPClassifier) and step.out_activation_ in ("softmax", "logistic"):
+    elif type(step) is MLPClassifier and step.out_activation_ in ("softmax", "logistic"):
         *hidden, last = zip(step.coefs_, step.intercepts_, strict=True)
         for weight, bias in hidden:
             yield _linear(weight.T, bias)

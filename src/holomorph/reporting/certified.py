@@ -55,19 +55,17 @@ def _limits(proved: CertificateRecord, some: bool) -> str:
     if proved.reason:
         return f" Nothing is proved for this network: {proved.reason[0].lower()}{proved.reason[1:]}"
     searched = sum(proved.searched)
-    if not some and searched and (middle := proved.median_radius(proved.threats[0])):
+    far = next((part for part in proved.threats if max(part.radii) < part.threat.radius), None)
+    if not some and searched and far is not None and (middle := proved.median_radius(far)):
         digits = 10.0 ** (1 - math.floor(math.log10(middle)))
         proved_size = math.floor(middle * digits) / digits  # down: what is written has to be proved
-        size = change_withstood(proved.threats[0].threat.model_copy(update={"eps": float(f"{proved_size:.2g}")}))
+        size = change_withstood(far.threat.model_copy(update={"eps": float(f"{proved_size:.2g}")}))
         return f" Proofs reach less: of {counted(searched, 'unbroken sample')}, the median is proved for {size}."
     if proved.untried:
         late = "was not tried and counts" if proved.untried == 1 else "were not tried and count"
         return f" After {duration(proved.seconds)} {counted(proved.untried, 'sample')} {late} as not proved."
-    return (
-        ""
-        if some
-        else " Nothing is proved for this network: the bounds through its layers are too wide for changes of this size."
-    )
+    wide = "the bounds through its layers are too wide for changes of this size."
+    return "" if some else f" Nothing is proved for this network: {wide}"
 
 
 def under(proved: CertificateRecord | None, result: ThreatResult) -> ThreatCertificate | None:
