@@ -13,8 +13,8 @@ _PACKAGES = [
     "training", "transferability",
 ]  # fmt: skip
 _RULES = [
-    "AWP", "Ascent", "CURE", "Certified", "CauchyRiemann", "Dirichlet", "FiniteEnergy", "FreeAT", "GaussianNoise",
-    "GradAlign", "Growing", "Hardy", "Harmonic", "Holomorphic", "JacobianPenalty", "LLR", "MaximumMargin", "NFGSM",
+    "AWP", "Ascent", "Certified", "CauchyRiemann", "Dirichlet", "FiniteEnergy", "FreeAT", "GaussianNoise",
+    "GradAlign", "Growing", "Hardy", "Harmonic", "Holomorphic", "JacobianPenalty", "MaximumMargin", "NFGSM",
     "PGD", "QUB", "Plain", "PriorGuided", "StableEmbedding", "Sum", "TRADES", "WeaklyHarmonic",
 ]  # fmt: skip
 

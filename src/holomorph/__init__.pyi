@@ -15,7 +15,7 @@ from holomorph.explanation.explain import explain
 from holomorph.records.reading import read
 from holomorph.reporting.render import report
 from holomorph.rules import (
-    AWP, CURE, LLR, NFGSM, PGD, QUB, TRADES, Ascent, CauchyRiemann, Certified, Dirichlet, FiniteEnergy, FreeAT,
+    AWP, NFGSM, PGD, QUB, TRADES, Ascent, CauchyRiemann, Certified, Dirichlet, FiniteEnergy, FreeAT,
     GaussianNoise, GradAlign, Growing, Hardy, Harmonic, Holomorphic, JacobianPenalty, MaximumMargin, Plain,
     PriorGuided, StableEmbedding, Sum, WeaklyHarmonic,
 )  # fmt: skip
@@ -27,7 +27,7 @@ from holomorph.transferability.transfer import transfer
 __version__: str
 
 __all__ = [
-    "__version__", "AWP", "CURE", "LLR", "NFGSM", "PGD", "QUB", "TRADES", "Ascent", "CauchyRiemann", "Certified",
+    "__version__", "AWP", "NFGSM", "PGD", "QUB", "TRADES", "Ascent", "CauchyRiemann", "Certified",
     "Dirichlet", "FiniteEnergy", "FreeAT", "GaussianNoise", "GradAlign", "Growing", "Hardy", "Harmonic",
     "Holomorphic", "JacobianPenalty", "MaximumMargin", "Plain", "PriorGuided", "StableEmbedding", "Sum",
     "ThreatModel", "WeaklyHarmonic", "attack", "attacks", "audit", "calculus", "certification", "certify",

@@ -24,7 +24,7 @@ THREAT = ThreatModel("inf", "8/255")
 RULES = (
     "plain", "nfgsm", "finite(segments=1)", "finite(late=1)", "finite(segments=3,late=1)",
     "finite(observable=logits,segments=1)", "qub", "fgsm-pgi", "pgd", "trades", "awp", "gradalign", "hardy",
-    "harmonic", "dirichlet(estimator='finite-difference')", "dirichlet", "cure", "llr", "jacobian",
+    "harmonic", "dirichlet(estimator='finite-difference')", "dirichlet", "jacobian",
 )  # fmt: skip
 
 

@@ -134,6 +134,12 @@ def together(width: int, batch: int, count: int, kind: str, processes: int) -> f
         return float(out.read_text())
 
 
+def speedup(width: int, batch: int, count: int, kind: str, many: int) -> dict[str, Any]:
+    """Steps by one and by so many processes in turns, and the median of their ratios."""
+    turns = [[together(width, batch, count, kind, n) for n in (1, many)] for _ in range(5)]
+    return {"seconds": turns, "ratio": statistics.median(one / more for one, more in turns)}
+
+
 def main() -> None:
     """Measure part by part; a stopped run goes on."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -155,8 +161,7 @@ def main() -> None:
         if not small:
             make = {"resnet": resnet, "vit": vit}[name]
             rows[f"memory, {name}"] = lambda make=make: memory(make, [32, 128, 512], [64, 224], device)
-    for count in sorted({1, many}):
-        rows[f"seconds, {count} processes"] = lambda n=count: together(width, batch, 2 * repeats, kind, n)
+    rows[f"speed-up by {many} processes"] = lambda: speedup(width, 2 * batch, 2 * repeats, kind, many)
     rows["attacks"] = lambda: attacks(networks["resnet"], batch if small else 512, device)
     keep(asked.out, rows)
 

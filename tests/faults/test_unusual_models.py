@@ -15,7 +15,7 @@ from holomorph.errors import ConfigError, DataError, HolomorphWarning, ModelErro
 from holomorph.evaluation.attack import attack
 from holomorph.evaluation.evaluate import evaluate
 from holomorph.explanation.explain import explain
-from holomorph.rules import CURE, LLR, PGD, TRADES, Dirichlet, FiniteEnergy, GradAlign, Hardy, JacobianPenalty, Plain
+from holomorph.rules import PGD, TRADES, Dirichlet, FiniteEnergy, GradAlign, Hardy, JacobianPenalty, Plain
 from holomorph.threats import ThreatModel
 from holomorph.training.fit import fit
 
@@ -243,7 +243,7 @@ class Recurrent(nn.Module):
         return self.read(self.cells(x)[0][:, -1])
 
 
-@pytest.mark.parametrize("rule", [Dirichlet, GradAlign, CURE, LLR, JacobianPenalty])
+@pytest.mark.parametrize("rule", [Dirichlet, GradAlign, JacobianPenalty])
 @pytest.mark.parametrize(
     "make", [Attention, lambda: Recurrent(nn.LSTM), lambda: Recurrent(nn.GRU)], ids=["attention", "lstm", "gru"]
 )

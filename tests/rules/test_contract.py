@@ -140,10 +140,8 @@ def test_without_weight_it_is_plain_to_the_bit(name):
     assert all(torch.equal(a, b) for a, b in zip(expected, found, strict=True))
 
 
-@pytest.mark.parametrize(
-    "name", [n for n in sorted(RULES) if hasattr(RULES[n], "ramp") and n not in ("cure", "finite")]
-)
-def test_the_ramp_begins_without_a_defence(name):  # CURE grows its step, the finite energy its radius
+@pytest.mark.parametrize("name", [n for n in sorted(RULES) if hasattr(RULES[n], "ramp") and n != "finite"])
+def test_the_ramp_begins_without_a_defence(name):  # the finite energy grows its radius
     rule = make(name, LINF, STILL, ramp=0.5)
     model, (x, y) = network(norm=False), batch()
     rule.progress = 0.0
@@ -222,7 +220,7 @@ def test_settings_are_json_and_cost_is_counted(name):
 
 
 #: Rules that differentiate a gradient, which compiled code does not allow.
-TWICE = {"cure", "gradalign", "llr", "jacobian", "dirichlet", "weakly-harmonic"}
+TWICE = {"gradalign", "jacobian", "dirichlet", "weakly-harmonic"}
 
 
 class Counting:
@@ -268,7 +266,7 @@ def test_a_step_that_is_compiled_whole_breaks_twice_around_the_rule(name):
 def test_compiled_networks_are_refused_where_two_derivatives_are_needed():
     model, (x, y) = network(norm=False), batch()
     compiled = torch.compile(model, backend="aot_eager")
-    for name in ("cure", "gradalign", "llr", "jacobian"):
+    for name in ("gradalign", "jacobian"):
         with pytest.raises(ConfigError, match=r"torch\.compile cannot"):
             make(name, LINF)(compiled, x, y)
     with pytest.raises(ConfigError, match="before compiling"):

@@ -16,7 +16,7 @@ from rule_cases import STILL, THREATS, batch, make, network
 NAMES = sorted(set(RULES) - {"weakly-harmonic"})
 
 #: Rules whose draws no setting switches off: one process on a half batch draws what each of the two draws.
-DRAWING = {"trades", "gradalign", "llr", "jacobian", "harmonic", "fgsm-pgi"}
+DRAWING = {"trades", "gradalign", "jacobian", "harmonic", "fgsm-pgi"}
 
 
 def gradients(name, model, x, y):

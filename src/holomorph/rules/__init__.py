@@ -6,7 +6,6 @@ from holomorph.rules.base import Cost, Rule
 from holomorph.rules.cauchy_riemann import CauchyRiemann
 from holomorph.rules.certified import Certified
 from holomorph.rules.combinators import Growing, Sum
-from holomorph.rules.cure import CURE
 from holomorph.rules.dirichlet import Dirichlet
 from holomorph.rules.finite import FiniteEnergy
 from holomorph.rules.free import FreeAT
@@ -15,7 +14,6 @@ from holomorph.rules.hardy import Hardy
 from holomorph.rules.harmonic import Harmonic
 from holomorph.rules.holomorphic import Holomorphic, MaximumMargin
 from holomorph.rules.jacobian import JacobianPenalty
-from holomorph.rules.llr import LLR
 from holomorph.rules.nfgsm import NFGSM
 from holomorph.rules.noise import GaussianNoise
 from holomorph.rules.pgd import PGD
@@ -28,7 +26,7 @@ from holomorph.rules.trades import TRADES
 from holomorph.rules.weakly_harmonic import WeaklyHarmonic
 
 __all__ = [
-    "AWP", "CURE", "DEFAULT", "LLR", "NFGSM", "PGD", "QUB", "RULES", "TRADES", "Ascent", "CauchyRiemann", "Certified",
+    "AWP", "DEFAULT", "NFGSM", "PGD", "QUB", "RULES", "TRADES", "Ascent", "CauchyRiemann", "Certified",
     "Cost", "Dirichlet", "FiniteEnergy", "FreeAT", "GaussianNoise", "GradAlign", "Growing", "Hardy", "Harmonic",
     "Holomorphic", "JacobianPenalty", "MaximumMargin", "Plain", "PriorGuided", "Rule", "StableEmbedding", "Sum",
     "WeaklyHarmonic", "as_rule", "build_rule", "parse",

@@ -15,7 +15,6 @@ from holomorph.rules.base import Rule
 from holomorph.rules.cauchy_riemann import CauchyRiemann
 from holomorph.rules.certified import Certified
 from holomorph.rules.combinators import Growing, Sum
-from holomorph.rules.cure import CURE
 from holomorph.rules.dirichlet import Dirichlet
 from holomorph.rules.finite import FiniteEnergy
 from holomorph.rules.free import FreeAT
@@ -24,7 +23,6 @@ from holomorph.rules.hardy import Hardy
 from holomorph.rules.harmonic import Harmonic
 from holomorph.rules.holomorphic import Holomorphic, MaximumMargin
 from holomorph.rules.jacobian import JacobianPenalty
-from holomorph.rules.llr import LLR
 from holomorph.rules.nfgsm import NFGSM
 from holomorph.rules.noise import GaussianNoise
 from holomorph.rules.pgd import PGD
@@ -39,7 +37,7 @@ from holomorph.threats import ThreatModel
 #: Rules for any classifier: those of the analytic framework, then what a user would pick instead.
 RULES: dict[str, type[Rule]] = {rule.name: rule for rule in (
     Dirichlet, FiniteEnergy, Harmonic, WeaklyHarmonic, Hardy, Certified,
-    Plain, GaussianNoise, PGD, TRADES, AWP, NFGSM, QUB, PriorGuided, FreeAT, GradAlign, CURE, LLR, JacobianPenalty,
+    Plain, GaussianNoise, PGD, TRADES, AWP, NFGSM, QUB, PriorGuided, FreeAT, GradAlign, JacobianPenalty,
 )}  # fmt: skip
 
 #: The rule of the commands and of ``RobustClassifier`` when none is named: the cheapest of the framework's
