@@ -9,6 +9,7 @@ import os
 import random
 import re
 import time
+from functools import partial
 
 import mpmath
 import pytest
@@ -214,7 +215,7 @@ def check_parameters(tally, net, operations, x, v, label):
             tally.refusals += 1
             continue
         found = sum((s * d).sum() for s, d in zip(slopes, directions, strict=True) if s is not None)
-        differences = []
+        differences, gaps = [], []
         for t in (1e-5, 1e-6):
             moved(t)
             above = quantity().detach()
@@ -222,8 +223,10 @@ def check_parameters(tally, net, operations, x, v, label):
             below = quantity().detach()
             moved(t)
             differences.append((above - below) / (2 * t))
-        if (differences[0] - differences[1]).abs() > 1e-4 * (1 + differences[1].abs()):
-            continue  # a kink lies between the two: the difference says nothing
+            gaps.append(abs(above + below - 2 * loss.detach()) / t)
+        allowed = 1e-4 * (1 + differences[1].abs())
+        if (differences[0] - differences[1]).abs() > allowed or gaps[1] > max(allowed, gaps[0] / 2):
+            continue  # a kink lies between the two, or at the point: the difference says nothing
         tally.close(
             found, differences[1], f"{label}, parameters of {name}", rtol=2e-4, atol=2e-4 * float(loss.detach() + 1)
         )
@@ -284,7 +287,9 @@ def test_random_functions_of_one_variable(tally):
         x, one = torch.tensor([[point]], dtype=D), torch.ones(1, 1, dtype=D)
         label = " of ".join(reversed(parts))
         for method in ("contour", "forward"):
-            found = calculus.taylor_coefficients(f, x, one, 4, radius=0.3, method=method).flatten()
-            tally.close(found, wanted, f"{label} at {point}, {method}", rtol=1e-8, atol=1e-10)
+            coefficients = partial(calculus.taylor_coefficients, f, x, one, 4, radius=0.3, method=method)
+            found = refused(tally, label, parts, coefficients)  # a circle may leave the tube where softplus is analytic
+            if found is not None:
+                tally.close(found.flatten(), wanted, f"{label} at {point}, {method}", rtol=1e-8, atol=1e-10)
         tally.networks += 1
         tally.operations.update(parts)
