@@ -1,15 +1,21 @@
 """One row an input, one column an entrance: what is refused is refused with one sentence everywhere."""
 
+import re
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import holomorph as hm
+from holomorph.cli import BAD_INPUT, exit_status
 from holomorph.data import Splits
 from holomorph.errors import HolomorphError
 from holomorph.nn.classifiers import build_classifier
@@ -103,6 +109,47 @@ def test_it_is_refused_with_the_same_sentence_everywhere(bad: str, entrance: str
     with pytest.raises(HolomorphError, match=sentence) as refusal:
         ENTRANCES[entrance](given["model"], given["x"], given["y"], given["threat"])
     assert "\n" not in str(refusal.value)
+
+
+#: The same commands on the bad samples in a file; a network that returns the wrong thing comes from a user's module.
+COMMANDS = {
+    name: [name, *options]
+    for name, options in {
+        "train": ["--rule", "plain", "--epochs", "1", "--no-baseline"],
+        "run": ["--epochs", "1"],
+        "compare": ["--rules", "plain"],
+        "evaluate": ["--quick"],
+        "certify": [],
+        "explain": [],
+    }.items()
+}
+#: What is said of a file where it differs, for there the file is named.
+OF_FILES = {
+    "no samples": r"x_train is empty\. Give at least one sample",
+    "labels missing": r"x_train has 18 samples but y_train has 5 labels",
+    "float labels": r"Labels of type float32 must be whole numbers 0\.\.K-1\. Encode them as integers",
+    "boolean labels": r"Labels of type bool must be whole numbers 0\.\.K-1\. Encode them as integers",
+    "column": r"y_train has the shape \(18, 1\)\. Give one label a sample",
+    "one-hot": r"y_train has the shape \(18, 3\)\. Give one label a sample",
+    "too large": r"no training sample has the label 0\. Number the classes 0\.\.2",
+    "threat as number": r"Cannot read the threat '0\.1'\. Write NORM:EPS, for instance inf:8/255 or 2:0\.5",
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("bad", [bad for bad in BAD if bad not in ("bytes", "words")])  # bytes are images in a file
+def test_the_commands_refuse_it_too(bad: str, command: str, tmp_path: Path, monkeypatch: Any, capsys: Any) -> None:
+    change, sentence = BAD[bad]
+    given = {"model": linear(), "x": X, "y": Y, "threat": "inf:0.1"} | change
+    x, y, model = given["x"].numpy(), given["y"].numpy(), given["model"]
+    np.savez(tmp_path / "bad.npz", x_train=x, y_train=y, x_test=x, y_test=y)
+    monkeypatch.setitem(sys.modules, "user_models", SimpleNamespace(make=lambda: model))
+    network = ["user_models:make"] if command in ("evaluate", "certify", "explain") else ["--model", "user_models:make"]
+    options = ["--data", f"npz:{tmp_path}/bad.npz", "--box", "0", "1", "--threat", str(given["threat"]), "--quiet"]
+    assert exit_status([*COMMANDS[command], *network, *options, "--out", str(tmp_path / "out")]) == BAD_INPUT
+    said = capsys.readouterr().err.strip()
+    assert re.fullmatch(f"holomorph: .*({OF_FILES.get(bad, sentence)}).*", said), said
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("entrance", TRAINING)

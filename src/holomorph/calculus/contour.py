@@ -228,6 +228,8 @@ def _spectrum(values: Tensor, points: int, *, whole: bool) -> Tensor:
 def _has_died_away(spectrum: Tensor, radius: float, final: bool) -> bool:
     r"""Whether the middle is below $\sqrt\epsilon$ of the largest, so that what is folded over is below $\epsilon$.
 
+    The constant, against which all else may be small, counts as rounding only.
+
     Analytic functions have no negative orders; a pole inside makes the spectrum rise again towards order -1, and so
     do high orders that few points fold over.
     """
@@ -242,7 +244,8 @@ def _has_died_away(spectrum: Tensor, radius: float, final: bool) -> bool:
             f"order do not vanish. There is a pole or branch point inside, or {points} points are too few to tell; "
             f"use a smaller radius or more points."
         )
-    return not risen and bool((middle <= math.sqrt(eps) * largest).all())
+    allowed = torch.maximum(math.sqrt(eps) * size[1:].amax(0), _ROUNDING * eps * largest)
+    return not risen and bool((middle <= allowed).all())
 
 
 def _holds_between(f: OneFunction, x: Tensor, v: Tensor, radius: float, spectrum: Tensor) -> bool:
@@ -252,7 +255,9 @@ def _holds_between(f: OneFunction, x: Tensor, v: Tensor, radius: float, spectrum
     k = torch.where(k < len(spectrum) // 2, k, k - len(spectrum))
     with torch.no_grad():
         apart = _values(f, x, v, radius, angle)[0] - (spectrum * torch.polar(torch.ones_like(k), k)).sum(0)
-    return bool((apart.abs() <= 16 * math.sqrt(torch.finfo(k.dtype).eps) * spectrum.abs().sum(0)).all())
+    size, eps = spectrum.abs(), torch.finfo(k.dtype).eps
+    allowed = math.sqrt(eps) * size[1:].sum(0) + _ROUNDING * eps * size.sum(0)
+    return bool((apart.abs() <= 16 * allowed).all())
 
 
 def _check_centre(f: OneFunction, x: Tensor, spectrum: Tensor, radius: float) -> None:
