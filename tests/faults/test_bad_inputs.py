@@ -19,6 +19,7 @@ from holomorph.cli import BAD_INPUT, exit_status
 from holomorph.data import Splits
 from holomorph.errors import HolomorphError
 from holomorph.nn.classifiers import build_classifier
+from holomorph.sklearn import HolomorphicClassifier, RobustClassifier
 
 X = torch.rand(18, 4, generator=torch.Generator().manual_seed(0))
 Y = torch.arange(18) % 3
@@ -150,6 +151,32 @@ def test_the_commands_refuse_it_too(bad: str, command: str, tmp_path: Path, monk
     said = capsys.readouterr().err.strip()
     assert re.fullmatch(f"holomorph: .*({OF_FILES.get(bad, sentence)}).*", said), said
     assert not (tmp_path / "out").exists()
+
+
+#: What scikit-learn itself says before an estimator sees the samples; the other rows are data that estimators scale.
+OF_ESTIMATORS = {
+    "NaN": "Input X contains NaN",
+    "infinity": "Input X contains infinity",
+    "no samples": r"Found array with 0 sample\(s\)",
+    "words": "could not convert string to float|Expected 2D array",
+    "labels missing": r"inconsistent numbers of samples: \[18, 5\]",
+    "one-hot": "y should be a 1d array",
+}
+
+
+@pytest.mark.filterwarnings("ignore:A column-vector y was passed")
+@pytest.mark.parametrize(
+    "estimator", [RobustClassifier(epochs=1), HolomorphicClassifier()], ids=["robust", "holomorphic"]
+)
+@pytest.mark.parametrize("bad", [bad for bad in BAD if not {"model", "threat"} & set(BAD[bad][0])])
+def test_the_estimators_refuse_what_scikit_learn_refuses_and_learn_the_rest(bad: str, estimator: Any) -> None:
+    given = {"x": X, "y": Y} | BAD[bad][0]
+    x, y = (part.numpy() if isinstance(part, torch.Tensor) else part for part in (given["x"], given["y"]))
+    if bad in OF_ESTIMATORS:
+        with pytest.raises(ValueError, match=OF_ESTIMATORS[bad]):
+            estimator.fit(x, y)
+    else:
+        assert set(estimator.fit(x, y).predict(x)) <= set(y.ravel())
 
 
 @pytest.mark.parametrize("entrance", TRAINING)

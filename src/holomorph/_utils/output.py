@@ -127,6 +127,8 @@ def output(
 def locked(path: Path) -> Iterator[None]:
     """Hold a lock file, or refuse: two runs in one folder would spoil each other's work.
 
+    A folder that is made here goes again where what was to be written there fails before it has written anything.
+
     Raises
     ------
     ConfigError
@@ -137,6 +139,7 @@ def locked(path: Path) -> Iterator[None]:
     if path.is_symlink():
         raise ConfigError(f"{path} is a link and is left alone. Choose another folder.")
     lock = FileLock(path, is_singleton=True)  # the same process may hold it twice: a command and what it calls
+    made = [folder for folder in path.parents if not folder.exists()]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0)
@@ -148,6 +151,12 @@ def locked(path: Path) -> Iterator[None]:
         raise StorageError(path.parent, error) from error
     try:
         yield
+    except BaseException:
+        if made and list(made[0].iterdir()) == [path]:
+            path.unlink()
+            for folder in made:
+                folder.rmdir()
+        raise
     finally:
         lock.release()
 

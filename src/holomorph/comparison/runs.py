@@ -35,7 +35,7 @@ from holomorph.records.comparison import ComparisonRecord, RunResult
 from holomorph.rules import Rule, parse
 from holomorph.threats import ThreatModel
 from holomorph.training.fit import fit
-from holomorph.training.folder import check_same, is_run, noted, own_files
+from holomorph.training.folder import check_same, is_run, noted, nothing_left_of_a_refusal, own_files
 
 _ELSEWHERE = "Use another folder."
 
@@ -128,13 +128,18 @@ def compare(
     )
     plan.check(rules, seeds)
     started = datetime.now(UTC).isoformat(timespec="seconds")
-    with output(out, "comparison", comparison_files(plan.folder), resume=resume, force=force):
+    held = output(out, "comparison", comparison_files(plan.folder), resume=resume, force=force)
+    with held, nothing_left_of_a_refusal(plan.folder, _written):
         runs: dict[str, list[RunResult]] = {text: [] for text in rules}
         for seed, text in track(list(itertools.product(range(seeds), rules)), "comparing"):
             runs[text].append(plan.run(text, seed))
         record = _record(plan, rules, seeds, runs, budget=budget, started=started)
         record.save(plan.folder / "comparison.json")
     return record
+
+
+def _written(folder: Path) -> list[Path]:
+    return [folder / name for name in comparison_files(folder)]
 
 
 def comparison_files(folder: Path) -> list[str]:

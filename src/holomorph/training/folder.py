@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatch
@@ -210,17 +210,19 @@ def holding(folder: Path, *, resume: bool, force: bool) -> Iterator[None]:
 
 
 @contextmanager
-def nothing_left_of_a_refusal(folder: Path) -> Iterator[None]:
+def nothing_left_of_a_refusal(folder: Path, files: Callable[[Path], list[Path]] | None = None) -> Iterator[None]:
     """Remove what a run wrote inside this block if it was refused, or failed, before its first checkpoint.
 
-    What lay there before, such as the records of a run whose weights are gone, stays.
+    What lay there before, such as the records of a run whose weights are gone, stays. ``files`` finds what is ours
+    in a folder of another kind than a run's.
     """
-    before = set(own_files(folder))
+    ours = files or own_files
+    before = set(ours(folder))
     try:
         yield
     except (Exception, SystemExit):
-        if not any((folder / "checkpoints").glob("epoch-*.json")):
-            remove_own(folder, sorted(set(own_files(folder)) - before))
+        if not any(folder.rglob("checkpoints/epoch-*.json")):
+            remove_own(folder, sorted(set(ours(folder)) - before))
         raise
 
 
