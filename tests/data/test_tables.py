@@ -143,6 +143,10 @@ def test_saved_images(tmp_path):
     assert found.shape == (3, 5, 4)
     assert len(whole(found)) == 20
     assert found.augment is not None
+    rows["image"][3] = Image.fromarray(pixels[3, :3, :, 0])  # of another size, and grey
+    datasets.Dataset.from_dict(rows, features=features).save_to_disk(tmp_path / "b")
+    assert load_data(f"hf:{tmp_path / 'b'}").shape == (3, 5, 4)
+    assert load_data(f"hf:{tmp_path / 'b'}?size=8").shape == (3, 8, 8)
 
 
 @pytest.mark.parametrize(("kinds", "names"), [(["dog", "cat"], ("cat", "dog")), ([11, 7], ("7", "11"))])

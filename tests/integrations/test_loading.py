@@ -105,6 +105,7 @@ LAYOUTS = {
     "plain": lambda state: state,
     "state_dict": lambda state: {"state_dict": state, "epoch": 1},
     "model_state_dict": lambda state: {"model_state_dict": state, "optimizer_state_dict": {}},
+    "params_ema": lambda state: {"params_ema": state},
     "model": lambda state: {"model": state, "epoch": 1},
     "net": lambda state: {"net": state, "acc": 0.9},
     "DataParallel": lambda state: {f"module.{key}": value for key, value in state.items()},

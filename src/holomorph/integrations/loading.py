@@ -22,7 +22,9 @@ from holomorph.nn.foreign import FILES, Preprocessed
 _log = logging.getLogger("holomorph")
 
 #: Under which name training scripts keep the weights in a file, and what wrappers put before each weight's name.
-_CONTAINERS = ("state_dict", "model_state_dict", "model", "net", "module", "weights")
+_CONTAINERS = (
+    "state_dict", "model_state_dict", "model", "net", "module", "weights", "params", "ema", "model_ema", "params_ema",
+)  # fmt: skip
 _WRAPPERS = re.compile(r"(module|_orig_mod|model|net)\.")
 
 

@@ -1,6 +1,8 @@
 """Folders of images, one for each class."""
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,12 +31,12 @@ def read_image_folder(asked: DataRequest) -> Splits:
     folder = asked.file()
     parts = {part: found for part, words in _PARTS.items() if (found := _subfolder(folder, words)) is not None}
     names = class_names(parts.get("train") or next(iter(parts.values()), folder))
-    size = _size(asked)
+    size = size_asked(asked)
     if not parts:
         arrays = _divided("test", {"train": read_classes(folder, names, size)}, 0.2)
     else:
         arrays = {part: read_classes(found, names, size) for part, found in parts.items()}
-        _check_sizes(arrays)
+        check_sizes(asked, arrays)
     if "train" in arrays and "val" not in arrays:
         arrays = _divided("val", arrays, 0.1)
     return as_splits(asked, arrays, names, flip=asked.choice("flip", ("yes", "no")) == "yes")
@@ -69,30 +71,37 @@ def read_classes(folder: Path, names: tuple[str, ...], size: int | None) -> Imag
     if not images:
         raise DataError(f"There are no images in the folders of {folder}. Known endings: {', '.join(ENDINGS)}.")
     mixed = np.random.default_rng(0).permutation(len(images))  # the first n samples are then of all classes
-    return _decoded([images[k] for k in mixed], size), np.array(labels, np.int64)[mixed]
+    return in_one_size(_opened([images[k] for k in mixed]), size), np.array(labels, np.int64)[mixed]
 
 
-def _decoded(files: list[Path], size: int | None) -> NDArray[np.uint8]:
+def _opened(files: list[Path]) -> Iterator[Any]:
     try:
         from PIL import Image, UnidentifiedImageError
     except ImportError as error:
         raise MissingExtraError("Pillow", "images") from error
-    loaded = []
-    shape = (size, size) if size else None
     for file in files:
         try:
             with Image.open(file) as image:
-                pixels = image if image.mode in ("L", "RGB") else image.convert("RGB")
-                shape = shape or pixels.size
-                loaded.append(np.asarray(pixels if pixels.size == shape else pixels.resize(shape)))
+                image.load()
+                yield image
         except (OSError, UnidentifiedImageError) as error:
             raise DataError(f"{file} cannot be read as an image ({error}). Remove or replace it.") from error
+
+
+def in_one_size(images: Iterable[Any], size: int | None) -> NDArray[np.uint8]:
+    """The pixels of Pillow's images, in the size of the first or the one given; grey ones stay so if all are."""
+    loaded, shape = [], (size, size) if size else None
+    for image in images:
+        pixels = image if image.mode in ("L", "RGB") else image.convert("RGB")
+        shape = shape or pixels.size
+        loaded.append(np.asarray(pixels if pixels.size == shape else pixels.resize(shape)))
     if any(pixels.ndim == 3 for pixels in loaded):
         loaded = [pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, 2) for pixels in loaded]
     return np.stack(loaded)
 
 
-def _size(asked: DataRequest) -> int | None:
+def size_asked(asked: DataRequest) -> int | None:
+    """The setting ``size=PIXELS``."""
     text = asked.settings.get("size")
     if text is None:
         return None
@@ -112,8 +121,11 @@ def _divided(part: str, arrays: dict[str, Images], share: float) -> dict[str, Im
     return {**arrays, "train": (x[kept], y[kept]), part: (x[held], y[held])}
 
 
-def _check_sizes(arrays: dict[str, Images]) -> None:
+def check_sizes(asked: DataRequest, arrays: dict[str, Images]) -> None:
+    """Refuse parts whose images differ in size."""
     shapes = {part: x.shape[1:] for part, (x, _) in arrays.items()}
     if len(set(shapes.values())) > 1:
         told = ", ".join(f"{part} {shape}" for part, shape in shapes.items())
-        raise DataError(f"The parts have images of different shapes: {told}. Give one size: folder:PATH?size=PIXELS.")
+        raise DataError(
+            f"The parts have images of different shapes: {told}. Give one size: {asked.text.partition('?')[0]}?size=PIXELS."
+        )

@@ -10,7 +10,7 @@ from holomorph.data.sources.base import DataRequest, divide
 from holomorph.data.splits import Splits
 from holomorph.errors import DataError, MissingExtraError
 
-SAVED_SETTINGS = ("target", "categories", "missing", "flip")
+SAVED_SETTINGS = ("target", "categories", "missing", "flip", "size")
 
 _PARTS = {"train": "train", "validation": "val", "val": "val", "test": "test"}
 
@@ -50,7 +50,9 @@ def _images(asked: DataRequest, parts: dict[str, Any], column: str) -> Splits:
         known = ", ".join(features)
         raise DataError(f"{asked.path} has no column of class labels. Give ?target=COLUMN, one of: {known}.")
     names, labels = _labels({part: list(data[target]) for part, data in parts.items()}, features[target], target)
-    arrays = {part: (_pixels(data, column), labels[part]) for part, data in parts.items()}
+    size = folders.size_asked(asked)
+    arrays = {part: (folders.in_one_size(data[column], size), labels[part]) for part, data in parts.items()}
+    folders.check_sizes(asked, arrays)
     if "all" in arrays:
         arrays["train"] = arrays.pop("all")
     for part, share in (("test", 0.2), ("val", 0.1)):
@@ -75,14 +77,6 @@ def _labels(
     return tuple(map(str, values)), {
         part: np.array([place[label] for label in labels], np.int64) for part, labels in found.items()
     }
-
-
-def _pixels(data: Any, column: str) -> NDArray[Any]:
-    images = [np.asarray(image if image.mode in ("L", "RGB") else image.convert("RGB")) for image in data[column]]
-    shapes = sorted({image.shape for image in images})
-    if len(shapes) > 1:
-        raise DataError(f"The images have different shapes: {shapes[0]} and {shapes[1]}. Save them in one size.")
-    return np.stack(images)
 
 
 def _named(data: Any, features: Any) -> Any:
