@@ -138,17 +138,21 @@ def main() -> None:
 
 
 def write(question: str) -> None:
-    """Write the lines that the page quotes, or all at first."""
+    """Renew the values of the lines that the page quotes, or write all at first."""
     path = Path(__file__).parent / question / "summary.csv"
     with path.open(newline="") as table:
-        known = {(line["file"], line["path"]): line["values"] for line in csv.DictReader(table)}
-    fresh = {(file, where): values for file, where, values in gathered(rows(question))}
-    quoted = {key: fresh.get(key, values) for key, values in known.items()} or fresh
-    found = [(*key, values) for key, values in quoted.items()]
+        known = [(line["file"], line["path"], line["values"]) for line in csv.DictReader(table)]
+    fresh = {(file, figure): value.replace("; ", ", ") for file, figure, value in rows(question)}
+
+    def renewed(file: str, path: str, part: str) -> str:
+        name, _, value = part.rpartition("=")
+        return f"{name}={fresh.get((file, ' | '.join(filter(None, (path, name)))), value)}"
+
+    found = [(f, p, "; ".join(renewed(f, p, part) for part in values.split("; "))) for f, p, values in known]
     with path.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(("file", "path", "values"))
-        writer.writerows(found)
+        writer.writerows(found or gathered(rows(question)))
 
 
 if __name__ == "__main__":

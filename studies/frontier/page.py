@@ -29,10 +29,12 @@ def trainings(table: Path) -> Iterator[Line]:
 
 
 def costs(table: Path) -> Iterator[Line]:
-    """Counted and measured cost of every rule on every network."""
+    """Counted and measured cost of every rule, a line for each network."""
+    found: dict[str, list[str]] = {}
     for row in csv.DictReader(table.open()):
-        figures = "; ".join(f"{key}={row[key]}" for key in ("counted", "measured", "ratio"))
-        yield "cost.csv", f"{row['network']} | {row['rule']}", figures
+        figures = (f"{row['rule']} | {key}={row[key]}" for key in ("counted", "measured", "ratio"))
+        found.setdefault(row["network"], []).extend(figures)
+    yield from (("cost.csv", network, "; ".join(figures)) for network, figures in found.items())
 
 
 def long_runs(path: Path) -> Iterator[Line]:

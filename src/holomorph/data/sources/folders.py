@@ -126,6 +126,5 @@ def check_sizes(asked: DataRequest, arrays: dict[str, Images]) -> None:
     shapes = {part: x.shape[1:] for part, (x, _) in arrays.items()}
     if len(set(shapes.values())) > 1:
         told = ", ".join(f"{part} {shape}" for part, shape in shapes.items())
-        raise DataError(
-            f"The parts have images of different shapes: {told}. Give one size: {asked.text.partition('?')[0]}?size=PIXELS."
-        )
+        named = asked.text.partition("?")[0]
+        raise DataError(f"The parts have images of different shapes: {told}. Give one size: {named}?size=PIXELS.")
