@@ -7,19 +7,25 @@ import os
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.strategies.ddp import DDPStrategy
+from lightning_fabric.strategies.model_parallel import ModelParallelStrategy
 from torch import Tensor, nn
+from torch.distributed.fsdp import fully_shard
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 from holomorph.errors import HolomorphError
 from holomorph.rules import FreeAT, Plain
+from holomorph.threats import ThreatModel
 from holomorph.training.fit import fit
+from rule_cases import STILL, THREATS, make
 
+NEAR, PLAIN = ThreatModel("inf", 0.02), ("plain", "sgd")
 FORMS = ("tensors", "dataset", "loader", "stream")
 
 
@@ -79,12 +85,66 @@ def norms(fabric: Fabric) -> dict[str, Any]:
     return {"weights": model.state_dict(), "delta": rule.delta}
 
 
+def shard(module: nn.Module, mesh: Any) -> nn.Module:
+    """Share out each layer's weights, then the rest; a single layer's not at all."""
+    if isinstance(module, nn.Linear):
+        return module
+    for part in module.modules():
+        if isinstance(part, nn.Linear):
+            fully_shard(part, mesh=mesh["data_parallel"])
+    return fully_shard(module, mesh=mesh["data_parallel"])
+
+
+@dataclass
+class Unlearning(Plain):
+    """From half-time on it unlearns, until the guard goes back and doubles its weight."""
+
+    threat: ThreatModel = NEAR
+    weight: float = 1.0
+
+    def loss(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+        return super().loss(model, x, y) * (-1 if self.progress >= 0.5 and self.weight < 2 else 1)
+
+
+#: Rules that differentiate twice, that read the weights, and that the guard sets back.
+RULES = {"dirichlet": STILL, "certified": {}, "unlearning": {}}
+
+
+def by_rule(fabric: Fabric, name: str) -> dict[str, Any]:
+    """Train with averaged weights by one of the rules above."""
+    model, rule = network(nn.Identity()), Unlearning() if name == "unlearning" else make(name, THREATS[0], RULES[name])
+    fit(model, data("tensors"), rule, epochs=6, batch_size=16, lr=0.3, ema=0.5, fabric=fabric)
+    return {"weights": model.state_dict(), "doublings": rule.doublings}
+
+
+def sharded(fabric: Fabric, folder: Path) -> dict[str, Any]:
+    """Train on shares of the weights: anew, from what one process has left, by other rules; and what is refused."""
+    found: dict[str, Any] = {name: by_rule(fabric, name) for name in RULES}
+    found |= {form: train(fabric, folder / form, "tensors", resume=form == "taken up") for form in ("anew", "taken up")}
+    model, out = network(nn.Identity()), shard(network(nn.Identity()), fabric.strategy.device_mesh)
+    adam, found["refused"] = torch.optim.Adam(model.parameters()), []
+    for other, rule, optimizer in (model, "plain", adam), (model, "awp", "sgd"), (model[0], *PLAIN), (out, *PLAIN):
+        try:
+            fit(other, data("tensors"), rule, threat=NEAR, optimizer=optimizer, fabric=fabric)
+        except HolomorphError as error:
+            found["refused"].append(str(error))
+    return found
+
+
+def sharing(data_parallel_size: int, tensor_parallel_size: int) -> Fabric:
+    """An engine that shares weights out."""
+    strategy = ModelParallelStrategy(shard, data_parallel_size, tensor_parallel_size)
+    return Fabric(accelerator="cpu", devices=2, strategy=strategy)
+
+
 def work(fabric: Fabric, folder: Path, task: str, words: list[str]) -> None:
     """Carry out a task, and leave what came out; a sentence where it fails."""
     (folder / f"rank{fabric.global_rank}.pid").write_text(str(os.getpid()))
     try:
         if task == "all":
-            found = {form: train(fabric, folder, form) for form in FORMS} | {"norms": norms(fabric)}
+            found: Any = {form: train(fabric, folder, form) for form in FORMS} | {"norms": norms(fabric)}
+        elif task == "sharded":
+            found = sharded(fabric, folder)
         else:
             found = train(fabric, folder, "tensors", slowly="slowly" in words, resume="resume" in words)
     except HolomorphError as error:
@@ -95,7 +155,8 @@ def work(fabric: Fabric, folder: Path, task: str, words: list[str]) -> None:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    fabric = Fabric(accelerator="cpu", devices=2, strategy=DDPStrategy(start_method="spawn"))
+    whole = Fabric(accelerator="cpu", devices=2, strategy=DDPStrategy(start_method="spawn"))
+    fabric = {"sharded": sharing(2, 1), "split": sharing(1, 2)}.get(sys.argv[2], whole)
     try:
         fabric.launch(work, Path(sys.argv[1]), sys.argv[2], sys.argv[3:])
     except Exception as error:  # what the launcher says of a lost process, in one line

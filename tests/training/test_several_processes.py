@@ -107,3 +107,28 @@ def test_sigterm_to_one_stops_both_at_a_checkpoint_from_which_they_go_on(tmp_pat
     first, second = finished(tmp_path, "tensors", "resume")
     close(first, alone)
     close(second, alone)
+
+
+@pytest.mark.filterwarnings("ignore:In epoch 4 the robust accuracy fell")  # which the guard is to mend
+def test_weights_that_are_shared_out_train_what_whole_ones_train(tmp_path: Path, alone: dict[str, Any]) -> None:
+    one = Fabric(accelerator="cpu", devices=1)
+    two_processes.train(one, tmp_path / "taken up", "tensors")
+    (tmp_path / "taken up/tensors/checkpoints/epoch-0008.json").unlink()
+    first, second = finished(tmp_path, "sharded")
+    expected = {name: two_processes.by_rule(one, name) for name in two_processes.RULES}
+    for found in (first, second):
+        for task in ("anew", "taken up"):
+            close(found[task], alone)
+            assert found[task]["losses"] == pytest.approx(alone["losses"], abs=1e-6)
+        for name, trained in expected.items():
+            close(found[name], trained)
+            assert found[name]["doublings"] == trained["doublings"] == (1 if name == "unlearning" else 0)
+    (tmp_path / "anew/tensors/checkpoints/epoch-0008.json").unlink()
+    close(two_processes.train(one, tmp_path / "anew", "tensors", resume=True), alone)
+    sentences = (
+        "The optimizer holds no parameter of the model", "AWP calls the network with other weights, which FSDP2",
+        "The strategy's parallelize_fn leaves weight whole", "The model's weights are shared out already",
+    )  # fmt: skip
+    assert all(sentence in said for sentence, said in zip(sentences, first["refused"], strict=True))
+    output, _ = start(tmp_path, "split").communicate(timeout=400)
+    assert "ModelParallelStrategy splits layers over 2 processes, which fit cannot feed" in output

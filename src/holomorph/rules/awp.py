@@ -4,6 +4,7 @@ from dataclasses import KW_ONLY, dataclass
 
 import torch
 from torch import Tensor, distributed, nn
+from torch.distributed.fsdp import FSDPModule
 
 from holomorph.contract.model import own
 from holomorph.errors import ConfigError
@@ -57,6 +58,8 @@ class AWP(PGD):
             return risk
         if not weights:
             raise ConfigError("AWP changes the weights, which a function does not show. Give the module, or use pgd.")
+        if any(isinstance(part, FSDPModule) for part in model.modules()):
+            raise ConfigError("AWP calls the network with other weights, which FSDP2 cannot follow. Use pgd, or DDP.")
         gradients = _averaged(torch.autograd.grad(risk, weights, materialize_grads=True))
         changed = {p: p + self.gamma * _relative(g, p.detach()) for p, g in zip(weights, gradients, strict=True)}
         return self.risk(passes.again(moved, changed), y).mean()

@@ -121,9 +121,10 @@ def _inner(model: Differentiable) -> Differentiable:
     """The network inside the wrappers of training loops, which hold it as ``module`` and nothing else."""
     bare = own(model)
     inner = getattr(bare, "module", None)
-    if isinstance(bare, nn.Module) and isinstance(inner, nn.Module) and [*bare.children()] == [inner]:
-        return _inner(inner)
-    return bare
+    if not isinstance(bare, nn.Module) or not isinstance(inner, nn.Module):
+        return bare
+    wraps = all(inner in (child, getattr(child, "module", None)) for child in bare.children())
+    return _inner(inner) if wraps else bare
 
 
 def _precision(model: nn.Module, x: Tensor) -> torch.dtype:

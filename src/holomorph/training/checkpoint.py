@@ -16,6 +16,7 @@ from torch import Tensor, distributed, nn
 
 from holomorph._utils.io import read_json, read_plain, write_atomically
 from holomorph.errors import CheckpointError, HolomorphWarning
+from holomorph.training.sharded import like
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor]) -> str:
@@ -79,7 +80,7 @@ def load_into(model: nn.Module, tensors: dict[str, Tensor], origin: str) -> None
                 f"The weights in {origin} are of another architecture: {key!r} has shape "
                 f"{tuple(tensors[key].shape)}, the model's has {tuple(value.shape)}."
             )
-    model.load_state_dict(tensors)
+    model.load_state_dict({key: like(tensors[key], value) for key, value in own.items()})
 
 
 def save_checkpoint(folder: Path, name: str, tensors: dict[str, Tensor], state: dict[str, Any]) -> Path:
@@ -226,9 +227,10 @@ def restore_optimizer(
 ) -> None:
     """Undo :func:`flatten_optimizer`."""
     state: dict[int, dict[str, Tensor]] = {}
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
     for name, value in tensors.items():
         index, _, key = name.partition(".")
-        state.setdefault(int(index), {})[key] = value
+        state.setdefault(int(index), {})[key] = like(value, parameters[int(index)])
     for group in groups:
         if "betas" in group:
             group["betas"] = tuple(group["betas"])

@@ -189,7 +189,7 @@ def _trained(loop: Loop, train: Training, validation: Validation | None, folder:
     loop.rule.settle()
     record = _record(loop, train, started, loop.finish())
     if folder is not None and loop.fabric.is_global_zero:
-        checkpoint.save_tensors(folder / "model.safetensors", loop.module.state_dict())
+        checkpoint.save_tensors(folder / "model.safetensors", loop.given.state_dict())
         record.save(folder / "train.json")
     return record
 
@@ -228,7 +228,7 @@ def check_same_run(loop: Loop) -> None:
     if loop.folder is None or not loop.fabric.is_global_zero:
         return
     settings = {**loop.settings.noted(), "rule": loop.rule.name, **loop.rule.settings()}
-    settings |= {"training data": loop.batches.digest(), "layers": _layers(loop.module)}
+    settings |= {"training data": loop.batches.digest(), "layers": _layers(loop.given)}
     text = json.dumps(settings, sort_keys=True, indent=1)
     path = loop.folder / "settings.json"
     if not path.exists():
@@ -253,7 +253,7 @@ def _layers(module: nn.Module) -> str:
 
 
 def _record(loop: Loop, train: Training, started: str, kept: int) -> TrainRecord:
-    s, module, threat = loop.settings, loop.module, loop.rule.defends_against
+    s, module, threat = loop.settings, loop.given, loop.rule.defends_against
     return TrainRecord(
         model=f"{type(module).__module__}.{type(module).__qualname__}",
         parameters=sum(p.numel() for p in module.parameters()), data=train.name if isinstance(train, Splits) else "",

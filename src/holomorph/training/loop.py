@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from holomorph._utils import progress
 from holomorph._utils.seeding import random_states, replaying, seed_for
@@ -27,6 +26,7 @@ from holomorph.training.guard import Guard
 from holomorph.training.pause import Pause
 from holomorph.training.precision import Measured, Mixed, for_rules
 from holomorph.training.settings import Settings
+from holomorph.training.sharded import apart, averaged, set_up, together, whole
 from holomorph.training.statistics import join_statistics
 from holomorph.training.validation import Validation, accuracy
 
@@ -41,7 +41,7 @@ class Loop:
     Attributes
     ----------
     module:
-        The user's module.
+        The user's module, or where weights are shared out a copy of it; ``given`` is the user's.
     model:
         The same module with the fabric's precision and the exchange of gradients between processes.
     averaged:
@@ -71,26 +71,22 @@ class Loop:
 
     def __post_init__(self) -> None:
         s = self.settings
-        trained = [p for p in self.module.parameters() if p.requires_grad]
-        if not trained:
+        if not any(p.requires_grad for p in self.module.parameters()):
             raise ConfigError("The model has no parameter to train. Unfreeze some with requires_grad_(True).")
-        optimizer = s.make_optimizer(trained)
         self.batch = self.step = 0
         self.course = Course()
         self.total = max(2, s.epochs * -(-len(self.batches) * self.rule.replays // s.accumulate))
-        self.scheduler = s.make_scheduler(optimizer, self.total)
-        self.wrapped: Any
-        self.optimizer: Any
-        # Fabric takes a compiled module apart to compile it again, and cannot where it did not see it compiled.
-        whole = nn.Sequential(self.module) if as_written(self.module) is not self.module else self.module
-        self.wrapped, self.optimizer = self.fabric.setup(whole, optimizer)
-        self.model = for_rules(self.module, self.wrapped, self.fabric)
         self._before: State | None = None
         self.best = Best()
-        self.averaged: AveragedModel | None = None
-        if s.ema is not None:
-            average = get_ema_multi_avg_fn(s.ema)  # type: ignore[no-untyped-call]
-            self.averaged = AveragedModel(self.module, multi_avg_fn=average, use_buffers=True)
+        self.given, self.module = self.module, apart(self.module, self.fabric)
+        # Fabric takes a compiled module apart to compile it again, and cannot where it did not see it compiled.
+        callee = nn.Sequential(self.module) if as_written(self.module) is not self.module else self.module
+        self.wrapped: Any = set_up(callee, self.fabric)
+        optimizer = s.make_optimizer([p for p in self.module.parameters() if p.requires_grad])  # of what is held here
+        self.scheduler = s.make_scheduler(optimizer, self.total)
+        self.optimizer: Any = self.fabric.setup_optimizers(optimizer)
+        self.model = for_rules(self.module, self.wrapped, self.fabric)
+        self.averaged = averaged(self.given, self.fabric, s.ema) if s.ema is not None else None
 
     def run_epoch(self, validation: Validation | None, bar: progress.Bar) -> Epoch:
         """Train to the end of the epoch, then measure the validation accuracy."""
@@ -99,7 +95,8 @@ class Loop:
         join_statistics(self.fabric, self.module, self.averaged)
         loss, measured = self.course.means(self.fabric)
         if self.guard is not None:
-            measured |= self.fabric.broadcast(self.guard.measure(self._measured(self.ending)))
+            with together(self.ending):
+                measured |= self.fabric.broadcast(self.guard.measure(self._measured(self.ending)))
         epoch = Epoch(
             number=len(self.history) + 1,
             loss=loss,
@@ -139,7 +136,7 @@ class Loop:
         """One batch; ``ends`` says that the optimizer takes its step now."""
         self.rule.progress = min(1.0, self.step / self.total)
         self.rule.measured = {}
-        with self._exchange(ends):
+        with self._exchange(ends), together(self.wrapped):
             loss = self.rule(self.model, x, y)
             self.course.see(loss, self.rule.measured, self.step, self.scheduler, self._last_good)
             self.fabric.backward(loss / self.settings.accumulate)
@@ -192,7 +189,8 @@ class Loop:
 
     def accuracy(self, validation: Validation) -> float:
         """Share of correct predictions of the model that the run would end with now."""
-        return accuracy(self._measured(self.ending), validation, self.settings.batch_size, self.fabric)
+        with together(self.ending):
+            return accuracy(self._measured(self.ending), validation, self.settings.batch_size, self.fabric)
 
     def _measured(self, module: nn.Module) -> nn.Module:
         measured = Mixed(module, self.fabric) if isinstance(self.model, Mixed) else Measured(module, self.fabric)
@@ -230,6 +228,8 @@ class Loop:
         if self.batch == 0:
             self._keep_best()
             self._before = copy.deepcopy((tensors, rest)) if mends else None
+        if self.folder is not None:
+            tensors = whole(tensors, keep=self.fabric.is_global_zero)
         if self.folder is not None and self.fabric.is_global_zero:
             name = checkpoint.name(len(self.history), self.batch)
             checkpoint.save_checkpoint(self.folder, name, tensors, rest)
@@ -240,7 +240,7 @@ class Loop:
         found = self.history[-1].robust_accuracy if self.history else None
         if found is None or self.guard is None or found < max(self.best.robust, self.guard.chance + WORSE):
             return
-        weights = {key: value.detach().cpu().clone() for key, value in self.ending.state_dict().items()}
+        weights = whole(self.ending.state_dict())
         self.best = Best(found, len(self.history), weights)
         if self.folder is not None and self.fabric.is_global_zero:
             checkpoint.save_checkpoint(self.folder, "best", weights, {"robust": found, "epoch": len(self.history)})
@@ -252,12 +252,13 @@ class Loop:
         no better than a constant prediction is never chosen.
         """
         last = self.history[-1].robust_accuracy
+        weights, kept_epoch = self.ending.state_dict(), len(self.history)
         if last is not None and self.best.robust - last > WORSE:
-            self.module.load_state_dict(self.best.weights)
-            return self.best.epoch
-        if self.averaged is not None:
-            self.module.load_state_dict(self.averaged.module.state_dict())
-        return len(self.history)
+            weights, kept_epoch = self.best.weights, self.best.epoch
+        elif self.ending is self.given:
+            return kept_epoch
+        self.given.to(self.fabric.device).load_state_dict(whole(weights))
+        return kept_epoch
 
     def mend(self) -> None:
         """After a collapse warn, or go back to the epoch before with twice the weight."""

@@ -93,7 +93,9 @@ class Settings:
             raise ConfigError(f"The optimizer's factory returned {type(made).__name__}. Return a torch optimizer.")
         held = {id(p) for group in made.param_groups for p in group["params"]}
         if not any(id(p) in held for p in parameters):
-            raise ConfigError("The optimizer holds no parameter of the model. Make it from model.parameters().")
+            raise ConfigError(
+                "The optimizer holds no parameter of the model. Make it from model.parameters(), or give a function."
+            )
         return made
 
     @property
