@@ -100,6 +100,34 @@ def test_in_l2_the_units_make_an_ellipsoid() -> None:
     assert (found.adversarial[:, 3] == x[:, 3]).all()
 
 
+def test_among_few_possible_rows_the_attack_finds_whatever_an_enumeration_finds() -> None:
+    """Three whole numbers up to 5 whose sum is at most 9, and a category of three."""
+    numbers = torch.cartesian_prod(*[torch.arange(6.0)] * 3)
+    rows = torch.cat([torch.cat([numbers, torch.eye(3)[[k] * 216]], 1) for k in range(3)])
+    rows = rows[rows[:, :3].sum(1) <= 9].double()
+    high = torch.tensor([5.0, 5.0, 5.0, 1.0, 1.0, 1.0])
+    features = Features(torch.tensor([2.0, 2.0, 2.0, 1.0, 1.0, 1.0]), 0 * high, high, whole=high > 1,
+                        groups=torch.tensor([0, 0, 0, 1, 1, 1]), matrix=(high[None] > 1).double(),
+                        bound=torch.tensor([9.0]))  # fmt: skip
+    with torch.random.fork_rng():
+        torch.manual_seed(4)
+        net = nn.Sequential(nn.Linear(6, 32), nn.Tanh(), nn.Linear(32, 3)).double()
+        x = rows[torch.randperm(len(rows))[:40]]
+
+    def model(x: Tensor) -> Tensor:
+        return net((x / high.double() - 0.5) * 6)
+
+    y, answers = model(x).argmax(1), model(rows).argmax(1)
+    near = ((rows - x[:, None]) / features.eps).abs().sum(2) <= 2
+    breakable = (near & (answers != y[:, None])).any(1)
+    found, ascent = (
+        attack(model, x, y, threat=ThreatModel(1, 2), features=features, name=name)
+        for name in ("pgd-on-rows", "pgd-scaled")
+    )
+    assert torch.equal(found.broken, breakable)
+    assert int(ascent.broken.sum()) < int(breakable.sum()) < 40
+
+
 def test_features_that_cannot_be_used_are_refused_in_one_sentence(tmp_path: Path) -> None:
     one = torch.ones(2)
     good = Features(one, 0 * one, one)

@@ -11,6 +11,9 @@ from holomorph.attacks.pgd import AttackLoss, attack_ascent
 from holomorph.contract.classifier import Classifier
 from holomorph.threats import ThreatModel
 
+#: Points that the model is asked for at once.
+_TOGETHER = 250
+
 
 class NumericalGradient(Classifier):
     r"""The classifier with its gradient replaced by central differences of finite size.
@@ -61,11 +64,12 @@ class _Numerical(torch.autograd.Function):
         total = torch.zeros_like(x).flatten(1)
         scale = len(offsets) if len(offsets) != x[0].numel() else 1
         with torch.no_grad():
-            for e in offsets:
-                shift = (model.step * e).reshape(x.shape[1:])
-                difference = model.plain(x + shift) - model.plain(x - shift)
-                total += ((v * difference).sum(1) / (2 * model.step * scale))[:, None] * e
-        return total.reshape(x.shape), None
+            for some in offsets.split(max(1, _TOGETHER // len(x))):  # one call for many steps is far quicker
+                shift = (model.step * some).reshape(-1, 1, *x.shape[1:])
+                up, down = (model.logits((x + way).flatten(0, 1), _TOGETHER) for way in (shift, -shift))
+                slope = (v * (up - down).reshape(-1, *v.shape)).sum(2) / (2 * model.step)
+                total += slope.T.to(x) @ some
+        return (total / scale).reshape(x.shape), None
 
 
 @dataclass(frozen=True)

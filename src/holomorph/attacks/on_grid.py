@@ -1,5 +1,6 @@
 """Ascent that asks the model at points of the data's grid only."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,16 +13,16 @@ from holomorph.threats import ThreatModel
 from holomorph.threats.grid import Grid
 
 
-class OnGrid(Classifier):
-    """The classifier asked at points of the grid only; gradients pass the rounding as if it were not there."""
+class Rounded(Classifier):
+    """The classifier asked where it is meant to be, such as on a grid; gradients pass the rounding as if not there."""
 
-    def __init__(self, classifier: Classifier, grid: Grid) -> None:
+    def __init__(self, classifier: Classifier, rounding: Callable[[Tensor], Tensor]) -> None:
         super().__init__(classifier, differentiable=classifier.differentiable)
-        self.grid = grid
+        self.rounding = rounding
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the logits at the nearest point of the grid."""
-        rounded = self.grid.snap(x.detach())
+        """Return the logits at the point to which x is rounded."""
+        rounded = self.rounding(x.detach())
         return super().forward(x + (rounded - x.detach()) if x.requires_grad else rounded)
 
 
@@ -46,5 +47,5 @@ class OnGridPgd:
     def __call__(self, classifier: Classifier, x: Tensor, y: Tensor, seed: int) -> Tensor:
         """Propose points of the grid."""
         grid = self.grid.to(x.device)
-        found = Pgd(self.threat, "scaled", steps=self.steps)(OnGrid(classifier, grid), x, y, seed)
+        found = Pgd(self.threat, "scaled", steps=self.steps)(Rounded(classifier, grid.snap), x, y, seed)
         return grid.inside(x, found, self.threat)

@@ -9,11 +9,13 @@ from holomorph.attacks.bisected import Bisected
 from holomorph.attacks.foolbox import FoolboxAttack, Name
 from holomorph.attacks.numerical import NumericalPgd
 from holomorph.attacks.on_grid import OnGridPgd
+from holomorph.attacks.on_rows import OnRows
 from holomorph.attacks.pgd import AttackLoss, Pgd
 from holomorph.attacks.surrogate import Surrogate
 from holomorph.attacks.targeted import Targeted
 from holomorph.attacks.transferred import Transferred
 from holomorph.errors import ConfigError, unknown_name
+from holomorph.threats.constraints import FeatureThreat
 
 
 def _by_name_only(_: Situation) -> bool:
@@ -104,14 +106,18 @@ REGISTRY: dict[str, Entry] = {
     "apgd-t": Entry(_autoattack("apgd-t"), _standard),
     "fab-t": Entry(_autoattack("fab-t"), _standard),
     "square": Entry(_autoattack("square"), lambda s: not s.randomised or _blind(s)),
-    "pgd-scaled": Entry(_pgd("scaled", 60), lambda s: True),
+    "pgd-scaled": Entry(_pgd("scaled", 60), lambda s: _full(s) or s.classes < 3),
     "fmn": Entry(_nearest("fmn"), lambda s: True),
     "ddn": Entry(_nearest("ddn"), lambda s: True),
     "pgd-bisected": Entry(lambda s: Bisected(s.threat, steps=_few(s, 30, 40)), lambda s: True),
     "transferred": Entry(_transferred, lambda s: s.source is not None and (_full(s) or not s.gradients)),
-    "pgd-targeted": Entry(lambda s: Targeted(s.threat, targets=3, steps=_few(s, 20, 60)), _full),
+    "pgd-targeted": Entry(lambda s: Targeted(s.threat, targets=3, steps=_few(s, 40, 60)), lambda s: True),
     "pgd-margin-far": Entry(_pgd("margin", 60, far=True), _full),
     "pgd-on-grid": Entry(_on_grid, lambda s: s.grid is not None),
+    "pgd-on-rows": Entry(
+        lambda s: OnRows(s.threat, steps=_few(s, 20, 40), rounds=_few(s, 10, 40)),
+        lambda s: isinstance(s.threat, FeatureThreat) and s.threat.features.constrained,
+    ),
     "cw": Entry(lambda s: FoolboxAttack("cw", s.threat), _full),
     "pgd-numerical": Entry(_numerical, lambda s: True),
     "surrogate": Entry(lambda s: Surrogate(s.threat), _blind),
@@ -148,12 +154,15 @@ def stronger(s: Situation, level: int) -> list[Attack]:
 def plan(s: Situation) -> list[Attack]:
     """The attacks to run, in order: those that the registry plans for the situation and whose needs it meets.
 
+    In a quick plan those that read outputs only come last: Square needs many queries for each sample that is left.
+
     >>> from holomorph.threats import ThreatModel
     >>> [attack.name for attack in plan(Situation(ThreatModel("inf", 0.1), classes=10, effort="quick"))]
-    ['apgd-ce', 'square', 'pgd-scaled', 'fmn', 'pgd-bisected', 'pgd-numerical']
+    ['apgd-ce', 'fmn', 'pgd-bisected', 'pgd-targeted', 'square', 'pgd-numerical']
     """
     wanted = [entry.make(s) for entry in REGISTRY.values() if entry.planned(s)]
-    return [attack for attack in wanted if not s.refusal(attack.needs)]
+    serving = [attack for attack in wanted if not s.refusal(attack.needs)]
+    return sorted(serving, key=lambda attack: _quick(s) and not attack.needs.gradients)
 
 
 def named(name: str, s: Situation) -> Attack:

@@ -18,7 +18,7 @@ from holomorph.threats.constraints import movable
 CANDIDATES = 10
 
 
-class _Towards(Objective):
+class Towards(Objective):
     """The lead of one target over the label, divided by the spread of the logits."""
 
     def __init__(self, classifier: Classifier, x: Tensor, y: Tensor, target: Tensor) -> None:
@@ -66,7 +66,7 @@ class Targeted:
         order = self.ranked(classifier, x, y)
         kept, left = x.clone(), torch.arange(len(x), device=x.device)
         for k in range(min(self.targets, order.shape[1])):
-            objective = _Towards(classifier, x[left], y[left], order[left, k])
+            objective = Towards(classifier, x[left], y[left], order[left, k])
             around, patience = Around(x[left], self.threat), max(1, self.steps // 10)
             lengths = [2 * self.threat.radius] * self.steps
             found = climb(objective, x[left], around, lengths, momentum=0.25, patience=patience)

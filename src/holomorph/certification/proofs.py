@@ -59,8 +59,8 @@ class ProofSettings:
 
     def check(self, given: Received) -> None:
         """Refuse a method that cannot serve what was received."""
-        if given.asked is not None and self.method in ("smoothing", "exact"):
-            raise ConfigError(f"method={self.method!r} knows one eps for all features. Use method='auto'.")
+        if given.asked is not None and self.method == "smoothing":
+            raise ConfigError("method='smoothing' knows one eps for all features. Use method='auto'.")
 
 
 @dataclass(frozen=True)
@@ -114,12 +114,13 @@ def _bounded(given: Received, how: ProofSettings, parts: Path | None) -> _Found:
     check_labels(y, classes)
     right = (predictions == y) & logits.isfinite().all(1)
     right = right if how.broken is None else right & ~how.broken.to(right)
-    adapter = adapter_for(model) if how.method in ("auto", "exact") and given.asked is None else None
+    adapter = adapter_for(model, given.asked) if how.method in ("auto", "exact") else None
     if adapter is not None:
         exact = [adapter(model, x, threat).double() * right for threat in threats]
         return _Found(predictions, classes, exact, [["exact" if r > 0 else None for r in row] for row in exact])
     if how.method == "exact":
-        raise ConfigError(f"{type(model).__name__} has no exact certificate. Use method='auto'.")
+        by_feature = "" if given.asked is None else " with an eps for each feature"
+        raise ConfigError(f"{type(model).__name__} has no exact certificate{by_feature}. Use method='auto'.")
     bounds = Bounds.of(model, x, logits, how.method, given.asked)
     radii, by, depths = _searched(bounds, given, how, right, parts)
     for threat in threats:  # a network that has changed meanwhile, or elsewhere, is not the one that was bounded
