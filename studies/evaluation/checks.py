@@ -50,7 +50,7 @@ def main() -> None:
     torch.set_num_threads(1)
     found = rogues()
     save(results("evaluation") / "checks.json", {"rogues": found})
-    print("| disguise | checks that fail | clean | APGD alone | robust, as reported |", "|---|---|---|---|---|", sep="\n")
+    print("| disguise | checks that fail | clean | APGD alone | reported |", "|---|---|---|---|---|", sep="\n")
     for name, of in found.items():
         alone = "none" if of["apgd_alone"] is None else f"{of['apgd_alone']:.2f}"
         print(f"| {name} | {', '.join(of['fails']) or 'none'} | {of['clean']:.2f} | {alone} | {of['robust']:.2f} |")
