@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -20,11 +21,12 @@ from holomorph.contract.classifier import Classifier
 from holomorph.evaluation.attack import attack
 from holomorph.evaluation.evaluate import evaluate
 from holomorph.explanation.explain import explain
-from holomorph.sklearn import RobustClassifier
+from holomorph.sklearn import HolomorphicClassifier, RobustClassifier, common
 from holomorph.threats import ThreatModel
 from holomorph.threats.grid import Grid
+from holomorph.training.devices import one_device
 from holomorph.transferability.transfer import transfer
-from pretend_device import PretendDevice
+from pretend_device import PretendDevice, pretend_fabric
 from rule_cases import THREATS
 
 
@@ -136,7 +138,16 @@ def test_certificates_where_the_device_has_no_double_precision(single: PretendDe
     assert [t.radii for t in here.threats] == [pytest.approx(t.radii, rel=1e-5) for t in there.threats]
 
 
-def test_an_estimator_trains_where_the_device_has_no_double_precision(single: PretendDevice) -> None:
+@pytest.mark.parametrize("doubles", [True, False])
+@pytest.mark.parametrize("name", ["robust", "network", "fock", "polynomial"])
+def test_estimators_train_where_there_is_double_precision(monkeypatch: Any, name: str, doubles: bool) -> None:
     x = torch.rand(40, 2, generator=torch.Generator().manual_seed(0)).numpy()
     y = (x[:, 0] > x[:, 1]).astype(int)
-    assert RobustClassifier(epochs=10, random_state=0).fit(x, y).score(x, y) > 0.8
+    estimator: Any = RobustClassifier(epochs=4, random_state=0)
+    if name != "robust":
+        estimator = HolomorphicClassifier(solver=name, epochs=4, random_state=0)  # type: ignore[arg-type]
+    with PretendDevice(doubles) as device:
+        engines = {"auto": pretend_fabric(), "cpu": one_device("cpu")}
+        monkeypatch.setattr(common, "one_device", engines.get)
+        assert estimator.fit(x, y).score(x, y) > 0.65
+        assert bool(device.copies) == (doubles and name in ("robust", "network"))

@@ -17,7 +17,9 @@ from typing import Any, Self
 from unittest import mock
 
 import torch
+from lightning_fabric import Fabric
 from lightning_fabric.accelerators.accelerator import Accelerator
+from lightning_fabric.strategies import SingleDeviceStrategy
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -128,6 +130,11 @@ class PretendAccelerator(Accelerator):
     @staticmethod
     def name() -> str:
         return TYPE
+
+
+def pretend_fabric() -> Fabric:
+    """An engine on the pretend device."""
+    return Fabric(strategy=SingleDeviceStrategy(DEVICE, accelerator=PretendAccelerator()), devices=1)
 
 
 class Event:

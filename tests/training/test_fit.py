@@ -8,15 +8,8 @@ from lightning_fabric.plugins import MixedPrecision
 from torch import nn
 from torch.utils.data import DataLoader, DistributedSampler, IterableDataset, RandomSampler, TensorDataset
 
-from holomorph.errors import (
-    CheckpointError,
-    ConfigError,
-    DataError,
-    HolomorphWarning,
-    ModelError,
-    StorageError,
-    TrainingError,
-)
+from holomorph import errors
+from holomorph.errors import CheckpointError, ConfigError, DataError, HolomorphWarning, ModelError, TrainingError
 from holomorph.records.training import TrainRecord
 from holomorph.rules import NFGSM, Dirichlet, Plain
 from holomorph.rules.registry import parse
@@ -26,6 +19,7 @@ from holomorph.training.checkpoint import load_tensors, save_tensors
 from holomorph.training.fit import fit
 from holomorph.training.folder import holding
 from holomorph.training.precision import Mixed
+from two_processes import Stream
 
 THREAT = ThreatModel("inf", 0.1)
 
@@ -120,7 +114,7 @@ def test_an_interrupted_run_resumes_to_the_same_numbers(task, make_model, tmp_pa
     assert [e.loss for e in record.history] == [e.loss for e in expected.history]
 
 
-@pytest.mark.parametrize("place", ["loader", "sampler", "distributed"])
+@pytest.mark.parametrize("place", ["loader", "sampler", "distributed", "stream"])
 def test_an_interrupted_run_on_a_loader_with_its_own_generator_resumes_to_the_same_numbers(
     task, make_model, tmp_path, place
 ):
@@ -130,16 +124,19 @@ def test_an_interrupted_run_on_a_loader_with_its_own_generator_resumes_to_the_sa
             return DataLoader(data, 20, shuffle=True, generator=own), own
         if place == "distributed":
             return DataLoader(data, 20, sampler=DistributedSampler(data, num_replicas=1, rank=0)), own
+        if place == "stream":
+            return DataLoader(Stream(*task), 20, num_workers=1), own
         return DataLoader(data, 20, sampler=RandomSampler(data, generator=own)), own
 
     whole, resumed = make_model(), make_model(seed=5)
+    settings = {"epochs": 4, "steps_per_epoch": 9 if place == "stream" else None}
     train, own = loader()
     state = own.get_state()
-    expected = fit(whole, train, NFGSM(THREAT), epochs=4)
+    expected = fit(whole, train, NFGSM(THREAT), **settings)
     assert torch.equal(own.get_state(), state)
     with pytest.raises(KeyboardInterrupt):
-        fit(make_model(), loader()[0], Stops(THREAT), epochs=4, out=tmp_path / "run")
-    record = fit(resumed, loader()[0], NFGSM(THREAT), epochs=4, out=tmp_path / "run", resume=True)
+        fit(make_model(), loader()[0], Stops(THREAT), out=tmp_path / "run", **settings)
+    record = fit(resumed, loader()[0], NFGSM(THREAT), out=tmp_path / "run", resume=True, **settings)
     assert same(resumed, whole)
     assert [e.loss for e in record.history] == [e.loss for e in expected.history]
     assert [e.measured for e in record.history] == [e.measured for e in expected.history]
@@ -252,7 +249,7 @@ def test_a_users_files_in_a_run_are_kept(task, make_model, tmp_path):
 
 def test_a_folder_that_cannot_be_written(task, make_model, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(StorageError, match="cannot be written"):
+    with pytest.raises(errors.StorageError, match="cannot be written"):
         fit(make_model(), task, Plain(), epochs=1, out=tmp_path / "file" / "run")
 
 
@@ -302,10 +299,7 @@ class Endless(IterableDataset):
         ((torch.rand(3, 2), torch.tensor([0, 1])), "There are 3 samples but 2 labels."),
         ((torch.rand(2, 2), torch.tensor([0, 0])), "there is one class only"),
         ((torch.rand(2, 2), torch.tensor([-1, 0])), "The labels run from -1 to 0; they must lie in 0..K-1."),
-        (
-            (torch.rand(2, 2), torch.tensor([0.0, 1.0])),
-            "The labels are torch.float32 of shape (2,). Give one whole number",
-        ),
+        ((torch.rand(2, 2), torch.tensor([0.0, 1.0])), "The labels are torch.float32 of shape (2,). Give one whole"),
         ((torch.rand(2, 2) * torch.inf, torch.tensor([0, 1])), "NaN or infinite"),
         ((torch.rand(2, 2),), "Give the training data as (samples, labels)"),
         (("samples", torch.tensor([0, 1])), "The samples are not numbers"),
@@ -426,11 +420,8 @@ def test_checkpoints_of_the_last_two_epochs_are_kept_and_hold_no_code(task, make
 
 
 def test_complex_weights_survive_a_checkpoint(tmp_path):
-    tensors = {
-        "a": torch.randn(3, 2, dtype=torch.complex128),
-        "b": torch.arange(3),
-        "c": torch.randn(2).to(torch.complex64),
-    }
+    double, single = torch.randn(3, 2, dtype=torch.complex128), torch.randn(2).to(torch.complex64)
+    tensors = {"a": double, "b": torch.arange(3), "c": single}
     digest = save_tensors(tmp_path / "a.safetensors", tensors)
     back = load_tensors(tmp_path / "a.safetensors", digest)
     assert back.keys() == tensors.keys()
@@ -475,16 +466,8 @@ def test_half_precision_with_a_scaler_trains_and_its_scale_is_kept(task, make_mo
     scaler = torch.amp.GradScaler("cpu", init_scale=2.0**40)  # overflows at first: such steps are left out
     plugin = MixedPrecision("16-mixed", device="cpu", scaler=scaler)
     fabric = Fabric(accelerator="cpu", devices=1, plugins=plugin)
-    record = fit(
-        make_model(),
-        task,
-        parse("finite", THREAT),
-        epochs=40,
-        batch_size=20,
-        lr=0.1,
-        out=tmp_path / "run",
-        fabric=fabric,
-    )
+    settings = {"epochs": 40, "batch_size": 20, "lr": 0.1, "out": tmp_path / "run"}
+    record = fit(make_model(), task, parse("finite", THREAT), fabric=fabric, **settings)
     assert record.history[-1].loss < record.history[0].loss
     state = json.loads((tmp_path / "run/checkpoints/epoch-0040.json").read_text())
     assert state["precision"]["scale"] == scaler.get_scale() < 2.0**40

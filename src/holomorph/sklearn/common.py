@@ -11,11 +11,13 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, check_random_state, validate_data
 from torch import Tensor, nn
 
+from holomorph._utils.devices import has_doubles
 from holomorph.contract import as_threat, gradients
 from holomorph.errors import DataError
 from holomorph.records.training import TrainRecord
 from holomorph.rules.base import Rule
 from holomorph.threats import ThreatModel
+from holomorph.training.devices import one_device
 from holomorph.training.fit import fit
 from holomorph.training.weights import weights_of
 
@@ -46,9 +48,11 @@ class TorchClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
     def _fit(
         self, model: nn.Module, x: Tensor, labels: Tensor, rule: Rule, seed: int, weights: Tensor | None
     ) -> TrainRecord:
-        """Train a network in float64; it ends in evaluation mode on the CPU."""
+        """Train a network in float64, on an accelerator that has it; it ends in evaluation mode on the CPU."""
+        fabric = one_device("auto")
         record = fit(model.double(), (x, labels), rule, epochs=self.epochs, batch_size=min(self.batch_size, len(x)),
-                     lr=self.lr, seed=seed, sample_weight=weights)  # fmt: skip
+                     lr=self.lr, seed=seed, sample_weight=weights,
+                     fabric=fabric if has_doubles(fabric.device) else one_device("cpu"))  # fmt: skip
         model.cpu().eval()
         return record
 
