@@ -6,7 +6,7 @@ Each process leaves what it ended with in FOLDER/rankN.pt, and its number in FOL
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,11 @@ from lightning_fabric.strategies.ddp import DDPStrategy
 from lightning_fabric.strategies.model_parallel import ModelParallelStrategy
 from torch import Tensor, nn
 from torch.distributed.fsdp import fully_shard
+from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
+import rule_cases
+from holomorph import rules
 from holomorph.errors import HolomorphError
 from holomorph.rules import FreeAT, Plain
 from holomorph.threats import ThreatModel
@@ -85,6 +88,13 @@ def norms(fabric: Fabric) -> dict[str, Any]:
     return {"weights": model.state_dict(), "delta": rule.delta}
 
 
+def gradients(name: str, rows: slice, wrap: Callable[[nn.Module], nn.Module] = nn.Sequential) -> list[Any]:
+    """The gradients by which a rule learns from some of eight samples."""
+    model, (x, y) = wrap(rule_cases.network(norm=False)), rule_cases.batch(8)
+    make(name, THREATS[0], STILL, steps=2)(model, x[rows], y[rows]).backward()
+    return [p.grad for p in model.parameters()]
+
+
 def shard(module: nn.Module, mesh: Any) -> nn.Module:
     """Share out each layer's weights, then the rest; a single layer's not at all."""
     if isinstance(module, nn.Linear):
@@ -143,6 +153,8 @@ def work(fabric: Fabric, folder: Path, task: str, words: list[str]) -> None:
     try:
         if task == "all":
             found: Any = {form: train(fabric, folder, form) for form in FORMS} | {"norms": norms(fabric)}
+            half = slice(4 * fabric.global_rank, 4 * fabric.global_rank + 4)
+            found["gradients"] = {name: gradients(name, half, DistributedDataParallel) for name in rules.RULES}
         elif task == "sharded":
             found = sharded(fabric, folder)
         else:

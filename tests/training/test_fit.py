@@ -70,8 +70,8 @@ def test_the_run_folder_holds_the_record_the_weights_and_the_logs(task, make_mod
     assert (out / "model.safetensors").stat().st_size > 0
 
 
-class Interruption:
-    """Stops the training from outside, once: in its third epoch of ten steps."""
+class Stops(NFGSM):
+    """Stops the training from outside in its 25th step, once."""
 
     calls = 0
 
@@ -80,38 +80,6 @@ class Interruption:
         if self.calls == 25:
             raise KeyboardInterrupt
         return super().loss(model, x, y)
-
-
-class Interrupts(Interruption, Plain):
-    pass
-
-
-class Noisy(Plain):
-    """Draws from the rule's own generator at every call."""
-
-    def loss(self, model, x, y):
-        return super().loss(model, x + 0.1 * torch.randn(x.shape, generator=self.generator), y)
-
-
-class NoisyInterrupts(Noisy, Interrupts):
-    pass
-
-
-class Stops(Interruption, NFGSM):
-    pass
-
-
-@pytest.mark.parametrize("ema", [None, 0.9])
-def test_an_interrupted_run_resumes_to_the_same_numbers(task, make_model, tmp_path, ema):
-    settings = {"epochs": 4, "batch_size": 20, "ema": ema}
-    whole = make_model(dropout=0.3)
-    expected = fit(whole, task, Noisy(), **settings)
-    with pytest.raises(KeyboardInterrupt):
-        fit(make_model(dropout=0.3), task, NoisyInterrupts(), out=tmp_path / "run", **settings)
-    resumed = make_model(seed=5, dropout=0.3)
-    record = fit(resumed, task, Noisy(), out=tmp_path / "run", resume=True, **settings)
-    assert same(resumed, whole)
-    assert [e.loss for e in record.history] == [e.loss for e in expected.history]
 
 
 @pytest.mark.parametrize("place", ["loader", "sampler", "distributed", "stream"])
@@ -173,17 +141,11 @@ def test_a_run_that_has_noted_no_data_nor_layers_resumes(task, make_model, tmp_p
     assert fit(make_model(), task, Plain(), epochs=1, out=tmp_path / "run", resume=True).history == expected.history
 
 
-def test_the_same_rule_resumes_its_run(task, make_model, tmp_path):
-    rule = Dirichlet(THREAT)
-    first = fit(make_model(), task, rule, epochs=1, out=tmp_path / "run")
-    assert fit(make_model(), task, rule, epochs=1, out=tmp_path / "run", resume=True).history == first.history
-
-
 def test_resuming_what_is_finished_gives_the_same_record(task, make_model, tmp_path):
     name = "dirichlet(observable=logits)"  # its cost is known once it has seen how many outputs there are
-    first, again = (
-        fit(make_model(), task, parse(name, THREAT), epochs=1, out=tmp_path / "run", resume=True) for _ in range(2)
-    )
+    rules, settings = [parse(name, THREAT) for _ in range(2)], {"epochs": 1, "out": tmp_path / "run", "resume": True}
+    first, same, again = (fit(make_model(), task, rule, **settings) for rule in (rules[0], *rules))
+    assert same.history == first.history
     assert first == again.model_copy(update={"started": first.started})
     assert first.cost > parse("dirichlet", THREAT).cost.passes / 3
 
@@ -271,17 +233,6 @@ def test_averaged_weights_are_the_moving_average(task, make_model):
     plain = make_model()
     fit(plain, task, Plain(), epochs=2, batch_size=50)
     torch.testing.assert_close(model[0].weight, 0.5 * mean + 0.5 * plain[0].weight)
-
-
-@pytest.mark.parametrize("kind", ["dataset", "loader"])
-def test_data_sets_and_loaders(task, make_model, kind):
-    data = TensorDataset(*task)
-    train = DataLoader(data, 50, shuffle=True) if kind == "loader" else data
-    one, two = make_model(), make_model()
-    record = fit(one, train, Plain(), epochs=2, batch_size=50)
-    fit(two, train, Plain(), epochs=2, batch_size=50)
-    assert record.samples == 200
-    assert same(one, two)
 
 
 class Endless(IterableDataset):

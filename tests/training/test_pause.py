@@ -20,7 +20,14 @@ def warm_up(optimizer, total):
     return SequentialLR(optimizer, [LinearLR(optimizer, 0.1, total_iters=5), down], milestones=[5])
 
 
-class Told(Plain):
+class Noisy(Plain):
+    """Draws from the rule's own generator at every call."""
+
+    def loss(self, model, x, y):
+        return super().loss(model, x + 0.1 * torch.randn(x.shape, generator=self.generator), y)
+
+
+class Told(Noisy):
     """In its 14th call the process is told to end, as by a cluster or by Ctrl-C."""
 
     calls, number = 0, signal.SIGTERM
@@ -46,13 +53,15 @@ class Interrupted(Told):
 )
 def test_a_run_goes_on_from_the_middle_of_an_epoch(task, make_model, tmp_path, rule, minutes, error, newest):
     settings = {"epochs": 3, "batch_size": 20, "lr": 0.01, "schedule": warm_up, "checkpoint_minutes": minutes}
-    whole, resumed, before = make_model(dropout=0.3), make_model(dropout=0.3), signal.getsignal(signal.SIGTERM)
-    expected = fit(whole, task, Plain(), **settings)
+    settings["ema"] = 0.9 if minutes is None else None
+    whole, resumed, before = make_model(dropout=0.3), make_model(5, dropout=0.3), signal.getsignal(signal.SIGTERM)
+    expected = fit(whole, task, Noisy(), **settings)
     with pytest.raises(error, match=r"told to stop at step 14\. It goes on from there" if rule is Told else None):
         fit(make_model(dropout=0.3), task, rule(), out=tmp_path / "run", **settings)
     assert signal.getsignal(signal.SIGTERM) == before
     assert checkpoint.latest(tmp_path / "run/checkpoints").stem == newest
-    found = fit(resumed, task, Plain(), out=tmp_path / "run", resume=True, **settings)
+    found = fit(resumed, task, Noisy(), out=tmp_path / "run", resume=True, **settings)
     assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), resumed.parameters(), strict=True))
+    assert [e.loss for e in found.history] == [e.loss for e in expected.history]
     rates = [0.005 * (1 + math.cos(math.pi * steps / 25)) for steps in (5, 15, 25)]
     assert [e.lr for e in found.history] == [e.lr for e in expected.history] == pytest.approx(rates)

@@ -13,9 +13,13 @@ import torch
 from lightning_fabric import Fabric
 
 import two_processes
+from holomorph import rules
 from holomorph.records.training import TrainRecord
 
 pytestmark = pytest.mark.slow
+
+#: Rules whose draws no setting switches off: one process on a half batch draws what each of the two draws.
+DRAWING = {"trades", "gradalign", "llr", "jacobian", "harmonic", "fgsm-pgi"}
 
 
 def start(folder: Path, *words: str) -> subprocess.Popen[str]:
@@ -60,7 +64,7 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return two_processes.train(fabric, tmp_path_factory.mktemp("alone"), "tensors")
 
 
-def test_two_processes_train_what_one_trains(tmp_path: Path, alone: dict[str, Any]) -> None:
+def test_two_processes_train_what_one_trains(tmp_path: Path) -> None:
     first, second = finished(tmp_path, "all")
     one = {form: two_processes.train(Fabric(accelerator="cpu", devices=1), tmp_path / "one", form)
            for form in two_processes.FORMS}  # fmt: skip
@@ -72,6 +76,12 @@ def test_two_processes_train_what_one_trains(tmp_path: Path, alone: dict[str, An
     for key, value in first["norms"]["weights"].items():
         assert torch.equal(value, second["norms"]["weights"][key]), key
     assert not torch.equal(first["norms"]["delta"], second["norms"]["delta"])
+    for name in rules.RULES.keys() - {"weakly-harmonic"}:  # whose residual is a mean over each process's own batch
+        parts = [slice(0, 4), slice(4, 8)] if name in DRAWING else [slice(8)]
+        alone = [two_processes.gradients(name, part) for part in parts]
+        expected = [sum(slopes) / len(parts) for slopes in zip(*alone, strict=True)]
+        for found, wanted in zip(first["gradients"][name], expected, strict=True):
+            torch.testing.assert_close(found, wanted, rtol=0, atol=1e-12, msg=name)
 
 
 @pytest.mark.parametrize("launcher", ["its own", "torchrun"])
