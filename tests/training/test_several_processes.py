@@ -11,10 +11,14 @@ from typing import Any
 import pytest
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.strategies.model_parallel import ModelParallelStrategy
+from torch.torch_version import TorchVersion
 
 import two_processes
 from holomorph import rules
+from holomorph.errors import ConfigError
 from holomorph.records.training import TrainRecord
+from holomorph.training.sharded import apart
 
 pytestmark = pytest.mark.slow
 
@@ -133,7 +137,10 @@ def test_weights_that_are_shared_out_train_what_whole_ones_train(tmp_path: Path,
         for name, trained in expected.items():
             close(found[name], trained)
             assert found[name]["doublings"] == trained["doublings"] == (1 if name == "unlearning" else 0)
-    (tmp_path / "anew/tensors/checkpoints/epoch-0008.json").unlink()
+    kept = tmp_path / "anew/tensors/checkpoints"
+    assert len(list(kept.glob("epoch-*.shares"))) == 2
+    assert len(list(kept.glob("epoch-0007.shares/*.safetensors"))) == 2
+    (kept / "epoch-0008.json").unlink()
     close(two_processes.train(one, tmp_path / "anew", "tensors", resume=True), alone)
     sentences = (
         "The optimizer holds no parameter of the model", "AWP calls the network with other weights, which FSDP2",
@@ -142,3 +149,10 @@ def test_weights_that_are_shared_out_train_what_whole_ones_train(tmp_path: Path,
     assert all(sentence in said for sentence, said in zip(sentences, first["refused"], strict=True))
     output, _ = start(tmp_path, "split").communicate(timeout=400)
     assert "ModelParallelStrategy splits layers over 2 processes, which fit cannot feed" in output
+
+
+def test_an_older_torch_shares_nothing_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    fabric = Fabric(accelerator="cpu", devices=1, strategy=ModelParallelStrategy(two_processes.shard))
+    monkeypatch.setattr(torch, "__version__", TorchVersion("2.9.1+cpu"))
+    with pytest.raises(ConfigError, match=r"shared out by torch 2\.13 or newer, not 2\.9\.1\+cpu\. Update it"):
+        apart(torch.nn.Linear(2, 2), fabric)

@@ -86,7 +86,12 @@ def load_into(model: nn.Module, tensors: dict[str, Tensor], origin: str) -> None
 def save_checkpoint(folder: Path, name: str, tensors: dict[str, Tensor], state: dict[str, Any]) -> Path:
     """Write NAME.safetensors, then NAME.json with its digest: a checkpoint exists once its JSON does."""
     digest = save_tensors(folder / f"{name}.safetensors", tensors)
-    return write_atomically(folder / f"{name}.json", json.dumps(_sealed({**state, "sha256": digest})).encode())
+    return write_state(folder / f"{name}.json", {**state, "sha256": digest})
+
+
+def write_state(path: Path, state: dict[str, Any]) -> Path:
+    """Write a checkpoint's JSON, sealed; with it the checkpoint exists."""
+    return write_atomically(path, json.dumps(_sealed(state)).encode())
 
 
 def _sealed(state: dict[str, Any]) -> dict[str, Any]:
@@ -95,15 +100,19 @@ def _sealed(state: dict[str, Any]) -> dict[str, Any]:
 
 
 def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read the checkpoint whose JSON lies at ``path``."""
+    """Read the checkpoint whose JSON lies at ``path``; of one in shares the tensors are looked at and left there."""
     try:
         state = read_json(path)
         seal = state.pop("seal")
         if _sealed(state)["seal"] != seal:
             raise ValueError("it is not as it was written")
-        digest = state.pop("sha256")
+        digest, shares = state.pop("sha256", None), state.pop("shares", None)
     except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
         raise CheckpointError(f"{path} is no whole checkpoint ({error}). Remove it to use the one before.") from error
+    if shares is not None:
+        for name, noted in shares.items():
+            load_tensors(path.with_suffix(".shares") / name, noted)
+        return {}, state
     return load_tensors(path.with_suffix(".safetensors"), digest), state
 
 
@@ -151,10 +160,14 @@ def prune(folder: Path, keep: int = 2) -> None:
     """
     every = _all(folder)
     kept = [path for path in every if not _moment(path)[1]][-keep:] + every[-1:]
-    for pattern in ("epoch-*.json", "epoch-*.safetensors"):
+    for pattern in ("epoch-*.json", "epoch-*.safetensors", "epoch-*.shares/*.safetensors"):
         for path in folder.glob(pattern):
-            if path.with_suffix(".json") not in kept and path.is_file() and not path.is_symlink():
+            named = path if path.parent == folder else path.parent
+            if named.with_suffix(".json") not in kept and path.is_file() and not path.is_symlink():
                 path.unlink()
+    for place in folder.glob("epoch-*.shares"):
+        if place.with_suffix(".json") not in kept and not any(place.iterdir()):
+            place.rmdir()
 
 
 def _all(folder: Path) -> list[Path]:
@@ -227,7 +240,7 @@ def restore_optimizer(
 ) -> None:
     """Undo :func:`flatten_optimizer`."""
     state: dict[int, dict[str, Tensor]] = {}
-    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    parameters = optimized(optimizer)
     for name, value in tensors.items():
         index, _, key = name.partition(".")
         state.setdefault(int(index), {})[key] = like(value, parameters[int(index)])
@@ -235,3 +248,8 @@ def restore_optimizer(
         if "betas" in group:
             group["betas"] = tuple(group["betas"])
     optimizer.load_state_dict({"state": state, "param_groups": groups})
+
+
+def optimized(optimizer: torch.optim.Optimizer) -> list[Tensor]:
+    """The parameters by their index in the optimizer's state."""
+    return [p for group in optimizer.param_groups for p in group["params"]]

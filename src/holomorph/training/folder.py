@@ -166,7 +166,7 @@ WRITTEN = (
     "config.json", "train.json", "model.safetensors", "baseline.safetensors", "events.out.tfevents.*",
     "logs/metrics.csv",
     "checkpoints/settings.json", "checkpoints/epoch-*.json", "checkpoints/epoch-*.safetensors",
-    "checkpoints/best.json", "checkpoints/best.safetensors",
+    "checkpoints/epoch-*.shares/*.safetensors", "checkpoints/best.json", "checkpoints/best.safetensors",
     "evaluation.json", "evaluation.npz", "evaluation.state/*.safetensors", "diagnostics.json", "explanation.json",
     "explanation.parts/*.npz", "certificate.json", "certificate.parts/*.npz",
     "run-val.json", "run-test.json", "attacks/*.safetensors", ".*.lock",

@@ -27,6 +27,7 @@ from holomorph.training.pause import Pause
 from holomorph.training.precision import Measured, Mixed, for_rules
 from holomorph.training.settings import Settings
 from holomorph.training.sharded import apart, averaged, set_up, together, whole
+from holomorph.training.shares import make_writer, read
 from holomorph.training.statistics import join_statistics
 from holomorph.training.validation import Validation, accuracy
 
@@ -76,6 +77,7 @@ class Loop:
         self.batch = self.step = 0
         self.course = Course()
         self.total = max(2, s.epochs * -(-len(self.batches) * self.rule.replays // s.accumulate))
+        self.writer = make_writer(self.fabric)
         self._before: State | None = None
         self.best = Best()
         self.given, self.module = self.module, apart(self.module, self.fabric)
@@ -179,6 +181,7 @@ class Loop:
         self.course.check(self._last_good)
         self.save()
         if self.pause is not None and self.pause.told:
+            self.writer.settle()
             raise StoppedError(
                 f"The training was told to stop at step {self.step}. It goes on from there with resume=True (--resume)."
             )
@@ -229,11 +232,8 @@ class Loop:
             self._keep_best()
             self._before = copy.deepcopy((tensors, rest)) if mends else None
         if self.folder is not None:
-            tensors = whole(tensors, keep=self.fabric.is_global_zero)
-        if self.folder is not None and self.fabric.is_global_zero:
             name = checkpoint.name(len(self.history), self.batch)
-            checkpoint.save_checkpoint(self.folder, name, tensors, rest)
-            checkpoint.prune(self.folder)
+            self.writer.save(self.folder / f"{name}.json", tensors, rest)
 
     def _keep_best(self) -> None:
         """Keep the weights of the epoch with the largest robust accuracy so far."""
@@ -251,6 +251,7 @@ class Loop:
         Those of the last epoch, unless another one was clearly more robust: by more than two points. An epoch that was
         no better than a constant prediction is never chosen.
         """
+        self.writer.settle()
         last = self.history[-1].robust_accuracy
         weights, kept_epoch = self.ending.state_dict(), len(self.history)
         if last is not None and self.best.robust - last > WORSE:
@@ -273,9 +274,9 @@ class Loop:
 
     def restore(self, path: Path) -> None:
         """Take up the run where a checkpoint left it."""
-        self._load(*checkpoint.load_checkpoint(path), str(path))
-        best = path.with_name("best.json")
-        if best.exists():
+        trained = enumerate(checkpoint.optimized(self.optimizer.optimizer))
+        self._load(*read(path, lambda: self.state()[0] | {f"optimizer.{n}": p for n, p in trained}), str(path))
+        if (best := path.with_name("best.json")).exists():
             weights, found = checkpoint.load_checkpoint(best)
             self.best = Best(found["robust"], found["epoch"], weights)
 

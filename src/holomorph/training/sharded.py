@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from lightning_fabric import Fabric
 from lightning_fabric.strategies.model_parallel import ModelParallelStrategy
 from torch import Tensor, nn
@@ -19,13 +20,18 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from holomorph.errors import ConfigError
 
 
+def is_sharing(fabric: Fabric) -> bool:
+    """Whether the fabric shares the weights out."""
+    return isinstance(fabric.strategy, ModelParallelStrategy)
+
+
 def apart(module: nn.Module, fabric: Fabric) -> nn.Module:
     """The module that is trained: a copy where its weights are shared out, which FSDP2 does to a module for good.
 
     Raises
     ------
     ConfigError
-        Where processes would hold the same share, or the weights are shared out already.
+        Where processes would hold the same share, the weights are shared out already, or torch is too old for it.
     """
     if any(isinstance(p, DTensor) for p in module.parameters()):
         raise ConfigError(
@@ -33,6 +39,10 @@ def apart(module: nn.Module, fabric: Fabric) -> nn.Module:
         )
     if not isinstance(fabric.strategy, ModelParallelStrategy):
         return module
+    if torch.__version__ < "2.13":
+        raise ConfigError(
+            f"Weights are shared out by torch 2.13 or newer, not {torch.__version__}. Update it, or use DDP."
+        )
     if (size := fabric.strategy.device_mesh["tensor_parallel"].size()) > 1:
         raise ConfigError(
             f"ModelParallelStrategy splits layers over {size} processes, which fit cannot feed. "
@@ -50,7 +60,7 @@ def set_up(module: nn.Module, fabric: Fabric) -> Any:
         Where a process would keep some weights for itself.
     """
     called = fabric.setup_module(module)
-    if isinstance(fabric.strategy, ModelParallelStrategy):
+    if is_sharing(fabric):
         for name, parameter in module.named_parameters():
             if not isinstance(parameter, DTensor):
                 raise ConfigError(
@@ -66,7 +76,7 @@ def set_up(module: nn.Module, fabric: Fabric) -> Any:
 def averaged(module: nn.Module, fabric: Fabric, decay: float) -> AveragedModel:
     """A moving average of the weights, shared out as they are."""
     made = AveragedModel(module, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)  # type: ignore[no-untyped-call]
-    if isinstance(fabric.strategy, ModelParallelStrategy):
+    if is_sharing(fabric):
         set_up(made.module, fabric)
     return made
 
@@ -88,13 +98,13 @@ def together(module: nn.Module) -> Iterator[None]:
             part.reshard()
 
 
-def whole(tensors: Mapping[str, Tensor], *, keep: bool = True) -> dict[str, Tensor]:
-    """Copies in host memory of tensors of which each process may hold a share, for those who are to ``keep`` them.
+def whole(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Copies in host memory of tensors of which each process may hold a share.
 
     All processes ask together, and in one order: a file gives its tensors in any.
     """
     full = ((key, _full(tensors[key].detach())) for key in sorted(tensors))
-    return {key: value.cpu().clone() for key, value in full if keep}
+    return {key: value.cpu().clone() for key, value in full}
 
 
 def _full(tensor: Tensor) -> Tensor:
