@@ -1,5 +1,3 @@
-import json
-import signal
 import subprocess
 import sys
 
@@ -125,26 +123,6 @@ def test_our_own_mistakes_exit_with_1_and_ask_for_a_report(folder, capsys, monke
     asked = ["train", "--data", f"npz:{folder / 'data.npz'}", "--threat", "inf:0.05", "--out", str(folder / "run")]
     assert exit_status(asked) == 1
     assert "this is a mistake of ours" in capsys.readouterr().err
-
-
-@pytest.mark.slow
-def test_interrupting_leaves_a_checkpoint_that_resumes_to_the_same_weights(folder):
-    whole = arguments(folder, "--no-baseline", "--batch-size", "8")
-    assert exit_status(whole) == 0
-    expected = (folder / "run" / "model.safetensors").read_bytes()
-    code = (
-        "import os, signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it\n"
-        "import holomorph.training.loop as loop\nkeep = loop.Loop.save\n"
-        "def save(self):\n    keep(self)\n    if len(self.history) == 1: os.kill(os.getpid(), signal.SIGINT)\n"
-        f"loop.Loop.save = save\nfrom holomorph.cli import main\nmain({[*whole, '--force']!r})\n"
-    )
-    stopped = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert stopped.returncode == 128 + signal.SIGINT
-    assert "with --resume goes on from there" in stopped.stderr
-    assert not (folder / "run" / "model.safetensors").exists()
-    assert exit_status([*whole, "--resume"]) == 0
-    assert (folder / "run" / "model.safetensors").read_bytes() == expected
-    assert json.loads((folder / "run" / "config.json").read_text())["kind"] == "run"
 
 
 def contents(folder):

@@ -229,6 +229,12 @@ def test_texts_of_rules_that_would_never_end(rule: Any, sentence: str) -> None:
         ({"weight_decay": float("nan")}, r"weight_decay is nan; it must be 0 or more, and finite"),
         ({"lr": float("inf")}, r"The learning rate is inf; it must be positive"),
         ({"seed": 10**20}, r"seed is 10{19}; it must lie between 0 and"),
+        ({"epochs": 0}, "epochs is 0"),
+        ({"batch_size": 0}, "batch_size is 0"),
+        ({"ema": 1.0}, r"ema is 1\.0"),
+        ({"optimizer": "adm"}, "Did you mean 'adam'"),
+        ({"device": "cuda:x"}, "Cannot read the device 'cuda:x'"),
+        ({"device": "tpuu"}, "The device 'tpuu' cannot be used"),
     ],
 )
 def test_settings_that_no_training_has(settings: dict[str, Any], sentence: str) -> None:

@@ -319,21 +319,6 @@ def test_no_model_and_no_validation_samples() -> None:
         fit(network(), (X, y), "plain", validation=(X, y + 5), epochs=1)
 
 
-@pytest.mark.parametrize(
-    ("settings", "sentence"),
-    [
-        ({"weight_decay": float("nan")}, "weight_decay is nan"),
-        ({"lr": float("inf")}, "The learning rate is inf"),
-        ({"seed": 10**20}, "seed is 10000000000000000000"),
-        ({"device": "cuda:x"}, "Cannot read the device 'cuda:x'"),
-        ({"device": "tpuu"}, "The device 'tpuu' cannot be used"),
-    ],
-)
-def test_settings_that_no_training_can_have(settings: dict[str, Any], sentence: str) -> None:
-    with pytest.raises(ConfigError, match=sentence):
-        fit(network(), (X, torch.arange(24) % 3), "plain", epochs=1, **settings)
-
-
 def test_a_loaders_last_batch_of_one_is_refused_at_the_start() -> None:
     model = nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.Linear(8, 3))
     data = TensorDataset(X[:17], torch.arange(17) % 3)

@@ -110,25 +110,17 @@ def test_an_interrupted_run_on_a_loader_with_its_own_generator_resumes_to_the_sa
     assert [e.measured for e in record.history] == [e.measured for e in expected.history]
 
 
-def test_resuming_with_other_settings_is_refused(task, make_model, tmp_path):
-    fit(make_model(), task, Plain(), epochs=1, out=tmp_path / "run")
-    with pytest.raises(ConfigError, match=r"was started with lr = 0\.004, not 0\.1\."):
-        fit(make_model(), task, Plain(), epochs=1, lr=0.1, out=tmp_path / "run", resume=True)
-
-
 def test_resuming_with_other_data_or_layers_is_refused(task, make_model, tmp_path):
     fit(make_model(), task, Plain(), epochs=1, out=tmp_path / "run")
     x, y = task
     rectified = nn.Sequential(nn.Linear(2, 16), nn.ReLU(), nn.Dropout(), nn.Linear(16, 2))
-    others = [
-        ("training data", make_model(), (x.flip(0), y)),
-        ("training data", make_model(), (x, 1 - y)),
-        ("layers", rectified, task),
-    ]
-    for what, model, data in others:
+    flipped, swapped = (("training data", make_model(), other) for other in ((x.flip(0), y), (x, 1 - y)))
+    for what, model, data in (flipped, swapped, ("layers", rectified, task)):
         sentence = rf"was started with other {what}\. Resume with the same, or give --force to start anew\."
         with pytest.raises(ConfigError, match=sentence):
             fit(model, data, Plain(), epochs=1, out=tmp_path / "run", resume=True)
+    with pytest.raises(ConfigError, match=r"was started with lr = 0\.004, not 0\.1\."):
+        fit(make_model(), task, Plain(), epochs=1, lr=0.1, out=tmp_path / "run", resume=True)
     fit(make_model(), (x.clone(), y.int()), Plain(), epochs=1, out=tmp_path / "run", resume=True)
 
 
@@ -150,34 +142,8 @@ def test_resuming_what_is_finished_gives_the_same_record(task, make_model, tmp_p
     assert first.cost > parse("dirichlet", THREAT).cost.passes / 3
 
 
-def test_an_existing_folder_is_refused_without_force(task, make_model, tmp_path):
-    fit(make_model(), task, Plain(), epochs=1, out=tmp_path / "run")
-    with pytest.raises(ConfigError, match=r"exists\. Choose another, or give --force to replace it, or --resume\."):
-        fit(make_model(), task, Plain(), epochs=1, out=tmp_path / "run")
-    fit(make_model(), task, Plain(), epochs=2, out=tmp_path / "run", force=True)
-    assert TrainRecord.load(tmp_path / "run" / "train.json").epochs == 2
-
-
 def files(folder):
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
-
-
-@pytest.mark.parametrize("how", ["force", "resume"])
-@pytest.mark.parametrize(
-    "content",
-    [
-        {"thesis.tex": "years of work"},
-        {"config.json": '{"model_type": "bert"}', "thesis.tex": ""},
-        {"checkpoints/mine.pt": "", "logs/mine.log": "", "train.json": "[1]"},
-    ],
-)
-def test_what_is_no_run_is_left_alone(task, make_model, tmp_path, how, content):
-    for name, text in content.items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text(text)
-    with pytest.raises(ConfigError, match=r"is no run of holomorph and will not be replaced\. Choose another\."):
-        fit(make_model(), task, Plain(), epochs=1, out=tmp_path, **{how: True})
-    assert files(tmp_path) == set(content)
 
 
 def test_force_leaves_no_empty_folders(task, make_model, tmp_path):
@@ -246,14 +212,9 @@ class Endless(IterableDataset):
 @pytest.mark.parametrize(
     ("train", "message"),
     [
-        ((torch.rand(0, 2), torch.zeros(0, dtype=torch.long)), "There are no samples."),
-        ((torch.rand(3, 2), torch.tensor([0, 1])), "There are 3 samples but 2 labels."),
         ((torch.rand(2, 2), torch.tensor([0, 0])), "there is one class only"),
         ((torch.rand(2, 2), torch.tensor([-1, 0])), "The labels run from -1 to 0; they must lie in 0..K-1."),
-        ((torch.rand(2, 2), torch.tensor([0.0, 1.0])), "The labels are torch.float32 of shape (2,). Give one whole"),
-        ((torch.rand(2, 2) * torch.inf, torch.tensor([0, 1])), "NaN or infinite"),
         ((torch.rand(2, 2),), "Give the training data as (samples, labels)"),
-        (("samples", torch.tensor([0, 1])), "The samples are not numbers"),
         ({1, 2}, "Cannot train on set."),
         (DataLoader(TensorDataset(torch.rand(4, 2))), "must yield pairs"),
         (DataLoader(Endless()), "has no length, which the schedule needs"),
@@ -291,22 +252,6 @@ def test_probabilities_are_warned_of(task):
     model = nn.Sequential(nn.Linear(2, 2), nn.Softmax(1))
     with pytest.warns(HolomorphWarning, match="Return logits: leave the softmax out"):
         fit(model, task, Plain(), epochs=1)
-
-
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"epochs": 0}, "epochs is 0"),
-        ({"batch_size": 0}, "batch_size is 0"),
-        ({"lr": 0.0}, "learning rate is 0.0"),
-        ({"ema": 1.0}, "ema is 1.0"),
-        ({"optimizer": "adm"}, "Did you mean 'adam'"),
-    ],
-)
-def test_settings_outside_their_domain_are_refused(task, make_model, settings, message):
-    with pytest.raises(ConfigError) as error:
-        fit(make_model(), task, Plain(), **settings)
-    assert message in str(error.value)
 
 
 def test_a_frozen_model_is_refused(task, make_model):
@@ -359,15 +304,6 @@ def test_checkpoints_are_pruned_by_number(tmp_path):
     checkpoint.prune(tmp_path)
     assert sorted(path.name for path in tmp_path.glob("*.json")) == ["epoch-10000.json", "epoch-10001.json"]
     assert checkpoint.latest(tmp_path) == tmp_path / "epoch-10001.json"
-
-
-def test_checkpoints_of_the_last_two_epochs_are_kept_and_hold_no_code(task, make_model, tmp_path):
-    fit(make_model(), task, Plain(), epochs=4, out=tmp_path / "run")
-    names = sorted(p.name for p in (tmp_path / "run" / "checkpoints").iterdir())
-    assert names == ["epoch-0003.json", "epoch-0003.safetensors", "epoch-0004.json", "epoch-0004.safetensors",
-                     "settings.json"]  # fmt: skip
-    state = json.loads((tmp_path / "run" / "checkpoints" / "epoch-0004.json").read_text())
-    assert state["epoch"] == 4
 
 
 def test_complex_weights_survive_a_checkpoint(tmp_path):

@@ -26,8 +26,8 @@ from holomorph.training.guard import Guard
 from holomorph.training.pause import Pause
 from holomorph.training.precision import Measured, Mixed, for_rules
 from holomorph.training.settings import Settings
-from holomorph.training.sharded import apart, averaged, set_up, together, whole
-from holomorph.training.shares import make_writer, read
+from holomorph.training.sharded import apart, averaged, is_sharing, set_up, together, whole
+from holomorph.training.shares import Shares, Whole, read
 from holomorph.training.statistics import join_statistics
 from holomorph.training.validation import Validation, accuracy
 
@@ -77,7 +77,7 @@ class Loop:
         self.batch = self.step = 0
         self.course = Course()
         self.total = max(2, s.epochs * -(-len(self.batches) * self.rule.replays // s.accumulate))
-        self.writer = make_writer(self.fabric)
+        self.writer = (Shares if is_sharing(self.fabric) else Whole)(self.fabric)
         self._before: State | None = None
         self.best = Best()
         self.given, self.module = self.module, apart(self.module, self.fabric)

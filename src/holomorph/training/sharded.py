@@ -39,10 +39,8 @@ def apart(module: nn.Module, fabric: Fabric) -> nn.Module:
         )
     if not isinstance(fabric.strategy, ModelParallelStrategy):
         return module
-    if torch.__version__ < "2.13":
-        raise ConfigError(
-            f"Weights are shared out by torch 2.13 or newer, not {torch.__version__}. Update it, or use DDP."
-        )
+    if (found := torch.__version__) < "2.13":
+        raise ConfigError(f"Weights are shared out by torch 2.13 or newer, not {found}. Update it, or use DDP.")
     if (size := fabric.strategy.device_mesh["tensor_parallel"].size()) > 1:
         raise ConfigError(
             f"ModelParallelStrategy splits layers over {size} processes, which fit cannot feed. "
@@ -61,12 +59,9 @@ def set_up(module: nn.Module, fabric: Fabric) -> Any:
     """
     called = fabric.setup_module(module)
     if is_sharing(fabric):
-        for name, parameter in module.named_parameters():
-            if not isinstance(parameter, DTensor):
-                raise ConfigError(
-                    f"The strategy's parallelize_fn leaves {name} whole. Let it end with "
-                    'fully_shard(module, mesh=mesh["data_parallel"]).'
-                )
+        for name in (name for name, p in module.named_parameters() if not isinstance(p, DTensor)):
+            remedy = 'Let it end with fully_shard(module, mesh=mesh["data_parallel"]).'
+            raise ConfigError(f"The strategy's parallelize_fn leaves {name} whole. {remedy}")
         for part in _parts(module):
             part.set_reshard_after_forward(False)
             part.set_reshard_after_backward(False)
@@ -103,12 +98,9 @@ def whole(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
     All processes ask together, and in one order: a file gives its tensors in any.
     """
-    full = ((key, _full(tensors[key].detach())) for key in sorted(tensors))
+    ordered = ((key, tensors[key].detach()) for key in sorted(tensors))
+    full = ((key, value.full_tensor() if isinstance(value, DTensor) else value) for key, value in ordered)
     return {key: value.cpu().clone() for key, value in full}
-
-
-def _full(tensor: Tensor) -> Tensor:
-    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
 def like(tensor: Tensor, own: Tensor) -> Tensor:

@@ -17,12 +17,6 @@ from torch.distributed.tensor import DTensor
 
 from holomorph.errors import StorageError
 from holomorph.training.checkpoint import load_checkpoint, prune, save_checkpoint, write_state
-from holomorph.training.sharded import is_sharing
-
-
-def make_writer(fabric: Fabric) -> "Whole":
-    """Writes shares where the weights are shared out."""
-    return Shares(fabric) if is_sharing(fabric) else Whole(fabric)
 
 
 class Whole:
@@ -75,24 +69,15 @@ class Shares(Whole):
             reason = next((found for found in reasons if isinstance(found, OSError)), OSError(str(reasons[0])))
             raise StorageError(path.with_suffix(".shares"), reason) from None
         if self._fabric.is_global_zero:
-            write_state(path, {**state, "shares": _digests(path)})
+            files = sorted(path.with_suffix(".shares").glob("*.safetensors"))
+            digests = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+            write_state(path, {**state, "shares": digests})
             prune(path.parent)
 
     def settle(self) -> None:
-        """Wait until the checkpoint that is being written exists.
-
-        Raises
-        ------
-        StorageError
-            Where it cannot be written.
-        """
+        """Wait until the last checkpoint exists; a StorageError says why it cannot."""
         if self._writing is not None:
             self._writing.result()
-
-
-def _digests(path: Path) -> dict[str, str]:
-    files = sorted(path.with_suffix(".shares").glob("*.safetensors"))
-    return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
 
 
 def read(path: Path, own: Callable[[], Mapping[str, Tensor]]) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -109,9 +94,8 @@ def read(path: Path, own: Callable[[], Mapping[str, Tensor]]) -> tuple[dict[str,
         metadata: Any = reader.read_metadata().state_dict_metadata
         for name, kept in metadata.items():
             like: Any = places.get(name, places.get(name.rpartition(".")[0]))
-            shared = isinstance(like, DTensor) and like.shape == kept.size
-            dtype = kept.properties.dtype
-            tensors[name] = torch.empty_like(like, dtype=dtype) if shared else torch.empty(kept.size, dtype=dtype)
+            place = like if isinstance(like, DTensor) and like.shape == kept.size else torch.empty(kept.size)
+            tensors[name] = torch.empty_like(place, dtype=kept.properties.dtype)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "torch.distributed is disabled")  # of which one process has no need
             load(tensors, storage_reader=reader)
