@@ -18,7 +18,7 @@ from unittest import mock
 
 import torch
 from lightning_fabric import Fabric
-from lightning_fabric.accelerators.accelerator import Accelerator
+from lightning_fabric.accelerators.cpu import CPUAccelerator
 from lightning_fabric.strategies import SingleDeviceStrategy
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
@@ -102,30 +102,11 @@ class Generator(metaclass=_Kind):
         return DeviceGenerator() if torch.device(device).type == TYPE else _HOST_GENERATOR(device)
 
 
-class PretendAccelerator(Accelerator):
-    """The pretend device as the training engine sees it."""
+class PretendAccelerator(CPUAccelerator):
+    """The pretend device as the training engine sees it: one, always there."""
 
     def setup_device(self, device: torch.device) -> None:
         """Nothing is to be set up."""
-
-    def teardown(self) -> None:
-        """Nothing is to be given back."""
-
-    @staticmethod
-    def parse_devices(devices: Any) -> Any:
-        return devices
-
-    @staticmethod
-    def get_parallel_devices(devices: Any) -> list[torch.device]:
-        return [DEVICE]
-
-    @staticmethod
-    def auto_device_count() -> int:
-        return 1
-
-    @staticmethod
-    def is_available() -> bool:
-        return True
 
     @staticmethod
     def name() -> str:

@@ -81,11 +81,19 @@ def train(fabric: Fabric, folder: Path, form: str, *, slowly: bool = False, resu
     return {"weights": model.state_dict(), "losses": losses, "accuracy": record.history[-1].validation_accuracy}
 
 
-def norms(fabric: Fabric) -> dict[str, Any]:
-    """Train a network with BatchNorm by a rule that keeps a perturbation of each sample."""
-    model, rule = network(nn.BatchNorm1d(8)), FreeAT("inf:0.1", repeats=2)
-    fit(model, data("tensors"), rule, epochs=2, batch_size=16, fabric=fabric)
-    return {"weights": model.state_dict(), "delta": rule.delta}
+def norms(fabric: Fabric, folder: Path) -> dict[str, Any]:
+    """Train a network with BatchNorm by a rule that keeps a perturbation of each sample; and once more from halfway."""
+    found: dict[str, Any] = {}
+    for resume in (False, True):
+        model, rule = network(nn.BatchNorm1d(8)).float(), FreeAT("inf:0.1", repeats=2)
+        x, y = data("tensors")
+        fit(model, (x.float(), y), rule, epochs=3, batch_size=16, out=folder / "norms", resume=resume, fabric=fabric)
+        found[f"resumed {resume}"] = {"weights": model.state_dict(), "delta": rule.delta}
+        fabric.barrier()
+        if fabric.is_global_zero:
+            (folder / "norms/checkpoints/epoch-0003.json").unlink()
+        fabric.barrier()
+    return found
 
 
 def gradients(name: str, rows: slice, wrap: Callable[[nn.Module], nn.Module] = nn.Sequential) -> list[Any]:
@@ -152,11 +160,11 @@ def work(fabric: Fabric, folder: Path, task: str, words: list[str]) -> None:
     (folder / f"rank{fabric.global_rank}.pid").write_text(str(os.getpid()))
     try:
         if task == "all":
-            found: Any = {form: train(fabric, folder, form) for form in FORMS} | {"norms": norms(fabric)}
+            found: Any = {form: train(fabric, folder, form) for form in FORMS}
             half = slice(4 * fabric.global_rank, 4 * fabric.global_rank + 4)
             found["gradients"] = {name: gradients(name, half, DistributedDataParallel) for name in rules.RULES}
-        elif task == "sharded":
-            found = sharded(fabric, folder)
+        elif task in ("norms", "sharded"):
+            found = {"norms": norms, "sharded": sharded}[task](fabric, folder)
         else:
             found = train(fabric, folder, "tensors", slowly="slowly" in words, resume="resume" in words)
     except HolomorphError as error:
@@ -167,7 +175,8 @@ def work(fabric: Fabric, folder: Path, task: str, words: list[str]) -> None:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    whole = Fabric(accelerator="cpu", devices=2, strategy=DDPStrategy(start_method="spawn"))
+    precision: Any = "bf16-mixed" if sys.argv[2] == "norms" else "32-true"
+    whole = Fabric(accelerator="cpu", devices=2, strategy=DDPStrategy(start_method="spawn"), precision=precision)
     fabric = {"sharded": sharing(2, 1), "split": sharing(1, 2)}.get(sys.argv[2], whole)
     try:
         fabric.launch(work, Path(sys.argv[1]), sys.argv[2], sys.argv[3:])

@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +28,18 @@ DOUBLINGS = 3
 
 #: What the robust accuracy must lose to count as a collapse: a third, and four standard errors of so many samples.
 _LOST, _ERRORS = 1 / 3, 4.0
+
+#: From which loss of robust accuracy on a run ends with the weights of its best epoch instead of its last.
+WORSE = 0.02
+
+
+@dataclass(frozen=True)
+class Best:
+    """The most robust epoch so far, with the weights that the run would have ended with there."""
+
+    robust: float = -1.0
+    epoch: int = 0
+    weights: dict[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

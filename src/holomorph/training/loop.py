@@ -20,9 +20,8 @@ from holomorph.records.training import Epoch
 from holomorph.rules.base import Rule
 from holomorph.training import checkpoint
 from holomorph.training.batches import Batches
-from holomorph.training.best import WORSE, Best
 from holomorph.training.course import Course
-from holomorph.training.guard import Guard
+from holomorph.training.guard import WORSE, Best, Guard
 from holomorph.training.pause import Pause
 from holomorph.training.precision import Measured, Mixed, for_rules
 from holomorph.training.settings import Settings
