@@ -209,3 +209,13 @@ def test_a_missing_package_is_named_with_its_extra(package: str, monkeypatch: py
     }[package]
     with pytest.raises(MissingExtraError, match=rf"{package}.*holomorph\[attacks\]"):
         run()
+
+
+def test_a_restart_asks_for_the_samples_that_are_left_only() -> None:
+    case, asked = CASES["three classes, image"], list[int]()
+    model = Classifier(lambda x: (asked.append(len(x)), case.logits(x))[1])
+    with under_attack(model):
+        found = Pgd(case.threat("inf"), steps=5, restarts=2)(model, case.x, case.y, seed=0)
+    kept = SAMPLES - int(broken(case, case.threat("inf"), found).sum())
+    assert asked == [SAMPLES] * 6 + asked[6:7] * 6
+    assert kept <= asked[6] < SAMPLES

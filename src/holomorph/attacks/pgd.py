@@ -141,11 +141,13 @@ class Pgd:
     def __call__(self, classifier: Classifier, x: Tensor, y: Tensor, seed: int) -> Tensor:
         """Run every restart and keep a misclassified point where one was met, else the best."""
         generator = torch.Generator().manual_seed(seed)
-        kept, done = x.clone(), torch.zeros(len(x), dtype=torch.bool, device=x.device)
+        kept, left = x.clone(), torch.arange(len(x), device=x.device)
         for restart in range(self.restarts):
-            run = self._run(classifier, x, y, None if restart == 0 else generator)
-            kept = torch.where(per_sample(done, x), kept, run.proposal)
-            done = done | run.broken
+            run = self._run(classifier, x[left], y[left], None if restart == 0 else generator)
+            kept[left] = run.proposal
+            left = left[~run.broken]
+            if len(left) == 0:
+                break
         return kept
 
     def _run(self, classifier: Classifier, x: Tensor, y: Tensor, generator: torch.Generator | None) -> PGDResult:
