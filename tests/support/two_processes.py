@@ -23,6 +23,7 @@ from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 import rule_cases
 from holomorph import rules
 from holomorph.errors import HolomorphError
+from holomorph.nn.networks import HolomorphicMLP
 from holomorph.rules import FreeAT, Plain
 from holomorph.threats import ThreatModel
 from holomorph.training.fit import fit
@@ -140,8 +141,15 @@ def sharded(fabric: Fabric, folder: Path) -> dict[str, Any]:
     found: dict[str, Any] = {name: by_rule(fabric, name) for name in RULES}
     found |= {form: train(fabric, folder / form, "tensors", resume=form == "taken up") for form in ("anew", "taken up")}
     model, out = network(nn.Identity()), shard(network(nn.Identity()), fabric.strategy.device_mesh)
+    complex_ = HolomorphicMLP((4,), 2, width=8, depth=1).double()
     adam, found["refused"] = torch.optim.Adam(model.parameters()), []
-    for other, rule, optimizer in (model, "plain", adam), (model, "awp", "sgd"), (model[0], *PLAIN), (out, *PLAIN):
+    for other, rule, optimizer in (
+        (model, "plain", adam),
+        (model, "awp", "sgd"),
+        (model[0], *PLAIN),
+        (out, *PLAIN),
+        (complex_, *PLAIN),
+    ):
         try:
             fit(other, data("tensors"), rule, threat=NEAR, optimizer=optimizer, fabric=fabric)
         except HolomorphError as error:

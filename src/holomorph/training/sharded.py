@@ -31,7 +31,7 @@ def apart(module: nn.Module, fabric: Fabric) -> nn.Module:
     Raises
     ------
     ConfigError
-        Where processes would hold the same share, the weights are shared out already, or torch is too old for it.
+        Where processes would hold the same share, the weights are shared out already, or cannot be.
     """
     if any(isinstance(p, DTensor) for p in module.parameters()):
         raise ConfigError(
@@ -46,6 +46,8 @@ def apart(module: nn.Module, fabric: Fabric) -> nn.Module:
             f"ModelParallelStrategy splits layers over {size} processes, which fit cannot feed. "
             f"Give it data_parallel_size={fabric.world_size} and tensor_parallel_size=1."
         )
+    if any(value.dtype == torch.complex128 for value in module.state_dict().values()):
+        raise ConfigError("Shares of complex numbers in double precision cannot be saved. Train this network by DDP.")
     return copy.deepcopy(module)
 
 
