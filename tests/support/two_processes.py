@@ -143,13 +143,8 @@ def sharded(fabric: Fabric, folder: Path) -> dict[str, Any]:
     model, out = network(nn.Identity()), shard(network(nn.Identity()), fabric.strategy.device_mesh)
     complex_ = HolomorphicMLP((4,), 2, width=8, depth=1).double()
     adam, found["refused"] = torch.optim.Adam(model.parameters()), []
-    for other, rule, optimizer in (
-        (model, "plain", adam),
-        (model, "awp", "sgd"),
-        (model[0], *PLAIN),
-        (out, *PLAIN),
-        (complex_, *PLAIN),
-    ):
+    tries = [(model, "plain", adam), (model, "awp", "sgd"), *((m, *PLAIN) for m in (model[0], out, complex_))]
+    for other, rule, optimizer in tries:
         try:
             fit(other, data("tensors"), rule, threat=NEAR, optimizer=optimizer, fabric=fabric)
         except HolomorphError as error:
