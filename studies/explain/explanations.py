@@ -1,7 +1,7 @@
 """The theory's predictions against attacks, on Fashion-MNIST: ``python -m studies.explain.explanations [STAGE...]``.
 
 Stages: train (the models of zoo.py), margins (four CNNs, l_inf and l_2), table (of these), turns (their cost beside
-FMN's), explain (five CNNs), transfer (ten models), page (a report of it all, after convergence.py). Each
+FMN's), explain (five CNNs), transfer (ten models), page (a report of it all, after convergence.json). Each
 model, record and part is kept under runs/studies/explanations and not worked out twice; the records go to
 explanations. The estimate of the margin was designed on validation images; everything here is measured on test
 images from the 501st on.
@@ -153,7 +153,7 @@ def transfer_all(data: Splits, samples: int) -> None:
 
 
 def page(data: Splits, samples: int) -> None:
-    """One report: the Dirichlet CNN's record, the transfer matrix, and what convergence.py found."""
+    """One report: the Dirichlet CNN's record, the transfer matrix, and what convergence.json holds (the page names its script)."""
     record = ExplanationRecord.load(RESULTS / "cnn-dirichlet-inf.json")
     margins = ExplanationRecord.load(RESULTS / "margins-cnn-dirichlet-inf.json").margins
     gaps = json.loads((RESULTS.parent / "convergence.json").read_text())
