@@ -153,7 +153,7 @@ def transfer_all(data: Splits, samples: int) -> None:
 
 
 def page(data: Splits, samples: int) -> None:
-    """One report: the Dirichlet CNN's record, the transfer matrix, and what convergence.json holds (the page names its script)."""
+    """One report: the Dirichlet CNN's record, the transfer matrix, and the gaps of convergence.json."""
     record = ExplanationRecord.load(RESULTS / "cnn-dirichlet-inf.json")
     margins = ExplanationRecord.load(RESULTS / "margins-cnn-dirichlet-inf.json").margins
     gaps = json.loads((RESULTS.parent / "convergence.json").read_text())
