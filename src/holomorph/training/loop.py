@@ -26,7 +26,7 @@ from holomorph.training.pause import Pause
 from holomorph.training.precision import Measured, Mixed, for_rules
 from holomorph.training.settings import Settings
 from holomorph.training.sharded import apart, averaged, is_sharing, set_up, together, whole
-from holomorph.training.shares import Shares, Whole, read
+from holomorph.training.shares import Shares, Whole, read_checkpoint
 from holomorph.training.statistics import join_statistics
 from holomorph.training.validation import Validation, accuracy
 
@@ -274,7 +274,9 @@ class Loop:
     def restore(self, path: Path) -> None:
         """Take up the run where a checkpoint left it."""
         trained = enumerate(checkpoint.optimized(self.optimizer.optimizer))
-        self._load(*read(path, lambda: self.state()[0] | {f"optimizer.{n}": p for n, p in trained}), str(path))
+        self._load(
+            *read_checkpoint(path, lambda: self.state()[0] | {f"optimizer.{n}": p for n, p in trained}), str(path)
+        )
         if (best := path.with_name("best.json")).exists():
             weights, found = checkpoint.load_checkpoint(best)
             self.best = Best(found["robust"], found["epoch"], weights)

@@ -80,7 +80,7 @@ class Shares(Whole):
             self._writing.result()
 
 
-def read(path: Path, own: Callable[[], Mapping[str, Tensor]]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def read_checkpoint(path: Path, own: Callable[[], Mapping[str, Tensor]]) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read a checkpoint that any number of processes wrote; where ``own`` holds a share of something, the same share.
 
     There a parameter's name stands for everything that an optimizer keeps of it.
