@@ -1,3 +1,5 @@
+import json
+import signal
 import subprocess
 import sys
 
@@ -65,16 +67,22 @@ def test_the_same_seed_gives_the_same_weights_and_force_replaces(folder):
 @pytest.mark.parametrize(
     ("more", "message"),
     [
+        (["--rule", "dirichle"], "Unknown rule 'dirichle'. Did you mean 'dirichlet'?"),
         (["--rule", "dirichlet(wait=2)"], "Did you mean 'weight'?"),
         (["--rule", "dirichlet(weight"], "Write it as NAME or NAME(setting=value, ...)"),
+        (["--rule", "pgd(steps=2.5)"], "steps is 2.5; it must be a whole number."),
         (["--threat", "l7:1"], "Unknown norm 'l7'. Use inf, 2 or 1."),
         (["--threat", "inf:50"], "exceeds the box"),
+        (["--threat", "inf:0"], "eps must be positive"),
         (["--model", "cn"], "Unknown model 'cn'. Did you mean 'cnn'?"),
         (["--model", "cnn"], "Use the model 'mlp'."),
         (["--model", "nowhere:make"], "Name it as package.module:factory."),
         (["--activation", "jelu"], "Unknown activation 'jelu'. Did you mean"),
         (["--data", "digit"], "Did you mean 'digits'?"),
         (["--box", "0", "0.5"], "outside the box [0, 0.5]"),
+        (["--epochs", "many"], "Invalid value for '--epochs'"),
+        (["--lr", "-1"], "The learning rate is -1.0; it must be positive."),
+        (["--optimizer", "adan"], "Unknown optimizer 'adan'. Did you mean 'adam'"),
     ],
 )
 def test_bad_input_is_one_sentence_and_nothing_is_written(folder, capsys, more, message):
@@ -117,6 +125,26 @@ def test_our_own_mistakes_exit_with_1_and_ask_for_a_report(folder, capsys, monke
     asked = ["train", "--data", f"npz:{folder / 'data.npz'}", "--threat", "inf:0.05", "--out", str(folder / "run")]
     assert exit_status(asked) == 1
     assert "this is a mistake of ours" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_interrupting_leaves_a_checkpoint_that_resumes_to_the_same_weights(folder):
+    whole = arguments(folder, "--no-baseline", "--batch-size", "8")
+    assert exit_status(whole) == 0
+    expected = (folder / "run" / "model.safetensors").read_bytes()
+    code = (
+        "import os, signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it\n"
+        "import holomorph.training.loop as loop\nkeep = loop.Loop.save\n"
+        "def save(self):\n    keep(self)\n    if len(self.history) == 1: os.kill(os.getpid(), signal.SIGINT)\n"
+        f"loop.Loop.save = save\nfrom holomorph.cli import main\nmain({[*whole, '--force']!r})\n"
+    )
+    stopped = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert stopped.returncode == 128 + signal.SIGINT
+    assert "with --resume goes on from there" in stopped.stderr
+    assert not (folder / "run" / "model.safetensors").exists()
+    assert exit_status([*whole, "--resume"]) == 0
+    assert (folder / "run" / "model.safetensors").read_bytes() == expected
+    assert json.loads((folder / "run" / "config.json").read_text())["kind"] == "run"
 
 
 def contents(folder):

@@ -221,8 +221,9 @@ def nothing_left_of_a_refusal(folder: Path, files: Callable[[Path], list[Path]] 
     try:
         yield
     except (Exception, SystemExit):
-        if not any(folder.rglob("checkpoints/epoch-*.json")):
-            remove_own(folder, sorted(set(ours(folder)) - before))
+        written = set(ours(folder))
+        if not any(path.match("checkpoints/epoch-*.json") for path in written if "baseline" not in path.parts[-3:]):
+            remove_own(folder, sorted(written - before))
         raise
 
 

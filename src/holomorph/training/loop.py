@@ -273,10 +273,8 @@ class Loop:
 
     def restore(self, path: Path) -> None:
         """Take up the run where a checkpoint left it."""
-        trained = enumerate(checkpoint.optimized(self.optimizer.optimizer))
-        self._load(
-            *read_checkpoint(path, lambda: self.state()[0] | {f"optimizer.{n}": p for n, p in trained}), str(path)
-        )
+        trained = {f"optimizer.{n}": p for n, p in enumerate(checkpoint.optimized(self.optimizer.optimizer))}
+        self._load(*read_checkpoint(path, lambda: self.state()[0] | trained), str(path))
         if (best := path.with_name("best.json")).exists():
             weights, found = checkpoint.load_checkpoint(best)
             self.best = Best(found["robust"], found["epoch"], weights)
