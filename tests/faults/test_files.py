@@ -22,7 +22,7 @@ from holomorph._utils.io import write_atomically
 from holomorph.cli import BAD_INPUT, INTERRUPTED, exit_status
 from holomorph.cli.faults import catch_signals, reader_has_gone
 from holomorph.errors import ConfigError, StorageError
-from holomorph.training.folder import nothing_left_of_a_refusal
+from holomorph.training.folder import nothing_left_of_a_refusal, own_files
 from holomorph.training.loop import Loop
 
 X = torch.rand(24, 2, generator=torch.Generator().manual_seed(0))
@@ -279,3 +279,12 @@ def test_a_refused_run_takes_back_what_it_wrote_and_nothing_that_lay_there(tmp_p
         raise ConfigError("refused")
     assert old.is_file()
     assert not new.exists()
+
+
+def test_force_takes_every_finished_part_with_the_lock_that_says_whose_it_is(tmp_path: Path) -> None:
+    for name in ("evaluation", "explanation", "certificate"):
+        parts = tmp_path / ("evaluation.state" if name == "evaluation" else f"{name}.parts")
+        parts.mkdir()
+        (parts / "00ee9cfc6d64.npz").touch()
+        (tmp_path / f".{name}.lock").touch()
+    assert len(own_files(tmp_path)) == 6

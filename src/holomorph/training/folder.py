@@ -167,7 +167,7 @@ WRITTEN = (
     "logs/metrics.csv",
     "checkpoints/settings.json", "checkpoints/epoch-*.json", "checkpoints/epoch-*.safetensors",
     "checkpoints/epoch-*.shares/*.safetensors", "checkpoints/best.json", "checkpoints/best.safetensors",
-    "evaluation.json", "evaluation.npz", "evaluation.state/*.safetensors", "diagnostics.json", "explanation.json",
+    "evaluation.json", "evaluation.npz", "evaluation.state/*.npz", "diagnostics.json", "explanation.json",
     "explanation.parts/*.npz", "certificate.json", "certificate.parts/*.npz",
     "run-val.json", "run-test.json", "attacks/*.safetensors", ".*.lock",
 )  # fmt: skip
