@@ -70,7 +70,7 @@ def test_the_run_folder_holds_the_record_the_weights_and_the_logs(task, make_mod
     assert (out / "model.safetensors").stat().st_size > 0
 
 
-class Stops(NFGSM):
+class Interruption:
     """Stops the training from outside in its 25th step, once."""
 
     calls = 0
@@ -80,6 +80,34 @@ class Stops(NFGSM):
         if self.calls == 25:
             raise KeyboardInterrupt
         return super().loss(model, x, y)
+
+
+class Stops(Interruption, NFGSM):
+    pass
+
+
+class Noisy(Plain):
+    """Draws from the rule's own generator at every call."""
+
+    def loss(self, model, x, y):
+        return super().loss(model, x + 0.1 * torch.randn(x.shape, generator=self.generator), y)
+
+
+class NoisyInterrupts(Noisy, Interruption, Plain):
+    pass
+
+
+@pytest.mark.parametrize("ema", [None, 0.9])
+def test_an_interrupted_run_resumes_to_the_same_numbers(task, make_model, tmp_path, ema):
+    settings = {"epochs": 4, "batch_size": 20, "ema": ema}
+    whole = make_model(dropout=0.3)
+    expected = fit(whole, task, Noisy(), **settings)
+    with pytest.raises(KeyboardInterrupt):
+        fit(make_model(dropout=0.3), task, NoisyInterrupts(), out=tmp_path / "run", **settings)
+    resumed = make_model(seed=5, dropout=0.3)
+    record = fit(resumed, task, Noisy(), out=tmp_path / "run", resume=True, **settings)
+    assert same(resumed, whole)
+    assert [e.loss for e in record.history] == [e.loss for e in expected.history]
 
 
 @pytest.mark.parametrize("place", ["loader", "sampler", "distributed", "stream"])
@@ -362,3 +390,28 @@ def test_half_precision_with_a_scaler_trains_and_its_scale_is_kept(task, make_mo
     assert record.history[-1].loss < record.history[0].loss
     state = json.loads((tmp_path / "run/checkpoints/epoch-0040.json").read_text())
     assert state["precision"]["scale"] == scaler.get_scale() < 2.0**40
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"epochs": 0}, "epochs is 0"),
+        ({"batch_size": 0}, "batch_size is 0"),
+        ({"lr": 0.0}, "learning rate is 0.0"),
+        ({"ema": 1.0}, "ema is 1.0"),
+        ({"optimizer": "adm"}, "Did you mean 'adam'"),
+    ],
+)
+def test_settings_outside_their_domain_are_refused(task, make_model, settings, message):
+    with pytest.raises(ConfigError) as error:
+        fit(make_model(), task, Plain(), **settings)
+    assert message in str(error.value)
+
+
+def test_checkpoints_of_the_last_two_epochs_are_kept_and_hold_no_code(task, make_model, tmp_path):
+    fit(make_model(), task, Plain(), epochs=4, out=tmp_path / "run")
+    names = sorted(p.name for p in (tmp_path / "run" / "checkpoints").iterdir())
+    assert names == ["epoch-0003.json", "epoch-0003.safetensors", "epoch-0004.json", "epoch-0004.safetensors",
+                     "settings.json"]  # fmt: skip
+    state = json.loads((tmp_path / "run" / "checkpoints" / "epoch-0004.json").read_text())
+    assert state["epoch"] == 4
