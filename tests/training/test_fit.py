@@ -415,3 +415,21 @@ def test_checkpoints_of_the_last_two_epochs_are_kept_and_hold_no_code(task, make
                      "settings.json"]  # fmt: skip
     state = json.loads((tmp_path / "run" / "checkpoints" / "epoch-0004.json").read_text())
     assert state["epoch"] == 4
+
+
+@pytest.mark.parametrize("how", ["force", "resume"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"thesis.tex": "years of work"},
+        {"config.json": '{"model_type": "bert"}', "thesis.tex": ""},
+        {"checkpoints/mine.pt": "", "logs/mine.log": "", "train.json": "[1]"},
+    ],
+)
+def test_what_is_no_run_is_left_alone(task, make_model, tmp_path, how, content):
+    for name, text in content.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    with pytest.raises(ConfigError, match=r"is no run of holomorph and will not be replaced\. Choose another\."):
+        fit(make_model(), task, Plain(), epochs=1, out=tmp_path, **{how: True})
+    assert files(tmp_path) == set(content)
